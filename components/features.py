@@ -1,0 +1,41 @@
+"""Names shared by every node: raw columns, splits, transformed features, vocabularies.
+
+The classes and their order are not here: the string domain of the label in ``schema/schema.pbtxt``
+owns them.
+"""
+
+# Raw columns, as in the arXiv metadata dump.
+ABSTRACT = "abstract"
+LABEL = "final_category"
+ID = "id"
+DATE = "update_date"
+RAW_COLUMNS = (ID, ABSTRACT, LABEL, DATE)
+
+# Splits, in the order in which shares are given.
+TRAIN = "train"
+EVAL = "eval"
+TEST = "test"
+SPLITS = (TRAIN, EVAL, TEST)
+
+# Transformed features.
+TOKENS = "tokens"
+LABEL_ID = "label_id"
+LENGTH_BUCKET = "length_bucket"
+YEAR = "year"
+LATEX_BUCKET = "latex_bucket"
+SLICE_FEATURES = (LENGTH_BUCKET, YEAR, LATEX_BUCKET)
+
+# Vocabulary asset of the transform graph, and the ids that precede its words.
+VOCABULARY = "vocabulary"
+PAD_ID = 0
+OOV_ID = 1
+FIRST_WORD_ID = 2
+
+# Serving signatures and their outputs.
+SERVING_TEXT = "serving_default"
+SERVING_EXAMPLES = "serving_examples"
+TRANSFORM_FEATURES = "transform_features"
+EXAMPLES_INPUT = "examples"
+LABEL_OUTPUT = "label"
+SCORES_OUTPUT = "scores"
+CLASSES_OUTPUT = "classes"

@@ -1,0 +1,1 @@
+"""AnomalyGate: stops a run whose data break the reviewed schema."""

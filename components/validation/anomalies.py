@@ -1,0 +1,100 @@
+"""Pure logic of the gate: from TFDV's protos to sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+
+from components import features
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One violated expectation; ``severity`` is "ERROR" or "WARNING"."""
+
+    split: str
+    column: str
+    severity: str
+    words: str
+
+    def __str__(self) -> str:
+        return f"split {self.split}, column {self.column}: {self.words}"
+
+    def to_json(self) -> dict[str, str]:
+        """Returns the finding as a JSON object."""
+        return asdict(self)
+
+
+def _words(reason: anomalies_pb2.AnomalyInfo.Reason) -> str:
+    # TFDV puts the author's sentence of a custom validation in the short description.
+    custom = reason.type == anomalies_pb2.AnomalyInfo.CUSTOM_VALIDATION
+    text = reason.short_description if custom else reason.description
+    return " ".join(text.split()).rstrip(".")
+
+
+def describe(anomalies: anomalies_pb2.Anomalies, split: str) -> list[Finding]:
+    """Lists the anomalies of one split, one finding a reason, in order of column."""
+    found = []
+    if anomalies.data_missing:
+        found.append(Finding(split, "(all)", "ERROR", "the split has no examples"))
+    for column, info in sorted(anomalies.anomaly_info.items()):
+        severity = anomalies_pb2.AnomalyInfo.Severity.Name(info.severity)
+        for reason in info.reason:
+            found.append(Finding(split, column, severity, _words(reason)))
+    for reason in anomalies.dataset_anomaly_info.reason:
+        severity = anomalies_pb2.AnomalyInfo.Severity.Name(anomalies.dataset_anomaly_info.severity)
+        found.append(Finding(split, "(all)", severity, _words(reason)))
+    return found
+
+
+def _comparisons(anomalies: anomalies_pb2.Anomalies) -> anomalies_pb2.Anomalies:
+    """Keeps the comparators' anomalies; the others are ExampleValidator's to report."""
+    kinds = {
+        anomalies_pb2.AnomalyInfo.COMPARATOR_L_INFTY_HIGH,
+        anomalies_pb2.AnomalyInfo.COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH,
+        anomalies_pb2.AnomalyInfo.COMPARATOR_NORMALIZED_ABSOLUTE_DIFFERENCE_HIGH,
+        anomalies_pb2.AnomalyInfo.COMPARATOR_LOW_NUM_EXAMPLES,
+        anomalies_pb2.AnomalyInfo.COMPARATOR_HIGH_NUM_EXAMPLES,
+    }
+    kept = anomalies_pb2.Anomalies()
+    for column, info in anomalies.anomaly_info.items():
+        reasons = [reason for reason in info.reason if reason.type in kinds]
+        if reasons:
+            kept.anomaly_info[column].CopyFrom(info)
+            del kept.anomaly_info[column].reason[:]
+            kept.anomaly_info[column].reason.extend(reasons)
+    return kept
+
+
+def compare(
+    statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList],
+    schema: schema_pb2.Schema,
+    previous: statistics_pb2.DatasetFeatureStatisticsList | None,
+) -> list[Finding]:
+    """Runs the schema's comparators.
+
+    Args:
+      statistics: of each split of this run.
+      schema: with ``skew_comparator`` and ``drift_comparator`` where wanted.
+      previous: the train split's statistics of the last accepted data, or None on a first run.
+
+    Returns:
+      Skew of each other split against train, then drift of train against ``previous``.
+    """
+    found = []
+    train = statistics[features.TRAIN]
+    for split, other in statistics.items():
+        if split != features.TRAIN:
+            skew = tfdv.validate_statistics(train, schema, serving_statistics=other)
+            for finding in describe(_comparisons(skew), split):
+                words = finding.words.replace("training and serving", f"train and {split}")
+                found.append(Finding(split, finding.column, finding.severity, words))
+    if previous is not None:
+        drift = tfdv.validate_statistics(train, schema, previous_statistics=previous)
+        for finding in describe(_comparisons(drift), features.TRAIN):
+            words = finding.words.replace("current and previous", "these and the last accepted data")
+            found.append(Finding(features.TRAIN, finding.column, finding.severity, words))
+    return found

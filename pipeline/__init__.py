@@ -1,0 +1,1 @@
+"""Wires the components into a TFX pipeline and launches it."""

@@ -1,0 +1,236 @@
+"""The run's configuration: one TOML file, validated once into typed, frozen objects.
+
+The only module that reads the environment. It imports neither TensorFlow nor TFX, so that a
+mistake is reported before the seconds that those take to import.
+"""
+
+from __future__ import annotations
+
+import glob
+import math
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import tomli
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from components import features
+from components.errors import UserError
+from components.evaluation.settings import EvaluationSettings
+from components.model.settings import ModelSettings
+from components.training.settings import TrainingSettings
+
+CONFIG_VARIABLE = "ARXIV_PIPELINE_CONFIG"
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def _absolute(value: Any, info: ValidationInfo) -> Any:
+    """Resolves a path against the folder of the configuration file, and ``~``."""
+    if not isinstance(value, str):
+        return value
+    if not value:
+        raise ValueError("must not be empty")
+    base = (info.context or {}).get("base", Path.cwd())
+    return Path(os.path.normpath(base / Path(value).expanduser()))
+
+
+def _existing_file(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    return path
+
+
+def _existing_match(path: Path) -> Path:
+    if not any(Path(match).is_file() for match in glob.iglob(str(path), recursive=True)):
+        raise ValueError(f"no file matches {path}")
+    return path
+
+
+AnyPath = Annotated[Path, BeforeValidator(_absolute)]
+ExistingFile = Annotated[Path, BeforeValidator(_absolute), AfterValidator(_existing_file)]
+ExistingPattern = Annotated[Path, BeforeValidator(_absolute), AfterValidator(_existing_match)]
+Share = Annotated[float, Field(ge=0.0, le=1.0, strict=True)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunSettings(_Settings):
+    """What the run is called and where it writes."""
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_-]{0,62}$",
+        description="pipeline name in the TFX CLI and in ML Metadata",
+    )
+    output_dir: AnyPath = Field(description="folder for everything a run writes")
+    serving_dir: AnyPath | None = Field(
+        default=None, description="TF Serving's model folder; unset: serving/<name> in output_dir"
+    )
+    lock_wait_seconds: float = Field(
+        default=3600.0, ge=0.0, description="how long a second run waits for the first one"
+    )
+    beam_args: tuple[str, ...] = Field(
+        default=("--runner=DirectRunner", "--direct_running_mode=in_memory"),
+        description="Beam's pipeline options; a part of every Beam node's cache key",
+    )
+
+
+class SplitShares(_Settings):
+    """Shares of the papers in each split; they add up to 1."""
+
+    train: Share = 0.64
+    eval: Share = 0.16
+    test: Share = 0.20
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> SplitShares:
+        for name, share in self.as_dict().items():
+            if share == 0.0:
+                raise ValueError(f"the {name} share is 0; every split needs papers")
+        total = math.fsum(self.as_dict().values())
+        if abs(total - 1.0) > 1e-6:
+            raise ValueError(f"train, eval and test add up to {total:g}, not to 1")
+        return self
+
+    def as_dict(self) -> dict[str, float]:
+        """Returns {split name: share}."""
+        return {
+            features.TRAIN: self.train,
+            features.EVAL: self.eval,
+            features.TEST: self.test,
+        }
+
+
+class DataSettings(_Settings):
+    """The inputs of a run."""
+
+    parquet: ExistingPattern = Field(description="a parquet file, or a glob of several")
+    glove: ExistingFile = Field(description="GloVe vectors: .txt, .txt.gz, .txt.xz or .zip")
+    schema_file: ExistingFile = Field(
+        default=_ROOT / "schema" / "schema.pbtxt", description="the reviewed schema"
+    )
+    validations_file: ExistingFile = Field(
+        default=_ROOT / "schema" / "validations.pbtxt", description="SQL checks on the statistics"
+    )
+    splits: SplitShares = SplitShares()
+
+
+class TransformSettings(_Settings):
+    """From text to token ids."""
+
+    vocabulary_size: int = Field(
+        default=40_000, ge=3, le=10_000_000, description="tokens, padding and OOV included"
+    )
+    sequence_length: int = Field(
+        default=256, ge=1, le=4096, description="words kept from the head of an abstract"
+    )
+
+
+class PipelineConfig(_Settings):
+    """A whole, checked configuration; every path in it is absolute."""
+
+    run: RunSettings
+    data: DataSettings
+    transform: TransformSettings = TransformSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name."""
+        return self.run.name
+
+    @property
+    def output_dir(self) -> Path:
+        """The folder that holds everything the run writes."""
+        return self.run.output_dir
+
+    @property
+    def pipeline_root(self) -> Path:
+        """The folder of the nodes' artifacts."""
+        return self.output_dir / "artifacts"
+
+    @property
+    def metadata_file(self) -> Path:
+        """ML Metadata's SQLite database."""
+        return self.output_dir / "metadata.sqlite"
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Training state of unfinished runs; outside ``pipeline_root``, which failures empty."""
+        return self.output_dir / "checkpoints"
+
+    @property
+    def log_dir(self) -> Path:
+        """The folder of the run logs."""
+        return self.output_dir / "logs"
+
+    @property
+    def serving_dir(self) -> Path:
+        """TF Serving's model base path: numeric version folders."""
+        return self.run.serving_dir or self.output_dir / "serving" / self.run.name
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    kind = first["type"]
+    if kind == "extra_forbidden":
+        text = f"{key}: unknown key; see the comments in pipeline/configs/real.toml for those there are"
+    elif kind == "missing":
+        text = f"{key}: this key is required"
+    else:
+        message = re.sub(r"^(Value error, |Input )", "", first["msg"])
+        shown = repr(first["input"])
+        if isinstance(first["input"], BaseModel | dict):
+            text = f"{key}: {message}"
+        else:
+            text = f"{key} = {shown if len(shown) <= 80 else shown[:77] + '...'}: {message}"
+    more = error.error_count() - 1
+    return " ".join(text.split()) + (f" (and {more} more)" if more else "")
+
+
+def load_config(path: Path | None = None) -> PipelineConfig:
+    """Reads and checks a configuration.
+
+    Args:
+      path: TOML file; None takes the file that ``ARXIV_PIPELINE_CONFIG`` names. Relative paths in
+        the file start from its own folder.
+
+    Raises:
+      UserError: one line naming the file, the key, the value and what is allowed.
+    """
+    if path is None:
+        named = os.environ.get(CONFIG_VARIABLE, "")
+        if not named:
+            raise UserError(
+                f"no configuration: set {CONFIG_VARIABLE} to a TOML file, "
+                "such as pipeline/configs/sample.toml"
+            )
+        path = Path(named)
+    path = path.expanduser().absolute()
+    try:
+        content = tomli.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"configuration {path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"configuration {path}: cannot be read: {error}") from None
+    except tomli.TOMLDecodeError as error:
+        raise UserError(f"configuration {path}: not valid TOML: {error}") from None
+    try:
+        return PipelineConfig.model_validate(content, context={"base": path.parent})
+    except ValidationError as error:
+        raise UserError(f"configuration {path}: {_one_line(error)}") from None

@@ -1,0 +1,86 @@
+"""Hashes of what a node depends on besides its inputs: its sources and its files.
+
+TFX's cache key holds the dotted name of a function, not its code.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+from pathlib import Path
+
+_PACKAGE = "components"
+_CHUNK = 1 << 20
+
+
+def _source_of(module: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    return Path(spec.origin) if spec and spec.origin else None
+
+
+def _imported(module: str, source: str, *, is_package: bool) -> set[str]:
+    """Lists the modules of ``components`` that a source imports, in any scope."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            origin = node.module or ""
+            if node.level:
+                package = module.split(".")
+                package = package[: len(package) - node.level + is_package]
+                origin = ".".join([*package, origin] if origin else package)
+            names.add(origin)
+            names.update(f"{origin}.{alias.name}" for alias in node.names)
+    return {name for name in names if name.split(".")[0] == _PACKAGE}
+
+
+def _with_parents(module: str) -> set[str]:
+    parts = module.split(".")
+    return {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
+
+
+def sources(*modules: str) -> dict[str, Path]:
+    """Returns {module: file} for the modules of ``components`` that these reach by imports."""
+    found: dict[str, Path] = {}
+    waiting = {name for module in modules for name in _with_parents(module)}
+    while waiting:
+        module = waiting.pop()
+        path = _source_of(module)
+        # A name that is no module is a class or function of the module it was imported from.
+        if module in found or path is None:
+            continue
+        found[module] = path
+        text = path.read_text(encoding="utf-8")
+        for name in _imported(module, text, is_package=path.name == "__init__.py"):
+            waiting |= _with_parents(name) - found.keys()
+    return found
+
+
+def code_fingerprint(*modules: str) -> str:
+    """Returns a SHA-256, hex, over the sources that the modules reach within ``components``.
+
+    Raises:
+      ModuleNotFoundError: a module that was asked for does not exist.
+    """
+    reached = sources(*modules)
+    for module in modules:
+        if module not in reached:
+            raise ModuleNotFoundError(f"no module {module!r} to take a fingerprint of")
+    digest = hashlib.sha256()
+    for module, path in sorted(reached.items()):
+        digest.update(module.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def file_fingerprint(path: Path) -> str:
+    """Returns a file's SHA-256, hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,196 @@
+"""The pipeline's nodes in the order in which data flow through them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+from tensorflow_data_validation.anomalies.proto import custom_validation_config_pb2
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx.components.evaluator.component import Evaluator
+from tfx.components.example_validator.component import ExampleValidator
+from tfx.components.pusher.component import Pusher
+from tfx.components.schema_gen.component import SchemaGen
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.components.trainer.component import Trainer
+from tfx.components.transform.component import Transform
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import pusher_pb2, trainer_pb2
+from tfx.types import Channel
+from tfx.types.standard_artifacts import Model, ModelBlessing
+
+from components import features
+from components.errors import UserError
+from components.evaluation.component import EvaluationSummary
+from components.ingestion.component import ParquetExampleGen
+from components.pushing.executor import VersionedPusherExecutor
+from components.resolvers import LatestOtherBlessedModelStrategy, LatestOtherDataStrategy
+from components.validation.gate import AcceptedData, AnomalyGate
+from components.validation.reviewed_schema import ReviewedSchemaGen
+from pipeline.config import PipelineConfig
+from pipeline.eval_config import make_eval_config
+from pipeline.fingerprint import code_fingerprint, file_fingerprint
+
+_PREPROCESSING = "components.transform.preprocessing"
+_RUN_FN = "components.training.run_fn"
+
+
+def _parse(path: Path, message: Message) -> Message:
+    try:
+        return text_format.Parse(path.read_text(encoding="utf-8"), message)
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a valid {message.DESCRIPTOR.name}: {error}") from None
+
+
+def read_classes(schema_file: Path) -> list[str]:
+    """Returns the classes, in the order of the schema's string domain of the label.
+
+    Raises:
+      UserError: the file is no schema, or gives the label no domain of at least two values.
+    """
+    schema = _parse(schema_file, schema_pb2.Schema())
+    domains = {domain.name: list(domain.value) for domain in schema.string_domain}
+    for feature in schema.feature:
+        if feature.name == features.LABEL:
+            classes = list(feature.string_domain.value) or domains.get(feature.domain, [])
+            if len(classes) >= 2 and len(set(classes)) == len(classes):
+                return classes
+    raise UserError(
+        f"{schema_file}: feature {features.LABEL} needs a string_domain with two or more "
+        "distinct classes"
+    )
+
+
+def create_pipeline(config: PipelineConfig) -> Pipeline:
+    """Wires the nodes; building the graph reads the inputs' hashes and runs nothing.
+
+    Raises:
+      UserError: the schema or the validations file cannot be used.
+    """
+    classes = read_classes(config.data.schema_file)
+    validations = _parse(
+        config.data.validations_file, custom_validation_config_pb2.CustomValidationConfig()
+    )
+
+    example_gen = ParquetExampleGen(
+        parquet=str(config.data.parquet),
+        shares=config.data.splits.as_dict(),
+        fingerprint=code_fingerprint("components.ingestion.executor"),
+    )
+    statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
+    statistics = statistics_gen.outputs["statistics"]
+    # Its proposal is for the people who review the schema; no node reads it.
+    schema_gen = SchemaGen(statistics=statistics, infer_feature_shape=True)
+    schema_import = ReviewedSchemaGen(
+        schema_file=str(config.data.schema_file),
+        fingerprint=file_fingerprint(config.data.schema_file),
+    ).with_id("ImportSchemaGen")
+    schema = schema_import.outputs["schema"]
+    example_validator = ExampleValidator(
+        statistics=statistics, schema=schema, custom_validation_config=validations
+    )
+    previous_data = Resolver(
+        strategy_class=LatestOtherDataStrategy,
+        accepted=Channel(type=AcceptedData),
+        statistics=statistics,
+    ).with_id("LatestAcceptedData")
+    gate = AnomalyGate(
+        anomalies=example_validator.outputs["anomalies"],
+        statistics=statistics,
+        schema=schema,
+        previous=previous_data.outputs["accepted"],
+        fingerprint=code_fingerprint("components.validation.gate"),
+    )
+
+    transform = Transform(
+        examples=example_gen.outputs["examples"],
+        schema=schema,
+        preprocessing_fn=f"{_PREPROCESSING}.preprocessing_fn",
+        disable_statistics=True,
+        custom_config={
+            **config.transform.model_dump(),
+            "classes": classes,
+            "fingerprint": code_fingerprint(_PREPROCESSING),
+        },
+    )
+    transform.add_upstream_node(gate)
+
+    trainer = Trainer(
+        run_fn=f"{_RUN_FN}.run_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema,
+        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
+        eval_args=trainer_pb2.EvalArgs(splits=[features.EVAL]),
+        custom_config={
+            "model": config.model.model_dump(mode="json"),
+            "training": config.training.model_dump(mode="json"),
+            "classes": classes,
+            "glove": str(config.data.glove),
+            "glove_sha256": file_fingerprint(config.data.glove),
+            "checkpoint_dir": str(config.checkpoint_dir),
+            "fingerprint": code_fingerprint(_RUN_FN),
+        },
+    )
+    model = trainer.outputs["model"]
+
+    baseline = Resolver(
+        strategy_class=LatestOtherBlessedModelStrategy,
+        model=Channel(type=Model),
+        model_blessing=Channel(type=ModelBlessing),
+        candidate=model,
+    ).with_id("LatestBlessedModel")
+    evaluator = Evaluator(
+        examples=example_gen.outputs["examples"],
+        example_splits=[features.TEST],
+        model=model,
+        baseline_model=baseline.outputs["model"],
+        schema=schema,
+        eval_config=make_eval_config(
+            config.evaluation, classes, code_fingerprint("components.evaluation.metrics")
+        ),
+    )
+    summary = EvaluationSummary(
+        evaluation=evaluator.outputs["evaluation"],
+        blessing=evaluator.outputs["blessing"],
+        classes=classes,
+        fingerprint=code_fingerprint("components.evaluation.component"),
+    )
+    pusher = Pusher(
+        model=model,
+        model_blessing=evaluator.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(
+                base_directory=str(config.serving_dir)
+            )
+        ),
+        custom_config={"fingerprint": code_fingerprint("components.pushing.executor")},
+        custom_executor_spec=ExecutorClassSpec(VersionedPusherExecutor),
+    )
+
+    return Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=str(config.pipeline_root),
+        components=[
+            example_gen,
+            statistics_gen,
+            schema_gen,
+            schema_import,
+            example_validator,
+            previous_data,
+            gate,
+            transform,
+            trainer,
+            baseline,
+            evaluator,
+            summary,
+            pusher,
+        ],
+        enable_cache=True,
+        metadata_connection_config=sqlite_metadata_connection_config(str(config.metadata_file)),
+        beam_pipeline_args=list(config.run.beam_args),
+    )

@@ -1,0 +1,127 @@
+from pathlib import Path
+
+import pytest
+
+from components.errors import UserError
+from pipeline.config import CONFIG_VARIABLE, load_config
+
+CONFIGS = Path(__file__).parents[2] / "pipeline" / "configs"
+
+MINIMAL = """
+[run]
+name = "arxiv"
+output_dir = "out"
+[data]
+parquet = "papers/*.parquet"
+glove = "glove.txt"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "a.parquet").touch()
+    (tmp_path / "glove.txt").touch()
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "run.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def message(folder: Path, text: str) -> str:
+    with pytest.raises(UserError) as caught:
+        load_config(write(folder, text))
+    line = str(caught.value)
+    assert "\n" not in line
+    assert str(folder / "run.toml") in line
+    return line
+
+
+def test_relative_paths_start_from_the_files_folder(folder: Path, monkeypatch) -> None:
+    monkeypatch.chdir("/")
+    config = load_config(write(folder, MINIMAL))
+    assert config.data.parquet == folder / "papers" / "*.parquet"
+    assert config.data.glove == folder / "glove.txt"
+    assert config.metadata_file == folder / "out" / "metadata.sqlite"
+    assert config.serving_dir == folder / "out" / "serving" / "arxiv"
+    assert config.data.splits.as_dict() == {"train": 0.64, "eval": 0.16, "test": 0.20}
+
+
+def test_reads_the_file_that_the_variable_names(folder: Path, monkeypatch) -> None:
+    monkeypatch.setenv(CONFIG_VARIABLE, str(write(folder, MINIMAL)))
+    assert load_config().name == "arxiv"
+
+
+def test_unset_variable_names_the_variable(monkeypatch) -> None:
+    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
+    with pytest.raises(UserError, match=CONFIG_VARIABLE):
+        load_config()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "parts"),
+    [
+        ("[data]", "[data]\nparket = 1", ("data.parket", "unknown key")),
+        ("[run]", "[rum]\nx = 1\n[run]", ("rum", "unknown key")),
+        ('name = "arxiv"', "name = 3", ("run.name = 3", "string")),
+        ('name = "arxiv"', 'name = "My Run"', ("run.name = 'My Run'", "pattern")),
+        ('output_dir = "out"', "", ("run.output_dir", "required")),
+        ("glove.txt", "missing.txt", ("data.glove", "there is no file", "missing.txt")),
+        ("papers/*.parquet", "none/*.parquet", ("data.parquet", "no file matches")),
+        ("[data]", "[data.splits]\ntrain = 1.5\n[data]", ("data.splits.train = 1.5", "less than or")),
+        ("[data]", "[data.splits]\ntrain = 0.7\n[data]", ("data.splits", "add up to 1.06")),
+        (
+            "[data]",
+            "[data.splits]\ntrain = 0.8\neval = 0.2\ntest = 0\n[data]",
+            ("data.splits", "test", "0"),
+        ),
+        ("[data]", "[training.phase1]\nepochs = 0\n[data]", ("training.phase1.epochs = 0", "1")),
+        (
+            "[data]",
+            '[model]\narchitecture = "bert"\n[data]',
+            ("model.architecture = 'bert'", "notebook"),
+        ),
+        ("[data]", "[evaluation]\nmin_accuracy = 2.0\n[data]", ("evaluation.min_accuracy = 2.0", "1")),
+        (
+            "[data]",
+            "[transform]\nvocabulary_size = 'many'\n[data]",
+            ("transform.vocabulary_size = 'many'", "integer"),
+        ),
+        ("[run]", "[run", ("not valid TOML", "line 2")),
+    ],
+)
+def test_a_mistake_is_one_line_with_key_value_and_what_is_allowed(
+    folder: Path, old: str, new: str, parts: tuple[str, ...]
+) -> None:
+    line = message(folder, MINIMAL.replace(old, new, 1))
+    for part in parts:
+        assert part in line
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.toml: there is no such file"):
+        load_config(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize("shipped", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_configurations_are_valid(shipped: Path, tmp_path: Path, monkeypatch) -> None:
+    """Inputs aside, which `make` puts in place."""
+    text = shipped.read_text(encoding="utf-8")
+    import tomli
+
+    for key in ("parquet", "glove"):
+        value = tomli.loads(text)["data"][key]
+        (tmp_path / key).touch()
+        text = text.replace(f'"{value}"', f'"{tmp_path / key}"')
+    assert load_config(write(tmp_path, text)).name.startswith("arxiv")
+
+
+def test_configuration_is_read_without_tensorflow() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, pipeline.config; sys.exit('tensorflow' in sys.modules or 'tfx' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
