@@ -9,7 +9,10 @@ ABSTRACT = "abstract"
 LABEL = "final_category"
 ID = "id"
 DATE = "update_date"
-RAW_COLUMNS = (ID, ABSTRACT, LABEL, DATE)
+# Finer than the label ("math.AG" of math); a second training target where a file has the column.
+CATEGORY = "primary_category"
+RAW_COLUMNS = (ID, ABSTRACT, LABEL, DATE, CATEGORY)
+OPTIONAL_COLUMNS = (CATEGORY,)
 
 # Splits, in the order in which shares are given.
 TRAIN = "train"
@@ -20,13 +23,15 @@ SPLITS = (TRAIN, EVAL, TEST)
 # Transformed features.
 TOKENS = "tokens"
 LABEL_ID = "label_id"
+CATEGORY_ID = "category_id"
 LENGTH_BUCKET = "length_bucket"
 YEAR = "year"
 LATEX_BUCKET = "latex_bucket"
 SLICE_FEATURES = (LENGTH_BUCKET, YEAR, LATEX_BUCKET)
 
-# Vocabulary asset of the transform graph, and the ids that precede its words.
+# Vocabulary assets of the transform graph, and the ids that precede the words.
 VOCABULARY = "vocabulary"
+CATEGORIES = "categories"
 PAD_ID = 0
 OOV_ID = 1
 FIRST_WORD_ID = 2

@@ -17,6 +17,8 @@ _LENGTH_NAMES = ("000-049", "050-099", "100-149", "150-199", "200-249", "250+")
 _LATEX_EDGES = (1e-9, 0.02, 0.05, 0.10)
 _LATEX_NAMES = ("none", "0-2%", "2-5%", "5-10%", "10%+")
 _UNKNOWN_YEAR = "unknown"
+# A category of fewer train papers teaches nothing that its class does not.
+_MIN_CATEGORY_COUNT = 5
 
 
 def split_words(text: tf.Tensor) -> tf.RaggedTensor:
@@ -37,9 +39,7 @@ def words_or_oov(words: tf.RaggedTensor) -> tf.RaggedTensor:
 def _dense_column(column: tf.Tensor | tf.SparseTensor, default: str = "") -> tf.Tensor:
     """Returns a string column, [n] or [n, 1] or sparse, as string [n]."""
     if isinstance(column, tf.SparseTensor):
-        column = tf.sparse.SparseTensor(
-            column.indices, column.values, [column.dense_shape[0], 1]
-        )
+        column = tf.sparse.SparseTensor(column.indices, column.values, [column.dense_shape[0], 1])
         column = tf.sparse.to_dense(column, default_value=default)
     return tf.reshape(column, [-1])
 
@@ -72,8 +72,8 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         ``sequence_length`` (words kept from the head) and ``classes`` (the schema's order).
 
     Returns:
-      ``tokens`` int64 [n, sequence_length], ``label_id`` int64 [n], and string [n] for each slice
-      feature.
+      ``tokens`` int64 [n, sequence_length], ``label_id`` and ``category_id`` int64 [n] (-1 for an
+      unknown one), and string [n] for each slice feature.
     """
     text = _dense_column(inputs[features.ABSTRACT])
     words = split_words(clean_tensor(text))
@@ -85,6 +85,12 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     length = custom_config["sequence_length"]
     # The vocabulary's default id, one before its first word, is the out-of-vocabulary id.
     ids = tft.apply_vocabulary(words_or_oov(words)[:, :length], vocabulary) + features.FIRST_WORD_ID
+    category = _dense_column(inputs[features.CATEGORY])
+    categories = tft.vocabulary(
+        tf.boolean_mask(category, category != ""),
+        frequency_threshold=_MIN_CATEGORY_COUNT,
+        vocab_filename=features.CATEGORIES,
+    )
     date = _dense_column(inputs[features.DATE])
     year = tf.strings.substr(date, 0, 4)
     return {
@@ -94,6 +100,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         features.LABEL_ID: label_ids(
             _dense_column(inputs[features.LABEL]), list(custom_config["classes"])
         ),
+        features.CATEGORY_ID: tft.apply_vocabulary(category, categories, default_value=-1),
         features.LENGTH_BUCKET: _bucket(words.row_lengths(), _LENGTH_EDGES, _LENGTH_NAMES),
         features.YEAR: tf.where(
             tf.strings.regex_full_match(year, r"[0-9]{4}"), year, _UNKNOWN_YEAR

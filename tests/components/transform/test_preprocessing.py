@@ -15,7 +15,6 @@ import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tensorflow_transform.tf_metadata import dataset_metadata
 from tfx_bsl.public import tfxio
 
 from components import features
@@ -38,13 +37,13 @@ def transform(rows: dict[str, list[str | None]], folder: Path, *, size: int, len
     )
     config = {"vocabulary_size": size, "sequence_length": length, "classes": CLASSES}
     columns = {
-        name: pa.array([None if v is None else [v.encode()] for v in rows[name]])
+        name: pa.array(
+            [None if v is None else [v.encode()] for v in rows[name]], pa.list_(pa.binary())
+        )
         for name in features.RAW_COLUMNS
     }
     batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
-    adapter = tfxio.TensorAdapterConfig(
-        batch.schema, _representations(schema)
-    )
+    adapter = tfxio.TensorAdapterConfig(batch.schema, _representations(schema))
     with (
         beam.Pipeline() as pipeline,
         tft_beam.Context(temp_dir=tempfile.mkdtemp(dir=folder)),
@@ -76,6 +75,7 @@ def rows_of(texts: list[str], **others: list[str | None]) -> dict[str, list[str 
         features.LABEL: others.get("labels", ["cs"] * n),
         features.ID: [str(i) for i in range(n)],
         features.DATE: others.get("dates", ["2019-01-02"] * n),
+        features.CATEGORY: others.get("categories", [None] * n),
     }
 
 
@@ -131,6 +131,19 @@ def test_labels_are_indices_in_the_schemas_order(small) -> None:
     table, _ = small
     assert np.ravel(table[features.LABEL_ID]).tolist() == [1, 0, 6, 4, 5]
     assert label_ids(tf.constant(["cs", "zoology"]), CLASSES).numpy().tolist() == [1, -1]
+
+
+def test_rare_and_missing_categories_have_no_id(tmp_path) -> None:
+    categories = ["cs.LG"] * 6 + ["math.AG"] * 5 + ["econ.EM"] * 4 + [None]
+    rows = rows_of(["a b"] * 16, categories=categories)
+    table, output = transform(rows, tmp_path, size=8, length=4)
+    assert output.vocabulary_by_name(features.CATEGORIES) == [b"cs.LG", b"math.AG"]
+    assert np.ravel(table[features.CATEGORY_ID]).tolist() == [0] * 6 + [1] * 5 + [-1] * 5
+
+
+def test_without_any_category_all_ids_are_missing(small) -> None:
+    table, _ = small
+    assert np.ravel(table[features.CATEGORY_ID]).tolist() == [-1] * 5
 
 
 def test_slice_features(small) -> None:

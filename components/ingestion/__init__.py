@@ -1,0 +1,1 @@
+"""Reads parquet files of papers into stratified, leak-free splits of tf.Examples."""

@@ -1,0 +1,147 @@
+"""Pure Arrow functions over the raw columns: type check, one canonical form, tf.Example layout."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components import features
+from components.errors import UserError
+
+# One row of the source becomes one row of this: strings are valid UTF-8, a date is "YYYY-MM-DD",
+# and whatever is missing (null, or nothing but white space) is null.
+CANONICAL = pa.schema([(name, pa.string()) for name in features.RAW_COLUMNS])
+
+_DATE_SHAPE = r"^\s*\d{4}-\d{2}-\d{2}"
+
+
+class Canonical(NamedTuple):
+    """A batch in canonical form, and what had to be given up to get there."""
+
+    batch: pa.RecordBatch
+    """The columns of ``CANONICAL``, rows as in the source."""
+    unreadable_dates: int
+    """Rows whose date is no ISO date; theirs is null now."""
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _accepts(name: str, kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_null(kind) or _is_text(kind):
+        return True
+    if name == features.DATE:
+        return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
+    # Not floats: 704.0010 read as a number is no longer 0704.0010.
+    return bool(name == features.ID and pa.types.is_integer(kind))
+
+
+def check_schema(schema: pa.Schema, path: str) -> None:
+    """Checks that a parquet file has each column that it must have, once, of a readable type.
+
+    Args:
+      schema: the file's Arrow schema.
+      path: the file, for the message.
+
+    Raises:
+      UserError: naming the file, the column and what the file has instead.
+    """
+    for name in features.RAW_COLUMNS:
+        found = schema.get_all_field_indices(name)
+        if not found and name in features.OPTIONAL_COLUMNS:
+            continue
+        if not found:
+            raise UserError(
+                f"{path}: column {name!r} is missing; the file has {', '.join(schema.names)}. "
+                "Rename or add it."
+            )
+        if len(found) > 1:
+            raise UserError(f"{path}: column {name!r} occurs {len(found)} times. Keep one of them.")
+        kind = schema.field(found[0]).type
+        if not _accepts(name, kind):
+            wanted = {
+                features.DATE: "string, date or timestamp",
+                features.ID: "string or integer",
+            }.get(name, "string")
+            raise UserError(
+                f"{path}: column {name!r} has type {kind}; expected {wanted}. "
+                "Convert it before ingestion."
+            )
+
+
+def _valid_utf8(column: pa.Array) -> pa.Array:
+    raw = column.cast(pa.binary())
+    try:
+        return raw.cast(pa.string())
+    except pa.ArrowInvalid:
+        # Parquet readers do not check strings. Replace what is broken, as the text cleaning does.
+        return pa.array(
+            [None if v is None else v.decode("utf-8", "replace") for v in raw.to_pylist()],
+            pa.string(),
+        )
+
+
+def _text(column: pa.Array) -> pa.Array:
+    """Strings as they are; blank ones become null."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    column = _valid_utf8(column) if _is_text(column.type) else column.cast(pa.string())
+    blank = pc.equal(pc.utf8_trim_whitespace(column), "")
+    return pc.if_else(blank, pa.scalar(None, pa.string()), column)
+
+
+def _date(column: pa.Array) -> tuple[pa.Array, int]:
+    """Dates as "YYYY-MM-DD" (timestamps with a zone in UTC), and the number of unreadable ones."""
+    if pa.types.is_timestamp(column.type):
+        # Drops the zone; the instant is stored in UTC.
+        column = column.cast(pa.timestamp(column.type.unit))
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        return column.cast(pa.date32(), safe=False).cast(pa.string()), 0
+    column = _text(column)
+    shaped = pc.fill_null(pc.match_substring_regex(column, _DATE_SHAPE), False)
+    head = pc.utf8_slice_codeunits(pc.utf8_ltrim_whitespace(column), 0, 10)
+    head = pc.if_else(shaped, head, pa.scalar(None, pa.string()))
+    days = pc.strptime(head, format="%Y-%m-%d", unit="s", error_is_null=True)
+    back = days.cast(pa.date32(), safe=False).cast(pa.string())
+    # strptime turns February 31 into March 3.
+    dates = pc.if_else(pc.equal(back, head), head, pa.scalar(None, pa.string()))
+    return dates, int(dates.null_count - column.null_count)
+
+
+def canonical(batch: pa.RecordBatch) -> Canonical:
+    """Brings a batch whose schema passed :func:`check_schema` to the types of ``CANONICAL``."""
+    present = set(batch.schema.names)
+    columns = {
+        name: batch.column(batch.schema.get_field_index(name))
+        if name in present
+        else pa.nulls(batch.num_rows, pa.string())
+        for name in CANONICAL.names
+    }
+    dates, unreadable = _date(columns.pop(features.DATE))
+    texts = {name: _text(column) for name, column in columns.items()} | {features.DATE: dates}
+    return Canonical(
+        pa.RecordBatch.from_arrays([texts[name] for name in CANONICAL.names], schema=CANONICAL),
+        unreadable,
+    )
+
+
+def as_feature_lists(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Returns a canonical batch as ``list<binary>`` columns, which the tf.Example encoder takes.
+
+    A value becomes a list of one; null stays null, and the encoder leaves that feature out.
+    """
+    lists = []
+    for column in batch.columns:
+        valid = pc.is_valid(column).to_numpy(zero_copy_only=False)
+        ends = valid.cumsum()
+        offsets = pa.array([*(ends - valid), len(column) - column.null_count], pa.int32())
+        if column.null_count:
+            present = pa.concat_arrays([pc.is_valid(column), pa.array([True])])
+            offsets = pc.if_else(present, offsets, pa.scalar(None, pa.int32()))
+        lists.append(pa.ListArray.from_arrays(offsets, column.drop_null().cast(pa.binary())))
+    return pa.RecordBatch.from_arrays(lists, names=batch.schema.names)

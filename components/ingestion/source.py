@@ -1,0 +1,69 @@
+"""The parquet files of a run: found, checked by their footers, read a row group at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+from tfx.dsl.io import fileio
+
+from components import features
+from components.errors import UserError
+from components.ingestion import columns
+
+# A row group can be a whole file; rows in memory are bounded by this.
+BATCH_ROWS = 4096
+
+
+class RowGroup(NamedTuple):
+    """One row group of one file: the unit of reading."""
+
+    path: str
+    number: int  # in its file
+    rows: int
+
+
+def _open(path: str) -> pq.ParquetFile:
+    return pq.ParquetFile(FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED))
+
+
+def find_row_groups(pattern: str) -> list[RowGroup]:
+    """Lists the row groups of all files that match a glob, after checking each file's schema.
+
+    Args:
+      pattern: file name or glob, on any file system that TFX and Beam know.
+
+    Raises:
+      UserError: nothing matches, a file is no parquet file, or a column is missing or of a wrong
+        type.
+    """
+    paths = sorted(path for path in fileio.glob(pattern) if not fileio.isdir(path))
+    if not paths:
+        raise UserError(f"{pattern}: no file matches. Give a parquet file or a glob of them.")
+    row_groups = []
+    for path in paths:
+        try:
+            file = _open(path)
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{path}: cannot be read as parquet ({reason}).") from error
+        columns.check_schema(file.schema_arrow, path)
+        row_groups += [
+            RowGroup(path, index, file.metadata.row_group(index).num_rows)
+            for index in range(file.num_row_groups)
+        ]
+    return row_groups
+
+
+def read_batches(row_group: RowGroup) -> Iterator[pa.RecordBatch]:
+    """Yields the raw columns of a row group, in order, at most ``BATCH_ROWS`` rows at a time."""
+    yield from _open(row_group.path).iter_batches(
+        batch_size=BATCH_ROWS,
+        row_groups=[row_group.number],
+        columns=list(features.RAW_COLUMNS),
+        use_threads=False,
+    )
