@@ -10,9 +10,9 @@ def model(number: int):
     return artifact
 
 
-def blessing(of: int, blessed: int):
+def blessing(of: int, blessed: int, number: int | None = None):
     artifact = standard_artifacts.ModelBlessing()
-    artifact.id = 100 + of
+    artifact.id = number or 100 + of
     artifact.set_int_custom_property("current_model_id", of)
     artifact.set_int_custom_property("blessed", blessed)
     return artifact
@@ -49,6 +49,18 @@ def test_latest_other_blessed_model_is_the_baseline() -> None:
 
 def test_an_older_candidate_is_compared_with_the_newer_model() -> None:
     assert baseline(1, {1: 1, 2: 1}) == [2]
+
+
+def test_a_models_last_verdict_counts() -> None:
+    def resolve(*blessings):
+        inputs = {"model": [model(1), model(2)], "candidate": [model(2)]}
+        resolved = LatestOtherBlessedModelStrategy().resolve_artifacts(
+            None, {**inputs, "model_blessing": list(blessings)}
+        )
+        return [a.id for a in resolved["model"]]
+
+    assert resolve(blessing(1, 1, 11), blessing(1, 0, 12)) == []
+    assert resolve(blessing(1, 1, 13), blessing(1, 0, 12)) == [1]
 
 
 def previous(current: int, of_statistics: dict[int, int]) -> list[int]:

@@ -1,0 +1,1 @@
+"""Placing a blessed model in the folder a model server watches."""
