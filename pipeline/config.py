@@ -52,7 +52,8 @@ def _existing_file(path: Path) -> Path:
 
 
 def _existing_match(path: Path) -> Path:
-    if not any(Path(match).is_file() for match in glob.iglob(str(path), recursive=True)):
+    matches = glob.iglob(str(path), recursive=True)  # noqa: PTH207 (Path.glob takes no absolute pattern)
+    if not any(Path(match).is_file() for match in matches):
         raise ValueError(f"no file matches {path}")
     return path
 
@@ -82,8 +83,9 @@ class RunSettings(_Settings):
         default=3600.0, ge=0.0, description="how long a second run waits for the first one"
     )
     beam_args: tuple[str, ...] = Field(
-        default=("--runner=DirectRunner", "--direct_running_mode=in_memory"),
-        description="Beam's pipeline options; a part of every Beam node's cache key",
+        default=(),
+        description="Beam's pipeline options, part of every Beam node's cache key; empty: in-process "
+        "DirectRunner (with any option TFX first packs itself up, seconds a node)",
     )
 
 
@@ -189,7 +191,7 @@ def _one_line(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"])
     kind = first["type"]
     if kind == "extra_forbidden":
-        text = f"{key}: unknown key; see the comments in pipeline/configs/real.toml for those there are"
+        text = f"{key}: unknown key; pipeline/configs/real.toml shows all there are"
     elif kind == "missing":
         text = f"{key}: this key is required"
     else:

@@ -164,9 +164,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         model=model,
         model_blessing=evaluator.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(
-                base_directory=str(config.serving_dir)
-            )
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(config.serving_dir))
         ),
         custom_config={"fingerprint": code_fingerprint("components.pushing.executor")},
         custom_executor_spec=ExecutorClassSpec(VersionedPusherExecutor),

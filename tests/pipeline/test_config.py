@@ -1,6 +1,9 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import tomli
 
 from components.errors import UserError
 from pipeline.config import CONFIG_VARIABLE, load_config
@@ -71,7 +74,11 @@ def test_unset_variable_names_the_variable(monkeypatch) -> None:
         ('output_dir = "out"', "", ("run.output_dir", "required")),
         ("glove.txt", "missing.txt", ("data.glove", "there is no file", "missing.txt")),
         ("papers/*.parquet", "none/*.parquet", ("data.parquet", "no file matches")),
-        ("[data]", "[data.splits]\ntrain = 1.5\n[data]", ("data.splits.train = 1.5", "less than or")),
+        (
+            "[data]",
+            "[data.splits]\ntrain = 1.5\n[data]",
+            ("data.splits.train = 1.5", "less than or"),
+        ),
         ("[data]", "[data.splits]\ntrain = 0.7\n[data]", ("data.splits", "add up to 1.06")),
         (
             "[data]",
@@ -84,7 +91,11 @@ def test_unset_variable_names_the_variable(monkeypatch) -> None:
             '[model]\narchitecture = "bert"\n[data]',
             ("model.architecture = 'bert'", "notebook"),
         ),
-        ("[data]", "[evaluation]\nmin_accuracy = 2.0\n[data]", ("evaluation.min_accuracy = 2.0", "1")),
+        (
+            "[data]",
+            "[evaluation]\nmin_accuracy = 2.0\n[data]",
+            ("evaluation.min_accuracy = 2.0", "1"),
+        ),
         (
             "[data]",
             "[transform]\nvocabulary_size = 'many'\n[data]",
@@ -107,11 +118,9 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shipped", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
-def test_shipped_configurations_are_valid(shipped: Path, tmp_path: Path, monkeypatch) -> None:
+def test_shipped_configurations_are_valid(shipped: Path, tmp_path: Path) -> None:
     """Inputs aside, which `make` puts in place."""
     text = shipped.read_text(encoding="utf-8")
-    import tomli
-
     for key in ("parquet", "glove"):
         value = tomli.loads(text)["data"][key]
         (tmp_path / key).touch()
@@ -120,8 +129,5 @@ def test_shipped_configurations_are_valid(shipped: Path, tmp_path: Path, monkeyp
 
 
 def test_configuration_is_read_without_tensorflow() -> None:
-    import subprocess
-    import sys
-
-    code = "import sys, pipeline.config; sys.exit('tensorflow' in sys.modules or 'tfx' in sys.modules)"
+    code = "import sys, pipeline.config; sys.exit(bool({'tensorflow', 'tfx'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

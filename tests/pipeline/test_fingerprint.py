@@ -28,7 +28,8 @@ def package(tmp_path: Path, monkeypatch) -> Path:
     return root
 
 
-def test_follows_absolute_relative_and_local_imports(package: Path) -> None:
+@pytest.mark.usefixtures("package")
+def test_follows_absolute_relative_and_local_imports() -> None:
     assert set(sources("components.node.entry")) == {
         "components",
         "components.node",
@@ -53,7 +54,8 @@ def test_an_edit_elsewhere_does_not(package: Path) -> None:
     assert code_fingerprint("components.node.entry") == before
 
 
-def test_an_unknown_module_is_an_error(package: Path) -> None:
+@pytest.mark.usefixtures("package")
+def test_an_unknown_module_is_an_error() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"components\.nod"):
         code_fingerprint("components.nod")
 

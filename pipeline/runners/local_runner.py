@@ -1,0 +1,26 @@
+"""The pipeline for the TFX CLI's local engine.
+
+``tfx pipeline create --engine=local --pipeline_path=<absolute path of this file>`` reads the
+pipeline from it; ``tfx run create --engine=local --pipeline_name=<name>`` executes it. The
+environment variable ``ARXIV_PIPELINE_CONFIG`` names the configuration.
+"""
+
+import sys
+
+from components.errors import UserError
+from pipeline import environment, launch
+from pipeline.config import load_config
+
+
+def main() -> int:
+    """Runs the pipeline, or shows it to the CLI; returns the exit code."""
+    environment.prepare(quiet=True)
+    try:
+        return launch.run(load_config())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return launch.USAGE
+
+
+if __name__ == "__main__":
+    launch.leave(main())

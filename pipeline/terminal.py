@@ -1,0 +1,108 @@
+"""The terminal stays readable: a run's own lines go there, everything else into its log file."""
+
+import contextlib
+import faulthandler
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@dataclass
+class Terminal:
+    """Where a run speaks to a person.
+
+    Attributes:
+        out: console of the process's original standard output.
+        err: console of the process's original standard error.
+    """
+
+    out: Console
+    err: Console
+    _mutex: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def say(self, line: str) -> None:
+        """Writes one plain line to standard output, never wrapped or styled."""
+        self._write(self.out, line)
+
+    def warn(self, line: str) -> None:
+        """Writes one plain line to standard error, never wrapped or styled."""
+        self._write(self.err, line)
+
+    def _write(self, console: Console, line: str) -> None:
+        # A closed terminal (`make run | head`) must not end a run that has hours behind it.
+        with self._mutex, contextlib.suppress(BrokenPipeError, OSError):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def captured(log_file: Path) -> Iterator[Terminal]:
+    """Sends file descriptors 1 and 2, Python logging and warnings to a log file.
+
+    Native libraries and child processes write to descriptors, not to ``sys.stderr``, so these are
+    what is redirected. On leaving, everything is as it was.
+
+    Args:
+        log_file: created with its folder; appended to.
+
+    Yields:
+        The terminal as it was before.
+    """
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept_out, kept_err = os.dup(1), os.dup(2)
+    with (
+        os.fdopen(kept_out, "w", encoding="utf-8", errors="replace") as out,
+        os.fdopen(kept_err, "w", encoding="utf-8", errors="replace") as err,
+        log_file.open("a", encoding="utf-8", errors="replace") as log,
+    ):
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        try:
+            with _logging_to(log_file), contextlib.redirect_stdout(log), _stderr_to(log_file):
+                faulthandler.enable(log)
+                yield Terminal(Console(file=out), Console(file=err, stderr=True))
+        finally:
+            faulthandler.disable()
+            with contextlib.suppress(OSError):
+                log.flush()
+            os.dup2(kept_out, 1)
+            os.dup2(kept_err, 2)
+
+
+@contextlib.contextmanager
+def _stderr_to(log_file: Path) -> Iterator[None]:
+    with (
+        log_file.open("a", encoding="utf-8", errors="replace", buffering=1) as log,
+        contextlib.redirect_stderr(log),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _logging_to(log_file: Path) -> Iterator[None]:
+    root = logging.getLogger()
+    handler = logging.FileHandler(log_file, encoding="utf-8", errors="replace")
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    handlers, level = root.handlers[:], root.level
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        try:
+            yield
+        finally:
+            logging.captureWarnings(False)
+            root.handlers[:] = handlers
+            root.setLevel(level)
+            handler.close()

@@ -1,0 +1,47 @@
+"""One line out of what Beam, TFX and Python wrap around a cause."""
+
+import traceback
+
+import pytest
+
+from components.errors import UserError
+from pipeline import causes
+
+
+def chained(outer: Exception, inner: BaseException | None) -> Exception:
+    try:
+        raise outer from inner
+    except Exception as error:
+        return error
+
+
+def test_user_error_anywhere_in_the_chain_is_shown_as_it_is() -> None:
+    inner = chained(UserError("x.toml: key a: mend it"), KeyError("a"))
+    assert causes.one_line(chained(RuntimeError("node failed"), inner)) == "x.toml: key a: mend it"
+
+
+def test_root_of_other_errors_is_shown_with_its_type() -> None:
+    assert causes.one_line(chained(RuntimeError("outer"), OSError(28, "No space left"))) == (
+        "OSError: [Errno 28] No space left"
+    )
+    assert causes.one_line(MemoryError()) == "MemoryError"
+
+
+def test_beam_step_names_and_line_breaks_go() -> None:
+    error = ValueError("a\n  b [while running 'Read/Map(f)'] [while running 'Outer']")
+    assert causes.one_line(error) == "ValueError: a b"
+
+
+@pytest.mark.parametrize("kind", [UserError, ValueError])
+def test_traceback_text_of_a_beam_worker(kind: type[ValueError]) -> None:
+    try:
+        raise kind("row 3: bad [while running 'Read']")
+    except ValueError:
+        text = traceback.format_exc()
+    error = RuntimeError(f"Error processing instruction 1. Original traceback is\n{text}")
+    expected = "row 3: bad" if kind is UserError else "ValueError: row 3: bad"
+    assert causes.one_line(error) == expected
+
+
+def test_long_messages_are_cut() -> None:
+    assert len(causes.one_line(ValueError("x" * 10_000))) < 600

@@ -1,0 +1,234 @@
+"""What a run promises: exit codes, a terminal without noise, resuming, one run at a time."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from pipeline.status import RunStore, State
+
+RUNNER = Path(__file__).parent / "tiny" / "tiny_runner.py"
+TIMEOUT = 120
+
+
+def command(folder: Path, *words: str) -> tuple[list[str], dict[str, str]]:
+    environment = {**os.environ, "TINY_DIR": str(folder), "CUDA_VISIBLE_DEVICES": "-1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return [sys.executable, str(RUNNER), *words], environment
+
+
+def run(folder: Path, *words: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    folder.mkdir(exist_ok=True)
+    arguments, environment = command(folder, *words)
+    return subprocess.run(
+        arguments,
+        env={**environment, **extra},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+
+def start_and_reach_second(folder: Path) -> subprocess.Popen[str]:
+    """Starts a run whose second node sleeps, and returns when it is there."""
+    folder.mkdir(exist_ok=True)
+    (folder / "trap").write_text("sleep")
+    arguments, environment = command(folder)
+    process = subprocess.Popen(
+        arguments,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + TIMEOUT
+    while not (folder / "trap.reached").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (folder / "trap").unlink()
+    return process
+
+
+def states(folder: Path, *nodes: str) -> list[State]:
+    """States in the latest run."""
+    store = RunStore(folder / "metadata.sqlite")
+    return [status.state for status in store.nodes(max(store.run_ids()), list(nodes))]
+
+
+def blocks(output: str) -> list[str]:
+    """The output of each run, exit code included."""
+    return re.split(r"(?<=exit code \d)\n", output)[:-1]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], str]:
+    """One process, several runs: failures in the second node, mended, again, an unmet input."""
+    folder = tmp_path_factory.mktemp("story")
+    words = ["trap=user error", "chain", "trap=beam", "chain", "trap=crash", "chain"]
+    words += ["trap=", "chain", "chain", "hungry", "trap=not blessed", "judged", "trap=", "judged"]
+    done = run(folder, *words)
+    return folder, blocks(done.stdout), done.stderr
+
+
+def codes(output: list[str]) -> list[int]:
+    return [int(block[-1]) for block in output]
+
+
+def rows(block: str) -> dict[str, str]:
+    """Outcome of each node in the closing table."""
+    return dict(re.findall(r"│ (\w+) +│ ([\w ]+?) +│", block))
+
+
+def test_exit_codes_say_what_a_run_came_to(story: tuple[Path, list[str], str]) -> None:
+    assert codes(story[1]) == [1, 1, 1, 0, 0, 1, 3, 3]
+
+
+def test_failed_run_names_node_cause_log_and_command(story: tuple[Path, list[str], str]) -> None:
+    _, output, errors = story
+    assert rows(output[0]) == {"First": "ran", "Second": "failed", "Third": "not run"}
+    first_failure = errors.splitlines()[:3]
+    assert first_failure[0] == (
+        "FAILED: node Second failed: papers.parquet: column 'abstract' is missing; add it"
+    )
+    assert Path(first_failure[1].removeprefix("Log: ")).is_file()
+    assert first_failure[2] == "Resume (finished nodes are cached): RESUME"
+
+
+def test_cause_in_a_beam_step_is_shown_without_the_step(
+    story: tuple[Path, list[str], str],
+) -> None:
+    assert "FAILED: node Second failed: papers.parquet: row 3 is broken; mend it\n" in story[2]
+
+
+def test_cause_of_a_crash_is_its_root(story: tuple[Path, list[str], str]) -> None:
+    expected = (
+        "FAILED: node Second failed: ValueError: invalid literal for int() with base 10: 'ten'\n"
+    )
+    assert expected in story[2]
+
+
+def test_mended_run_takes_up_where_the_failed_one_stopped(
+    story: tuple[Path, list[str], str],
+) -> None:
+    assert rows(story[1][3]) == {"First": "cached", "Second": "ran", "Third": "ran"}
+
+
+def test_second_run_is_all_cached(story: tuple[Path, list[str], str]) -> None:
+    assert rows(story[1][4]) == {"First": "cached", "Second": "cached", "Third": "cached"}
+
+
+def test_input_that_cannot_be_resolved_is_a_failure(story: tuple[Path, list[str], str]) -> None:
+    outcome = rows(story[1][5])
+    assert outcome["Resolver"] == outcome["Hungry"] == "failed"
+    assert "FAILED: node Resolver failed: InputResolutionError: " in story[2]
+
+
+def test_model_that_is_not_blessed_is_said_loudly_again_and_again(
+    story: tuple[Path, list[str], str],
+) -> None:
+    _, output, errors = story
+    assert "Test accuracy 0.7500, macro-F1 0.5000" in output[6]
+    assert errors.count("NOT BLESSED, nothing was pushed: accuracy .5 is below .6") == 2
+    assert rows(output[7])["Evaluator"] == "cached"
+
+
+def test_terminal_has_progress_and_no_noise(story: tuple[Path, list[str], str]) -> None:
+    folder, output, errors = story
+    assert "[ 1/3] First ...\n        epoch 1/1 loss 0.5\n[ 1/3] First done (" in output[0]
+    assert "NOISE" not in "".join(output) + errors
+    assert "Traceback" not in "".join(output) + errors
+    assert not re.search(r"[Ww]arning|^[EWI]\d{4}", "".join(output) + errors)
+    log = min((folder / "logs").iterdir()).read_text()
+    noise = ("absl", "warning", "print", "child")
+    assert [kind for kind in noise if f"NOISE {kind}" not in log] == []
+    assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ ERROR absl: NOISE absl$", log, re.M)
+
+
+def test_killed_run_is_continued_by_the_next(tmp_path: Path) -> None:
+    process = start_and_reach_second(tmp_path)
+    process.kill()
+    process.communicate()
+    assert states(tmp_path, "First", "Second", "Third") == [
+        State.RAN,
+        State.UNFINISHED,
+        State.NOT_RUN,
+    ]
+    done = run(tmp_path, "chain")
+    assert done.returncode == 0, done.stderr
+    assert rows(done.stdout) == {"First": "cached", "Second": "ran", "Third": "ran"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_run_says_so_and_is_continued_by_the_next(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    process = start_and_reach_second(tmp_path)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=10)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in output
+    assert re.fullmatch(
+        f"Stopped by {number.name}; finished nodes are kept. Resume with: .*  Log: .*\n", errors
+    )
+    assert RunStore(tmp_path / "metadata.sqlite").cancel_unfinished() == 0
+    if number is signal.SIGINT:
+        done = run(tmp_path, "chain")
+        assert rows(done.stdout) == {"First": "cached", "Second": "ran", "Third": "ran"}
+
+
+def test_second_run_says_who_holds_the_lock_and_gives_up(tmp_path: Path) -> None:
+    holder = {"pid": 4711, "host": "elsewhere", "since": "2024-05-01T10:00:00+00:00"}
+    (tmp_path / "metadata.sqlite.holder.json").write_text(json.dumps(holder))
+    who = "another run (process 4711 on elsewhere, since 2024-05-01T10:00:00+00:00)"
+    database = tmp_path / "metadata.sqlite"
+    with FileLock(f"{database}.lock"):
+        started = time.monotonic()
+        done = run(tmp_path, "chain", TINY_WAIT="1")
+        assert time.monotonic() - started < 10
+    assert done.returncode == 4
+    assert f"{who} is using {database}; waiting up to 1 s for it\n" in done.stdout
+    assert done.stderr.startswith(f"error: {who} is still using {database}; ")
+    assert not database.exists()
+
+
+def test_second_run_goes_ahead_when_the_first_ends(tmp_path: Path) -> None:
+    first = start_and_reach_second(tmp_path)
+    arguments, environment = command(tmp_path, "chain")
+    second = subprocess.Popen(
+        arguments,
+        env={**environment, "TINY_WAIT": "60"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert second.stdout is not None
+    first_line = second.stdout.readline()
+    assert first_line.startswith(f"another run (process {first.pid} on ")
+    first.terminate()
+    first.communicate()
+    output, _ = second.communicate(timeout=TIMEOUT)
+    assert second.returncode == 0
+    assert rows(output) == {"First": "cached", "Second": "ran", "Third": "ran"}
+
+
+def test_output_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    occupied = tmp_path / "occupied"
+    occupied.write_text("a file, no folder")
+    done = subprocess.run(
+        command(occupied, "chain")[0],
+        env=command(occupied)[1],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == f"error: cannot write to {occupied / 'logs'}: Not a directory\n"
