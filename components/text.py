@@ -10,7 +10,7 @@ _WHITESPACE = re.compile(r"\s+")
 
 
 def clean_python(text: str) -> str:
-    """Returns ``text`` lower-cased, without inline formulas, as ASCII words and digits between single spaces."""
+    """Returns the lower-case ASCII words and digits outside formulas, between single spaces."""
     text = _FORMULA.sub(" ", text.lower())
     text = _NOT_ALPHANUMERIC.sub(" ", text)
     return _WHITESPACE.sub(" ", text).strip()

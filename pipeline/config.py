@@ -1,6 +1,6 @@
 """The run's configuration: one TOML file, validated once into typed, frozen objects.
 
-The only module that reads the environment. It imports neither TensorFlow nor TFX, so that a
+The only module that reads a user's setting from the environment. It imports neither TensorFlow nor TFX, so that a
 mistake is reported before the seconds that those take to import.
 """
 
@@ -84,8 +84,8 @@ class RunSettings(_Settings):
     )
     beam_args: tuple[str, ...] = Field(
         default=(),
-        description="Beam's pipeline options, part of every Beam node's cache key; empty: in-process "
-        "DirectRunner (with any option TFX first packs itself up, seconds a node)",
+        description="Beam's pipeline options, part of every Beam node's cache key; empty: "
+        "in-process DirectRunner (with any option TFX first packs itself up, seconds a node)",
     )
 
 

@@ -95,6 +95,8 @@ def compare(
     if previous is not None:
         drift = tfdv.validate_statistics(train, schema, previous_statistics=previous)
         for finding in describe(_comparisons(drift), features.TRAIN):
-            words = finding.words.replace("current and previous", "these and the last accepted data")
+            words = finding.words.replace(
+                "current and previous", "these and the last accepted data"
+            )
             found.append(Finding(features.TRAIN, finding.column, finding.severity, words))
     return found

@@ -1,4 +1,4 @@
-"""AnomalyGate: a node that fails when the data break the schema; ExampleValidator only records it."""
+"""AnomalyGate: fails when the data break the schema, which ExampleValidator only records."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""ImportSchemaGen that runs again when the schema's content changes; stock keys on its path alone."""
+"""ImportSchemaGen that runs again when the schema changes; the stock one keys on its path."""
 
 from tfx import types
 from tfx.components.schema_gen.import_schema_gen import executor

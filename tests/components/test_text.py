@@ -36,7 +36,7 @@ def test_cleaning_gives_the_notebooks_text(raw: str, expected: str) -> None:
 
 
 # A small alphabet hits formulas, line breaks and case mapping far more often than all of Unicode.
-tricky = st.text(st.sampled_from("aZ09 $\n\r\t\v\x00\x1c\x85\u00a0\u2028İKſßΣ😀\\{}"), max_size=60)
+tricky = st.text(st.sampled_from("aZ09 $\n\r\t\v\x00\x1c\x85\u00a0\u2028İKſßΣ😀\\{}"), max_size=60)  # noqa: RUF001
 
 
 @settings(max_examples=300, deadline=None)

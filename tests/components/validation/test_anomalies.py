@@ -103,7 +103,11 @@ def test_drift_against_the_last_accepted_data(share: float, drifts: bool) -> Non
 
 def test_skew_between_splits_names_the_split() -> None:
     other = papers(final_category=["cs"] * 105 + ["math"] * 105)
-    splits = {"train": statistics(papers()), "eval": statistics(papers()), "test": statistics(other)}
+    splits = {
+        "train": statistics(papers()),
+        "eval": statistics(papers()),
+        "test": statistics(other),
+    }
     found = compare(splits, SCHEMA, None)
     assert [(f.split, f.column) for f in found] == [("test", "final_category")]
     assert "between train and test" in found[0].words

@@ -1,0 +1,282 @@
+"""Whole runs of the real pipeline on a small sample, through the TFX CLI.
+
+One sequence over one output folder: cold, cached, an edit of each kind, failure, recovery.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.inputs.sample import make_sample
+
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("cold")]
+
+ROWS = 1500
+NODES = (
+    "ImportSchemaGen",
+    "ParquetExampleGen",
+    "StatisticsGen",
+    "ExampleValidator",
+    "LatestAcceptedData",
+    "SchemaGen",
+    "AnomalyGate",
+    "Transform",
+    "Trainer",
+    "LatestBlessedModel",
+    "Evaluator",
+    "EvaluationSummary",
+    "Pusher",
+)
+# They look up, at each run, what it is compared with; there is nothing to cache.
+RESOLVERS = ("LatestAcceptedData", "LatestBlessedModel")
+
+CONFIG = """
+[run]
+name = "arxiv-e2e"
+output_dir = "out"
+[data]
+parquet = "input/papers.parquet"
+glove = "input/vectors.txt"
+schema_file = "code/schema/schema.pbtxt"
+validations_file = "code/schema/validations.pbtxt"
+[transform]
+vocabulary_size = 3000
+sequence_length = 64
+[model]
+lstm_units = 8
+dense_units = 16
+wide_buckets = 16384
+[training]
+batch_size = 64
+length_buckets = [32]
+histogram_every = 0
+[training.phase1]
+epochs = 2
+[training.phase2]
+epochs = 2
+[evaluation]
+min_accuracy = {min_accuracy}
+min_macro_f1 = 0.05
+max_cross_entropy = 3.0
+max_accuracy_drop = 1.0
+max_macro_f1_drop = 1.0
+"""
+
+
+class Project:
+    """A copy of the project's code in a folder of its own, which tests may edit."""
+
+    def __init__(self, folder: Path, repository: Path) -> None:
+        self.folder = folder
+        self.code = folder / "code"
+        for name in ("pipeline", "components", "schema"):
+            shutil.copytree(
+                repository / name,
+                self.code / name,
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )
+        make_sample(folder / "input", ROWS, 7)
+        self.configure()
+
+    def configure(self, min_accuracy: float = 0.2) -> None:
+        text = CONFIG.format(min_accuracy=min_accuracy)
+        (self.folder / "run.toml").write_text(text, encoding="utf-8")
+
+    def append(self, module: str, text: str) -> None:
+        path = self.code / module
+        path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ,
+            "ARXIV_PIPELINE_CONFIG": str(self.folder / "run.toml"),
+            "PYTHONPATH": str(self.code),
+            "CUDA_VISIBLE_DEVICES": "-1",
+        }
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        command = arguments or ("pipeline.cli_session", "make run")
+        return subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd="/",
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+
+    def versions(self) -> list[int]:
+        folder = self.folder / "out" / "serving" / "arxiv-e2e"
+        return sorted(int(path.name) for path in folder.glob("[0-9]*"))
+
+
+def outcomes(output: str) -> dict[str, str]:
+    return dict(re.findall(r"│ (\w+) +│ ([\w ]+?) +│", output))
+
+
+def reran(output: str) -> set[str]:
+    return {node for node, what in outcomes(output).items() if what == "ran"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, repository: Path) -> Project:
+    return Project(tmp_path_factory.mktemp("project"), repository)
+
+
+@pytest.fixture(scope="module")
+def cold(project: Project) -> subprocess.CompletedProcess[str]:
+    return project.run()
+
+
+def test_cold_run_pushes_a_blessed_model_and_keeps_the_terminal_clean(project, cold) -> None:
+    assert (cold.returncode, cold.stderr) == (0, "")
+    expected = {node: "looked up" if node in RESOLVERS else "ran" for node in NODES}
+    assert outcomes(cold.stdout) == expected
+    assert not re.search(r"warn|deprecat|tensorflow|absl|I0000", cold.stdout, re.IGNORECASE)
+    assert re.search(r"Test accuracy 0\.\d{4}, macro-F1 0\.\d{4}", cold.stdout)
+    assert "Blessed: yes" in cold.stdout
+    (version,) = project.versions()
+    assert f"Pushed model: {project.folder}/out/serving/arxiv-e2e/{version}" in cold.stdout
+    (log,) = re.findall(r"^Log: (.*)$", cold.stdout, re.MULTILINE)
+    assert Path(log).is_file()
+
+
+def test_pushed_model_answers_raw_text_in_a_fresh_process(project) -> None:
+    (version,) = project.versions()
+    papers = pq.read_table(project.folder / "input" / "papers.parquet").to_pandas()
+    papers = papers.dropna(subset=["abstract", "final_category"]).head(64)
+    code = f"""
+import sys, json, tensorflow as tf
+model = tf.saved_model.load({str(project.folder / "out/serving/arxiv-e2e" / str(version))!r})
+texts = json.load(sys.stdin)
+out = model.signatures["serving_default"](abstract=tf.constant(texts))
+print(json.dumps([out["label"].numpy().astype(str).tolist(), out["scores"].numpy().tolist(),
+                  out["classes"].numpy()[0].astype(str).tolist()]))
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps([*papers.abstract, "", "$x$"]),
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    labels, scores, classes = json.loads(answer.stdout)
+    assert classes == ["bio", "cs", "econ", "engineering", "math", "physics", "stat"]
+    np.testing.assert_allclose(np.sum(scores, axis=1), 1.0, atol=1e-5)
+    assert labels == [classes[i] for i in np.argmax(scores, axis=1)]
+    assert np.mean(np.array(labels[:-2]) == papers.final_category.to_numpy()) > 0.4
+
+
+def test_nothing_pickled_is_in_the_model(project) -> None:
+    (version,) = project.versions()
+    folder = project.folder / "out" / "serving" / "arxiv-e2e" / str(version)
+    assert (folder / "saved_model.pb").is_file()
+    assert any(path.name.startswith("vocabulary") for path in (folder / "assets").iterdir())
+    assert not [path for path in folder.rglob("*") if path.suffix in {".pkl", ".pickle", ".keras"}]
+
+
+def test_second_run_is_cached_throughout(project) -> None:
+    before = project.versions()
+    again = project.run()
+    assert (again.returncode, again.stderr) == (0, "")
+    assert reran(again.stdout) == set()
+    assert set(outcomes(again.stdout)) == set(NODES)
+    assert project.versions() == before
+
+
+def test_plain_entry_shares_the_cache_with_the_cli(project) -> None:
+    plain = project.run("pipeline", "run")
+    assert plain.returncode == 0
+    assert reran(plain.stdout) == set()
+
+
+def test_stricter_threshold_evaluates_again_and_says_loudly_what_failed(project) -> None:
+    before = project.versions()
+    project.configure(min_accuracy=0.999)
+    strict = project.run()
+    project.configure()
+    assert strict.returncode == 3
+    assert re.search(r"NOT BLESSED, nothing was pushed: accuracy 0\.\d+ is below", strict.stderr)
+    assert reran(strict.stdout) == {"Evaluator", "EvaluationSummary", "Pusher"}
+    assert project.versions() == before
+
+
+def test_edited_trainer_code_trains_again_and_nothing_before_it(project) -> None:
+    before = project.versions()
+    project.append("components/training/run_fn.py", "\n# edited\n")
+    edited = project.run()
+    assert edited.returncode == 0
+    assert reran(edited.stdout) == {"Trainer", "Evaluator", "EvaluationSummary", "Pusher"}
+    assert len(project.versions()) == len(before) + 1
+    # The earlier model is the baseline now, and the next run is cached all the same.
+    assert reran(project.run().stdout) == set()
+
+
+def test_schema_that_forbids_a_class_stops_before_transform(project) -> None:
+    schema = project.code / "schema" / "schema.pbtxt"
+    text = schema.read_text(encoding="utf-8")
+    before = project.versions()
+    schema.write_text(text.replace('  value: "econ"\n', ""), encoding="utf-8")
+    stopped = project.run()
+    schema.write_text(text, encoding="utf-8")
+    assert stopped.returncode == 1
+    first, log, resume = stopped.stderr.strip().splitlines()
+    assert first.startswith("FAILED: node AnomalyGate failed: the data break schema/schema.pbtxt")
+    assert "column final_category" in first
+    assert "econ" in first
+    assert log.startswith("Log: ")
+    assert resume == "Resume (finished nodes are cached): make run"
+    states = outcomes(stopped.stdout)
+    assert states["AnomalyGate"] == "failed"
+    assert {states[node] for node in ("Transform", "Trainer", "Pusher")} == {"not run"}
+    assert project.versions() == before
+    assert reran(project.run().stdout) == set()
+
+
+def test_missing_column_is_one_line_that_names_file_and_column(project) -> None:
+    path = project.folder / "input" / "papers.parquet"
+    kept = path.with_suffix(".kept")
+    shutil.copy2(path, kept)
+    pq.write_table(pq.read_table(path).drop(["abstract"]), path)
+    failed = project.run()
+    shutil.move(kept, path)
+    assert failed.returncode == 1
+    first = failed.stderr.splitlines()[0]
+    assert first.startswith("FAILED: node ParquetExampleGen failed: ")
+    assert "papers.parquet" in first
+    assert "abstract" in first
+
+
+def test_wrong_type_is_one_line(project) -> None:
+    path = project.folder / "input" / "papers.parquet"
+    kept = path.with_suffix(".kept")
+    shutil.copy2(path, kept)
+    table = pq.read_table(path)
+    column = table.schema.get_field_index("abstract")
+    pq.write_table(table.set_column(column, "abstract", pa.array(range(table.num_rows))), path)
+    failed = project.run()
+    shutil.move(kept, path)
+    assert failed.returncode == 1
+    assert "abstract" in failed.stderr.splitlines()[0]
+
+
+def test_configuration_error_comes_before_tensorflow_and_exits_2(project) -> None:
+    config = project.folder / "run.toml"
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("epochs = 2", "epochs = 0", 1), encoding="utf-8")
+    wrong = project.run()
+    config.write_text(text, encoding="utf-8")
+    assert wrong.returncode == 2
+    (line,) = wrong.stderr.splitlines()
+    assert "training.phase1.epochs = 0" in line
