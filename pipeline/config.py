@@ -1,7 +1,7 @@
 """The run's configuration: one TOML file, validated once into typed, frozen objects.
 
-The only module that reads a user's setting from the environment. It imports neither TensorFlow nor TFX, so that a
-mistake is reported before the seconds that those take to import.
+The only module that reads a user's setting from the environment. It imports neither TensorFlow nor
+TFX, so that a mistake is reported before the seconds that those take to import.
 """
 
 from __future__ import annotations
