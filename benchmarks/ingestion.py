@@ -8,14 +8,12 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
-import platform
-import resource
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Annotated
 
+import machine
 import typer
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
@@ -27,34 +25,13 @@ from components.ingestion.summary import FILE_NAME, IngestionSummary
 SHARES = {"train": 0.64, "eval": 0.16, "test": 0.2}
 
 
-def _commit() -> str:
-    result = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return result.stdout.strip() or "none"
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def main(
     parquet: Annotated[Path, typer.Argument(exists=True, dir_okay=False, resolve_path=True)],
 ) -> None:
     """Prints commit, hardware, rows, seconds and peak memory, one a line."""
     node = ParquetExampleGen(str(parquet), SHARES, fingerprint="benchmark")
     properties = dict(node.exec_properties)
-    imported = _peak_mib()
+    imported = machine.peak_mib()
     with tempfile.TemporaryDirectory() as folder:
         examples = standard_artifacts.Examples()
         examples.uri = str(Path(folder) / "examples")
@@ -69,11 +46,11 @@ def main(
         seconds = time.perf_counter() - start
         processor_seconds = time.process_time() - processor_start
         summary = IngestionSummary.from_json((Path(examples.uri) / FILE_NAME).read_text())
-    print(f"commit            {_commit()}")
-    print(f"processor         {_processor()}, {len(os.sched_getaffinity(0))} cores")
+    print(f"commit            {machine.commit()}")
+    print(f"processor         {machine.processor()}")
     print(f"rows read, kept   {summary.rows_read}, {summary.rows_kept}")
     print(f"seconds           {seconds:.1f} (processor {processor_seconds:.1f})")
-    print(f"peak memory       {_peak_mib():.0f} MiB ({imported:.0f} MiB after imports)")
+    print(f"peak memory       {machine.peak_mib():.0f} MiB ({imported:.0f} MiB after imports)")
 
 
 if __name__ == "__main__":

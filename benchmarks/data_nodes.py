@@ -1,0 +1,68 @@
+"""Seconds and peak memory of the nodes from the parquet to Transform, after imports.
+
+python benchmarks/data_nodes.py CONFIG
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import logging
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import machine
+import typer
+from absl import logging as absl_logging
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+from tfx.orchestration.pipeline import Pipeline
+
+from pipeline.config import load_config
+from pipeline.graph import create_pipeline
+from pipeline.progress import ProgressHandler
+from pipeline.terminal import captured
+
+LAST = "Transform"
+
+
+def main(
+    config: Annotated[Path, typer.Argument(exists=True, dir_okay=False, resolve_path=True)],
+) -> None:
+    """Prints commit, hardware, seconds of each node and peak memory, one a line."""
+    whole = create_pipeline(load_config(config))
+    nodes = []
+    for node in whole.components:
+        nodes.append(node)
+        if node.id == LAST:
+            break
+    imported = machine.peak_mib()
+    with tempfile.TemporaryDirectory() as folder:
+        database = sqlite_metadata_connection_config(str(Path(folder) / "metadata.sqlite"))
+        part = Pipeline(
+            pipeline_name="benchmark",
+            pipeline_root=str(Path(folder) / "artifacts"),
+            components=nodes,
+            metadata_connection_config=database,
+        )
+        with captured(Path(folder) / "log"):
+            absl_logging.set_verbosity(absl_logging.INFO)
+            handler = ProgressHandler([node.id for node in nodes], lambda _: None)
+            logging.getLogger().addHandler(handler)
+            start, processor_start = time.perf_counter(), time.process_time()
+            LocalDagRunner().run(part)
+            seconds = time.perf_counter() - start
+            processor_seconds = time.process_time() - processor_start
+    print(f"commit       {machine.commit()}")
+    print(f"processor    {machine.processor()}")
+    for node, took in handler.times.seconds.items():
+        print(f"{node:<20} {took:6.1f} s")
+    print(f"together     {seconds:.1f} s (processor {processor_seconds:.1f})")
+    print(f"peak memory  {machine.peak_mib():.0f} MiB ({imported:.0f} MiB after imports)")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,32 @@
+"""What a figure was measured on and with: printed by each benchmark beside it."""
+
+import os
+import platform
+import resource
+import subprocess
+from pathlib import Path
+
+
+def commit() -> str:
+    """Returns the short hash of the commit, with "-dirty" where files differ from it."""
+    result = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return result.stdout.strip() or "none"
+
+
+def processor() -> str:
+    """Returns the processor's name and the number of cores this process may use."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor()
+    return f"{name}, {len(os.sched_getaffinity(0))} cores"
+
+
+def peak_mib() -> float:
+    """Returns the process's peak resident memory so far, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
