@@ -1,0 +1,177 @@
+"""Builds the networks from their settings. Pure Keras: no files, no TensorFlow operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from components import features
+from components.model.layers import MaskedPooling, WideNgrams, WordDropout
+from components.model.settings import ModelSettings
+
+EMBEDDING_LAYER = "embedding"
+LOGITS_LAYER = "logits"
+DEEP_LAYER = "deep_logits"
+WIDE_LAYER = "wide_logits"
+
+
+def build_model(
+    settings: ModelSettings,
+    embedding_matrix: npt.NDArray[np.floating[Any]],
+    sequence_length: int | None,
+    classes: int,
+    *,
+    use_cudnn: bool | str = "auto",
+) -> keras.Model:
+    """Builds the classifier.
+
+    Args:
+        settings: which architecture, and its sizes.
+        embedding_matrix: float32 ``[vocabulary_size, d]``, initial word vectors; row 0 is padding,
+            row 1 the out-of-vocabulary word.
+        sequence_length: tokens a text, or None where it varies from batch to batch.
+        classes: number of classes.
+        use_cudnn: False for a graph that must also run without a GPU; the weights are the same.
+
+    Returns:
+        A model from int ``[n, length]`` token ids (0 = padding, on the right) to float32
+        ``[n, classes]`` logits. The layer :data:`EMBEDDING_LAYER` holds the word vectors.
+        :func:`with_probabilities` turns the logits into scores.
+    """
+    if embedding_matrix.ndim != 2:
+        raise ValueError(f"embedding_matrix must have two axes, received {embedding_matrix.shape}")
+    if classes < 2:
+        raise ValueError(f"classes must be at least 2, received {classes}")
+    build = _notebook if settings.architecture == "notebook" else _bilstm_wide
+    model = build(settings, embedding_matrix.shape, sequence_length, classes, use_cudnn)
+    for layer in model.layers:
+        if layer.name == EMBEDDING_LAYER:
+            # Set, not given as an initializer, which would put the matrix into the configuration.
+            layer.set_weights([embedding_matrix])
+    return model
+
+
+def adapt(model: keras.Model, tokens: npt.NDArray[np.integer[Any]]) -> None:
+    """Sets what is counted rather than learned: the weights of the n-grams of the wide path.
+
+    Args:
+        model: what :func:`build_model` returned; one without a wide path stays as it is.
+        tokens: the train split, int ``[n, length]``.
+    """
+    for layer in model.layers:
+        if isinstance(layer, WideNgrams):
+            layer.adapt(tokens)
+
+
+def path_logits(model: keras.Model) -> list[keras.KerasTensor]:
+    """The outputs of the single paths, each float32 ``[n, classes]``; empty where there is one."""
+    outputs = [layer.output for layer in model.layers if layer.name in (DEEP_LAYER, WIDE_LAYER)]
+    return outputs if len(outputs) > 1 else []
+
+
+def with_probabilities(
+    model: keras.Model, temperature: float = 1.0, bias: npt.NDArray[np.floating[Any]] | None = None
+) -> keras.Model:
+    """Adds the calibrated softmax: ``softmax((logits + bias) / temperature)``, float32.
+
+    Args:
+        model: what :func:`build_model` returned; its weights are shared, not copied.
+        temperature: above 0, fitted on the eval split.
+        bias: float ``[classes]`` logit adjustment, usually ``-tau * log(class share)``; None for 0.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature must be above 0, received {temperature}")
+    classes = model.output_shape[-1]
+    offset = np.zeros(classes) if bias is None else np.asarray(bias)
+    if offset.shape != (classes,):
+        raise ValueError(f"bias must have shape ({classes},), received {offset.shape}")
+    scaled = keras.layers.Rescaling(
+        1.0 / temperature, (offset / temperature).tolist(), dtype="float32", name="calibration"
+    )(model.output)
+    scores = keras.layers.Softmax(dtype="float32", name="scores")(scaled)
+    return keras.Model(model.input, scores, name=f"{model.name}_scores")
+
+
+def _embedding(shape: tuple[int, ...], mask_zero: bool) -> keras.layers.Embedding:
+    return keras.layers.Embedding(*shape, mask_zero=mask_zero, name=EMBEDDING_LAYER)
+
+
+def _bilstm(units: int, dropout: float, sequences: bool, cudnn: bool | str) -> keras.layers.Layer:
+    return keras.layers.Bidirectional(
+        keras.layers.LSTM(units, dropout=dropout, return_sequences=sequences, use_cudnn=cudnn),
+        name="bilstm",
+    )
+
+
+def _notebook(
+    _: ModelSettings,
+    shape: tuple[int, ...],
+    length: int | None,
+    classes: int,
+    use_cudnn: bool | str,
+) -> keras.Model:
+    """The original: no mask, so the last state reads the padding. Its sizes are not settings."""
+    tokens = keras.Input((length,), dtype="int32", name="tokens")
+    x = _embedding(shape, mask_zero=False)(tokens)
+    x = _bilstm(64, 0.2, False, use_cudnn)(x)
+    x = keras.layers.Dropout(0.5)(x)
+    x = keras.layers.Dense(32, activation="relu", name="hidden")(x)
+    logits = keras.layers.Dense(classes, dtype="float32", name=LOGITS_LAYER)(x)
+    return keras.Model(tokens, logits, name="notebook")
+
+
+def _bilstm_wide(
+    settings: ModelSettings,
+    shape: tuple[int, ...],
+    length: int | None,
+    classes: int,
+    use_cudnn: bool | str,
+) -> keras.Model:
+    """Mean of the logits of a recurrent-and-bag path and of a hashed n-gram path."""
+    tokens = keras.Input((length,), dtype="int32", name="tokens")
+    paths = []
+    if settings.lstm_units or settings.embedding_pooling:
+        deep = _deep_features(settings, shape, tokens, use_cudnn)
+        deep = keras.layers.Dropout(settings.dense_dropout)(deep)
+        deep = keras.layers.Dense(settings.dense_units, activation="relu", name="hidden")(deep)
+        deep = keras.layers.Dropout(settings.dense_dropout)(deep)
+        paths.append(keras.layers.Dense(classes, dtype="float32", name=DEEP_LAYER)(deep))
+    if settings.wide_buckets:
+        wide = WideNgrams(
+            classes,
+            settings.wide_buckets,
+            settings.wide_orders,
+            settings.wide_dropout,
+            settings.wide_scale,
+            settings.wide_rare,
+            dtype="float32",
+            name=WIDE_LAYER,
+        )
+        paths.append(wide(tokens))
+    logits = paths[0] if len(paths) == 1 else keras.layers.Average(dtype="float32")(paths)
+    logits = keras.layers.Identity(dtype="float32", name=LOGITS_LAYER)(logits)
+    return keras.Model(tokens, logits, name="bilstm_wide")
+
+
+def _deep_features(
+    settings: ModelSettings,
+    shape: tuple[int, ...],
+    tokens: keras.KerasTensor,
+    use_cudnn: bool | str,
+) -> keras.KerasTensor:
+    words = WordDropout(settings.word_dropout, features.OOV_ID, name="word_dropout")(tokens)
+    embedded = _embedding(shape, mask_zero=True)(words)
+    embedded = keras.layers.SpatialDropout1D(settings.embedding_dropout)(embedded)
+    pooled = [
+        MaskedPooling(mode, name=f"embedding_{mode}")(embedded)
+        for mode in settings.embedding_pooling
+    ]
+    if settings.lstm_units:
+        states = _bilstm(settings.lstm_units, settings.lstm_dropout, True, use_cudnn)(embedded)
+        pooled += [
+            MaskedPooling(mode, name=f"lstm_{mode}")(states) for mode in settings.lstm_pooling
+        ]
+    return pooled[0] if len(pooled) == 1 else keras.layers.Concatenate()(pooled)

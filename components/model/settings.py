@@ -1,0 +1,106 @@
+"""Typed settings of the classifier's architecture; every default is the measured best."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Pooling = Literal["max", "mean", "attention"]
+
+
+class ModelSettings(BaseModel):
+    """What the network looks like. How it is trained is another object's business."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: Literal["bilstm_wide", "notebook"] = Field(
+        "bilstm_wide",
+        description="bilstm_wide: masked BiLSTM and bag of embeddings, plus a linear model over "
+        "hashed n-grams. notebook: the original model, whose sizes are fixed; the other keys then "
+        "keep their defaults.",
+    )
+    word_dropout: float = Field(
+        0.1, ge=0, lt=1, description="Share of words replaced by the unknown word in training."
+    )
+    embedding_dropout: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="Share of the embedding's channels dropped for a whole text.",
+    )
+    lstm_units: int = Field(
+        64, ge=0, le=1024, description="Units per direction; 0 leaves the recurrent path out."
+    )
+    lstm_dropout: float = Field(
+        0.0, ge=0, lt=1, description="Dropout on the LSTM's inputs, one mask a text."
+    )
+    lstm_pooling: tuple[Pooling, ...] = Field(
+        ("max", "mean", "attention"), description="How the LSTM's states become one vector."
+    )
+    embedding_pooling: tuple[Pooling, ...] = Field(
+        ("max", "mean"),
+        description="How the embeddings themselves become one vector beside the LSTM; empty "
+        "leaves the bag of embeddings out.",
+    )
+    dense_units: int = Field(128, ge=1, le=4096, description="Units of the hidden layer.")
+    dense_dropout: float = Field(
+        0.4, ge=0, lt=1, description="Dropout before and after the hidden layer."
+    )
+    wide_buckets: int = Field(
+        2**19,
+        ge=0,
+        le=2**24,
+        description="Rows of the n-gram table, a power of two; 0 leaves the wide path out.",
+    )
+    wide_orders: tuple[int, ...] = Field(
+        (1, 2), description="Lengths of the n-grams in the wide path, each 1 to 4."
+    )
+    wide_dropout: float = Field(
+        0.5, ge=0, lt=1, description="Share of a text's n-grams dropped in training."
+    )
+    wide_scale: float = Field(
+        4.0,
+        gt=0,
+        le=100,
+        description="Factor on the wide path's sum: with an adaptive optimizer, its relative "
+        "learning rate.",
+    )
+
+    wide_rare: int = Field(
+        8,
+        ge=1,
+        description="N-grams in fewer training texts than this count for proportionally less; "
+        "1 leaves that out.",
+    )
+
+    @field_validator("wide_buckets")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError("must be 0 or a power of two")
+        return value
+
+    @field_validator("wide_orders")
+    @classmethod
+    def _orders(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or any(not 1 <= order <= 4 for order in value):
+            raise ValueError("must hold at least one length, each 1 to 4")
+        return value
+
+    @field_validator("lstm_pooling", "embedding_pooling", "wide_orders")
+    @classmethod
+    def _distinct(cls, value: tuple[object, ...]) -> tuple[object, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("must not repeat an entry")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ModelSettings":
+        if self.architecture == "notebook":
+            for name, field in type(self).model_fields.items():
+                if name != "architecture" and getattr(self, name) != field.default:
+                    raise ValueError(f'{name} has no effect with architecture = "notebook"')
+        elif self.lstm_units and not self.lstm_pooling:
+            raise ValueError("lstm_pooling must not be empty while lstm_units is above 0")
+        elif not (self.lstm_units or self.embedding_pooling or self.wide_buckets):
+            raise ValueError("lstm_units, embedding_pooling and wide_buckets leave no path at all")
+        return self

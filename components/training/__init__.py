@@ -1,0 +1,1 @@
+"""Trainer: transformed examples and GloVe vectors to an exported SavedModel."""

@@ -1,0 +1,271 @@
+"""Transformed examples in memory, and the batches of each epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from tfx_bsl.tfxio import dataset_options
+
+from components import features
+from components.errors import UserError
+
+IntArray = npt.NDArray[np.int32]
+# Rows decoded at a time while reading; has no effect on the result.
+_READ_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split in memory, in an order that depends on its content alone.
+
+    Attributes:
+      tokens: int32 [n, sequence_length], 0 on the right as padding.
+      labels: int32 [n], indices into the classes.
+      categories: int32 [n], finer labels, -1 for none.
+      lengths: int32 [n], tokens that are not padding.
+    """
+
+    tokens: IntArray
+    labels: IntArray
+    categories: IntArray
+    lengths: IntArray
+
+    @property
+    def size(self) -> int:
+        return len(self.labels)
+
+    @property
+    def sequence_length(self) -> int:
+        return int(self.tokens.shape[1])
+
+    def digest(self) -> str:
+        """SHA-256 of the content."""
+        digest = hashlib.sha256(repr(self.tokens.shape).encode())
+        for array in (self.tokens, self.labels, self.categories):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def token_counts(self, vocabulary_size: int) -> npt.NDArray[np.int64]:
+        """How often each id occurs, int64 [vocabulary_size], padding left out."""
+        counts = np.bincount(self.tokens.ravel(), minlength=vocabulary_size).astype(np.int64)
+        counts[features.PAD_ID] = 0
+        return counts
+
+    def class_counts(self, classes: int) -> npt.NDArray[np.int64]:
+        """Examples of each class, int64 [classes]."""
+        return np.bincount(self.labels, minlength=classes).astype(np.int64)
+
+
+def make_examples(
+    tokens: npt.NDArray[Any], labels: npt.NDArray[Any], categories: npt.NDArray[Any] | None = None
+) -> Examples:
+    """Puts examples into their canonical order: by a hash of all that they hold.
+
+    The order of records in files depends on workers and shards; training must not.
+
+    Args:
+      tokens: integer [n, sequence_length].
+      labels: integer [n].
+      categories: integer [n], -1 for none; None for none at all.
+    """
+    tokens = np.ascontiguousarray(tokens, dtype=np.int32)
+    labels = np.ascontiguousarray(labels, dtype=np.int32)
+    if categories is None:
+        categories = np.full(len(labels), -1)
+    categories = np.ascontiguousarray(categories, dtype=np.int32)
+    columns = np.column_stack([tokens, labels, categories]).astype(np.uint64)
+    # A linear hash modulo 2**64 with random odd multipliers; rows that collide are equal rows.
+    multipliers = np.random.default_rng(0).integers(
+        1, 2**63, size=columns.shape[1], dtype=np.uint64
+    ) * np.uint64(2) + np.uint64(1)
+    order = np.argsort((columns * multipliers).sum(axis=1, dtype=np.uint64), kind="stable")
+    lengths = (tokens[order] != features.PAD_ID).sum(axis=1).astype(np.int32)
+    return Examples(tokens[order], labels[order], categories[order], lengths)
+
+
+def load_examples(
+    files: Sequence[str], data_accessor: Any, schema: Any, classes: int, split: str
+) -> Examples:
+    """Reads a split that Transform wrote.
+
+    Args:
+      files: patterns of its files.
+      data_accessor: the Trainer's, ``fn_args.data_accessor``.
+      schema: of the transformed examples.
+      classes: labels must lie in [0, classes).
+      split: its name, for messages.
+
+    Raises:
+      UserError: the split is empty, or a label is not a class.
+    """
+    dataset = data_accessor.tf_dataset_factory(
+        list(files),
+        dataset_options.TensorFlowDatasetOptions(
+            batch_size=_READ_ROWS, num_epochs=1, shuffle=False
+        ),
+        schema,
+    )
+    columns: dict[str, list[npt.NDArray[Any]]] = {
+        name: [] for name in (features.TOKENS, features.LABEL_ID, features.CATEGORY_ID)
+    }
+    for batch in dataset.as_numpy_iterator():
+        columns[features.TOKENS].append(batch[features.TOKENS].astype(np.int32))
+        for name in (features.LABEL_ID, features.CATEGORY_ID):
+            columns[name].append(batch[name].reshape(-1).astype(np.int32))
+    if not columns[features.TOKENS]:
+        raise UserError(f"split {split}: no examples to train with; give the pipeline more papers")
+    examples = make_examples(*(np.concatenate(column) for column in columns.values()))
+    outside = int(((examples.labels < 0) | (examples.labels >= classes)).sum())
+    if outside:
+        raise UserError(
+            f"split {split}: {outside} rows of column {features.LABEL} hold a class that the "
+            "schema lacks; add it to schema/schema.pbtxt or drop the rows"
+        )
+    return examples
+
+
+def category_groups(train: Examples, classes: int) -> IntArray:
+    """Finds the class of each finer target, int32 [categories + classes].
+
+    A category belongs to the class of most of its train papers. The last ``classes`` targets, one
+    a class, are for papers without a category, or with one of another class.
+    """
+    known = train.categories >= 0
+    count = int(train.categories.max(initial=-1)) + 1
+    votes = np.zeros((count, classes), np.int64)
+    np.add.at(votes, (train.categories[known], train.labels[known]), 1)
+    return np.concatenate([votes.argmax(axis=1), np.arange(classes)]).astype(np.int32)
+
+
+def category_targets(examples: Examples, groups: IntArray) -> IntArray:
+    """The finer target of each example, int32 [n], always one of its own class."""
+    categories = int(len(groups) - (groups.max() + 1))
+    usable = (examples.categories >= 0) & (examples.categories < categories)
+    usable &= groups[np.where(usable, examples.categories, 0)] == examples.labels
+    return np.where(usable, examples.categories, categories + examples.labels).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of one step, int32 [b], and the width to which their padding is trimmed."""
+
+    rows: IntArray
+    width: int
+
+
+def plan_epoch(
+    lengths: IntArray,
+    sequence_length: int,
+    buckets: Sequence[int],
+    batch_size: int,
+    seed: int,
+    epoch: int,
+) -> list[Batch]:
+    """Plans the batches of one epoch: each row once, rows of about the same length together.
+
+    Rows are shuffled, dealt to the narrowest bucket that holds them and cut into batches; the
+    remainder of a bucket goes to the next wider one, so that at most one batch is not full. Then
+    the batches are shuffled. The plan depends on the arguments alone.
+
+    Args:
+      lengths: int32 [n].
+      buckets: ascending widths; ``sequence_length`` is always the last. Empty: one width.
+
+    Returns:
+      ceil(n / batch_size) batches.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(lengths)).astype(np.int32)
+    widths = [width for width in buckets if width < sequence_length] + [sequence_length]
+    bucket_of = np.searchsorted(widths, lengths[order])
+    batches: list[Batch] = []
+    rest = np.empty(0, np.int32)
+    for index, width in enumerate(widths):
+        rows = np.concatenate([rest, order[bucket_of == index]])
+        full = len(rows) // batch_size * batch_size
+        batches += [
+            Batch(rows[start : start + batch_size], width) for start in range(0, full, batch_size)
+        ]
+        rest = rows[full:]
+    if len(rest):
+        batches.append(Batch(rest, widths[-1]))
+    return [batches[index] for index in generator.permutation(len(batches))]
+
+
+def steps_per_epoch(examples: Examples, batch_size: int) -> int:
+    """Batches that :func:`plan_epoch` gives."""
+    return -(-examples.size // batch_size)
+
+
+def training_dataset(
+    examples: Examples,
+    targets: Mapping[str, IntArray],
+    buckets: Sequence[int],
+    batch_size: int,
+    seed: int,
+    first_epoch: int,
+) -> tf.data.Dataset:
+    """Endless batches from ``first_epoch`` on: tokens int32 [b, width], each target int32 [b].
+
+    The next epoch's batches are prepared while validation runs. Take
+    :func:`steps_per_epoch` batches for each epoch.
+
+    Args:
+      targets: int32 [n] by the name of the model's output.
+    """
+
+    def plans() -> Iterator[tuple[IntArray, np.int32]]:
+        for epoch in itertools.count(first_epoch):
+            for batch in plan_epoch(
+                examples.lengths, examples.sequence_length, buckets, batch_size, seed, epoch
+            ):
+                yield batch.rows, np.int32(batch.width)
+
+    return _gathered(plans, examples, targets)
+
+
+def evaluation_dataset(
+    examples: Examples, targets: Mapping[str, IntArray], buckets: Sequence[int], batch_size: int
+) -> tuple[tf.data.Dataset, IntArray]:
+    """Every example once, shortest first: the batches, and the row of each example in them."""
+    order = np.argsort(examples.lengths, kind="stable").astype(np.int32)
+    widths = [width for width in buckets if width < examples.sequence_length]
+    widths.append(examples.sequence_length)
+
+    def plans() -> Iterator[tuple[IntArray, np.int32]]:
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            longest = int(examples.lengths[rows].max())
+            yield rows, np.int32(widths[int(np.searchsorted(widths, longest))])
+
+    dataset = _gathered(plans, examples, targets)
+    steps = -(-len(order) // batch_size)
+    return dataset.apply(tf.data.experimental.assert_cardinality(steps)), order
+
+
+def _gathered(plans: Any, examples: Examples, targets: Mapping[str, IntArray]) -> tf.data.Dataset:
+    """Turns (rows, width) into batches inside tf.data, ahead of the device."""
+    # Host memory: a split may be larger than what a device has to spare.
+    with tf.device("/CPU:0"):
+        tokens = tf.constant(examples.tokens)
+        columns = {name: tf.constant(column) for name, column in targets.items()}
+
+    def gather(rows: tf.Tensor, width: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        return (
+            tf.gather(tokens, rows)[:, :width],
+            {name: tf.gather(column, rows) for name, column in columns.items()},
+        )
+
+    signature = (tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32))
+    return (
+        tf.data.Dataset.from_generator(plans, output_signature=signature)
+        .map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(8)
+    )

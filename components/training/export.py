@@ -1,0 +1,161 @@
+"""The SavedModel: raw text or serialized examples in, scores out, on any CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components import features
+from components.model.architectures import build_model, with_probabilities
+from components.model.settings import ModelSettings
+
+
+def rebuild_for_serving(
+    trained: keras.Model,
+    settings: ModelSettings,
+    vocabulary_size: int,
+    dimension: int,
+    sequence_length: int | None,
+    classes: int,
+) -> keras.Model:
+    """Copies a trained model into one that computes in float32 and needs no cuDNN.
+
+    A graph traced where a GPU is visible would hold cuDNN's kernel and fail on a CPU server.
+
+    Returns:
+      Token ids int [n, length] to logits float32 [n, classes].
+    """
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        model = build_model(
+            settings,
+            np.zeros((vocabulary_size, dimension), np.float32),
+            sequence_length,
+            classes,
+            use_cudnn=False,
+        )
+    finally:
+        keras.config.set_dtype_policy(policy)
+    model.set_weights(trained.get_weights())
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, keras.layers.LSTMCell):
+            # The loop draws its mask in inference too, and a SavedModel cannot hold the generator.
+            layer.dropout = 0.0
+    return model
+
+
+class Classifier(tf.Module):
+    """What a server loads: the transform graph and the network behind three signatures.
+
+    Texts go through the very graph that made the training data, so that serving cannot drift from
+    training. A row without a usable abstract is scored like an abstract without words.
+    """
+
+    def __init__(
+        self,
+        scorer: keras.Model,
+        transform: tft.TFTransformOutput,
+        classes: Sequence[str],
+        trim: bool,
+    ) -> None:
+        """Keeps the parts.
+
+        Args:
+          scorer: token ids int [n, length] to scores float32 [n, k].
+          transform: output of the Transform node.
+          classes: names of the scores' columns.
+          trim: whether padding that all rows of a request share may be cut off.
+        """
+        super().__init__(name="classifier")
+        self._scorer = scorer
+        # Tracked as attributes: the transform graph's vocabulary becomes an asset of the model.
+        self._transform = transform.transform_features_layer()
+        self._raw_spec = dict(transform.raw_feature_spec())
+        self._classes = list(classes)
+        self._trim = trim
+
+    def signatures(self) -> dict[str, Any]:
+        """Concrete functions by signature name."""
+        strings = tf.TensorSpec([None], tf.string, name=features.EXAMPLES_INPUT)
+        abstracts = tf.TensorSpec([None], tf.string, name=features.ABSTRACT)
+        return {
+            features.SERVING_TEXT: self.score_texts.get_concrete_function(abstracts),
+            features.SERVING_EXAMPLES: self.score_examples.get_concrete_function(strings),
+            features.TRANSFORM_FEATURES: self.transform_examples.get_concrete_function(strings),
+        }
+
+    @tf.function
+    def score_texts(self, abstract: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Raw abstracts, string [n], to label [n], scores [n, k] and classes [n, k]."""
+        return self._answer(abstract)
+
+    @tf.function
+    def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialized raw tf.Examples, string [n], to the outputs of :meth:`score_texts`."""
+        return self._answer(_parse(examples, [features.ABSTRACT])[features.ABSTRACT])
+
+    @tf.function
+    def transform_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialized raw tf.Examples, string [n], to the transformed features."""
+        columns = _parse(examples, list(self._raw_spec))
+        return dict(self._transform({name: self._raw(name, columns[name]) for name in columns}))
+
+    def _answer(self, abstracts: tf.Tensor) -> dict[str, tf.Tensor]:
+        raw = {features.ABSTRACT: self._raw(features.ABSTRACT, abstracts)}
+        tokens = self._transform(raw)[features.TOKENS]
+        if self._trim:
+            longest = tf.reduce_max(tf.reduce_sum(tf.cast(tokens != features.PAD_ID, tf.int32), 1))
+            tokens = tokens[:, : tf.maximum(longest, 1)]
+        scores = self._scorer(tf.cast(tokens, tf.int32), training=False)
+        classes = tf.constant(self._classes)
+        return {
+            features.LABEL_OUTPUT: tf.gather(classes, tf.argmax(scores, axis=1)),
+            features.SCORES_OUTPUT: scores,
+            features.CLASSES_OUTPUT: tf.tile(classes[tf.newaxis], [tf.shape(scores)[0], 1]),
+        }
+
+    def _raw(self, name: str, values: tf.Tensor) -> tf.Tensor | tf.SparseTensor:
+        """A string column [n] in the form in which the transform graph takes it."""
+        spec = self._raw_spec[name]
+        if isinstance(spec, tf.io.VarLenFeature):
+            return tf.sparse.from_dense(values[:, tf.newaxis])
+        return tf.reshape(values, [-1, *spec.shape])
+
+
+def _parse(examples: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
+    """String columns [n] of serialized examples; the first value counts, a missing one is empty."""
+    spec = {name: tf.io.RaggedFeature(tf.string) for name in names}
+    parsed = tf.io.parse_example(examples, spec)
+    return {name: parsed[name].to_tensor("", shape=[None, 1])[:, 0] for name in names}
+
+
+def export_model(
+    folder: Path,
+    model: keras.Model,
+    transform: tft.TFTransformOutput,
+    classes: Sequence[str],
+    *,
+    temperature: float,
+    bias: npt.NDArray[np.float64] | None,
+    trim: bool,
+) -> None:
+    """Writes the SavedModel with its three signatures.
+
+    Args:
+      folder: made by the call.
+      model: from :func:`rebuild_for_serving`.
+      transform: output of the Transform node.
+      classes: in the order of the logits.
+      temperature, bias: scores are ``softmax((logits + bias) / temperature)``.
+      trim: see :class:`Classifier`.
+    """
+    module = Classifier(with_probabilities(model, temperature, bias), transform, classes, trim)
+    tf.saved_model.save(module, str(folder), signatures=module.signatures())

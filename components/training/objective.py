@@ -1,0 +1,116 @@
+"""Loss, class weights and the figures that are watched on the eval split."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import ops
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def class_weights(counts: npt.NDArray[np.int64], power: float) -> FloatArray:
+    """Returns ``(n / (k n_c)) ** power``, float64 [k], scaled to a mean of 1 over the examples.
+
+    Power 1 is scikit-learn's "balanced". A class without examples weighs 1.
+    """
+    present = counts > 0
+    weights = np.ones(len(counts))
+    weights[present] = (counts.sum() / (len(counts) * counts[present])) ** power
+    return weights * counts.sum() / (weights * counts).sum()
+
+
+def log_shares(counts: npt.NDArray[np.int64]) -> FloatArray:
+    """Log of each class's share, float64 [k]; a class without examples counts as half of one."""
+    shares = np.maximum(counts, 0.5)
+    return np.log(shares / shares.sum())
+
+
+@keras.saving.register_keras_serializable("arxiv")
+class WeightedCrossEntropy(keras.losses.Loss):
+    """Cross-entropy from logits with label smoothing, class weights and logit adjustment.
+
+    Logit adjustment adds ``adjustment``, a multiple of the log class shares, to the logits inside
+    the loss (Menon et al., 2021, "Long-tail learning via logit adjustment").
+    """
+
+    def __init__(
+        self,
+        weights: FloatArray,
+        smoothing: float = 0.0,
+        adjustment: FloatArray | None = None,
+        name: str = "loss",
+    ) -> None:
+        super().__init__(name=name, reduction="sum_over_batch_size")
+        self._weights = np.asarray(weights, np.float32)
+        self._smoothing = smoothing
+        self._adjustment = (
+            np.zeros_like(self._weights)
+            if adjustment is None
+            else np.asarray(adjustment, np.float32)
+        )
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        targets = ops.one_hot(labels, len(self._weights), dtype="float32")
+        smooth = targets * (1.0 - self._smoothing) + self._smoothing / len(self._weights)
+        logits = ops.cast(y_pred, "float32") + self._adjustment
+        losses = -ops.sum(smooth * ops.log_softmax(logits, axis=-1), axis=-1)
+        return losses * ops.sum(targets * self._weights, axis=-1)
+
+
+def cross_entropy(classes: int) -> WeightedCrossEntropy:
+    """Plain cross-entropy from logits over that many targets."""
+    return WeightedCrossEntropy(np.ones(classes))
+
+
+@keras.saving.register_keras_serializable("arxiv")
+class MacroF1(keras.metrics.Metric):
+    """Mean over the classes of their F1; a class neither present nor predicted has F1 0."""
+
+    def __init__(self, classes: int, name: str = "macro_f1") -> None:
+        super().__init__(name=name)
+        self.confusion = self.add_variable((classes, classes), "zeros", name="confusion")
+        self._classes = classes
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        del sample_weight
+        true = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), self._classes)
+        predicted = ops.one_hot(ops.argmax(y_pred, axis=-1), self._classes)
+        self.confusion.assign_add(ops.matmul(ops.transpose(true), predicted))
+
+    def result(self) -> Any:
+        hits = ops.diagonal(self.confusion)
+        total = ops.sum(self.confusion, axis=0) + ops.sum(self.confusion, axis=1)
+        return ops.mean(2.0 * hits / ops.maximum(total, 1.0))
+
+
+def watched_metrics(classes: int) -> list[keras.metrics.Metric]:
+    """Accuracy, log loss (plain cross-entropy, no smoothing, no weights) and macro-F1."""
+    return [
+        keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+        keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="log_loss"),
+        MacroF1(classes),
+    ]
+
+
+def fit_temperature(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
+    """Returns the temperature in [.3, 5] with the least log loss (Guo et al., 2017).
+
+    Args:
+      logits: float [n, k], adjusted if the exported model adjusts them.
+      labels: integer [n].
+    """
+    logits = np.asarray(logits, np.float64)
+    rows = np.arange(len(labels))
+
+    def log_loss(temperature: float) -> float:
+        return float(-log_softmax(logits / temperature, axis=1)[rows, labels].mean())
+
+    found = minimize_scalar(log_loss, bounds=(0.3, 5.0), method="bounded")
+    return float(found.x)

@@ -1,0 +1,158 @@
+"""Entry point of the Trainer node; only puts the steps in order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+from absl import logging
+
+from components import features
+from components.model.architectures import adapt, build_model
+from components.model.glove import load_glove
+from components.model.settings import ModelSettings
+from components.training import dataset, export, objective
+from components.training.device import prepare_device, uses_cudnn
+from components.training.settings import TrainingSettings, check_settings
+from components.training.state import prune_states
+from components.training.two_phase import predict_logits, train_two_phases
+
+REPORT = "training.json"
+
+
+def run_fn(fn_args: Any) -> None:
+    """Trains and exports the classifier.
+
+    Args:
+      fn_args: TFX's FnArgs. ``custom_config`` holds ``model`` and ``training`` (dumps of their
+        settings), ``classes``, ``glove`` (path), ``glove_sha256``, ``checkpoint_dir`` (outside the
+        pipeline root: TFX removes a failed node's folders) and ``fingerprint`` of the sources.
+
+    Writes the SavedModel to ``serving_model_dir``; TensorBoard logs and ``training.json`` to
+    ``model_run_dir``; the latter also beside the SavedModel in ``assets.extra``.
+    """
+    started = time.monotonic()
+    config = fn_args.custom_config
+    model_settings = ModelSettings.model_validate(config["model"])
+    settings = TrainingSettings.model_validate(config["training"])
+    check_settings(model_settings, settings)
+    classes = list(config["classes"])
+
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(settings.seed)
+    device = prepare_device(len(os.sched_getaffinity(0)))
+
+    transform = tft.TFTransformOutput(fn_args.transform_output)
+    words = _words(transform)
+    schema = transform.transformed_metadata.schema
+    train = dataset.load_examples(
+        fn_args.train_files, fn_args.data_accessor, schema, len(classes), features.TRAIN
+    )
+    evaluation = dataset.load_examples(
+        fn_args.eval_files, fn_args.data_accessor, schema, len(classes), features.EVAL
+    )
+    vocabulary_size = len(words) + features.FIRST_WORD_ID
+    matrix, coverage = load_glove(
+        Path(config["glove"]),
+        words,
+        settings.embedding_dim,
+        how=settings.missing_words,
+        seed=settings.seed,
+        counts=train.token_counts(vocabulary_size),
+    )
+    logging.info(
+        "training: %d + %d examples on %s; GloVe has %.1f %% of the words, %.1f %% of the text",
+        train.size, evaluation.size, device.description,
+        100 * coverage.word_share, 100 * (coverage.token_share or 0),
+    )  # fmt: skip
+
+    trim = bool(settings.length_buckets)
+    length = None if trim else train.sequence_length
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(settings.mixed_precision)
+    try:
+        with device.strategy.scope():
+            model = build_model(model_settings, matrix, length, len(classes))
+        adapt(model, train.tokens)
+        cudnn = uses_cudnn(model, train.sequence_length) if device.gpus else False
+        logging.info("training: cuDNN's LSTM kernel is %s", "used" if cudnn else "not used")
+        key = _key(config, words, train, evaluation)
+        state_dir = Path(config["checkpoint_dir"]) / key
+        prune_states(state_dir.parent, key)
+        outcome = train_two_phases(
+            model, train, evaluation, settings,
+            classes=len(classes), state_dir=state_dir, log_dir=state_dir / "logs",
+            strategy=device.strategy,
+        )  # fmt: skip
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+    serving = export.rebuild_for_serving(
+        model, model_settings, vocabulary_size, settings.embedding_dim, length, len(classes)
+    )
+    bias = -settings.logit_adjustment * objective.log_shares(train.class_counts(len(classes)))
+    logits = predict_logits(serving, evaluation, settings)
+    temperature = 1.0
+    if settings.fit_temperature:
+        temperature = objective.fit_temperature(logits + bias, evaluation.labels)
+    folder = Path(fn_args.serving_model_dir)
+    export.export_model(
+        folder, serving, transform, classes, temperature=temperature, bias=bias, trim=trim
+    )
+
+    report = {
+        "best": outcome.best,
+        "history": outcome.history,
+        "resumed_epochs": outcome.resumed_epochs,
+        "device": device.description,
+        "cudnn": cudnn,
+        "mixed_precision": settings.mixed_precision,
+        "seconds": round(time.monotonic() - started, 1),
+        "examples": {features.TRAIN: train.size, features.EVAL: evaluation.size},
+        "glove": {**asdict(coverage), "word_share": coverage.word_share},
+        "vocabulary_size": vocabulary_size,
+        "sequence_length": train.sequence_length,
+        "parameters": model.count_params(),
+        "temperature": temperature,
+        "logit_bias": bias.tolist(),
+        "classes": classes,
+        "model": model_settings.model_dump(mode="json"),
+        "training": settings.model_dump(mode="json"),
+    }
+    run_dir = Path(fn_args.model_run_dir)
+    shutil.copytree(state_dir / "logs", run_dir, dirs_exist_ok=True)
+    for place in (run_dir, folder / "assets.extra"):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(state_dir)
+
+
+def _words(transform: tft.TFTransformOutput) -> list[str]:
+    path = transform.vocabulary_file_by_name(features.VOCABULARY)
+    return Path(path).read_text(encoding="utf-8").split("\n")[:-1]
+
+
+def _key(
+    config: dict[str, Any],
+    words: list[str],
+    train: dataset.Examples,
+    evaluation: dataset.Examples,
+) -> str:
+    """Hash of all that training depends on, so that changed settings or data start afresh."""
+    parts = [
+        json.dumps({name: config[name] for name in sorted(config) if name != "checkpoint_dir"}),
+        "\n".join(words),
+        train.digest(),
+        evaluation.digest(),
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]

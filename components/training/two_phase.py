@@ -1,0 +1,483 @@
+"""The two training phases: word vectors held still, then trained along."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from absl import logging
+
+from components.errors import UserError
+from components.model.architectures import (
+    DEEP_LAYER,
+    EMBEDDING_LAYER,
+    LOGITS_LAYER,
+    WIDE_LAYER,
+)
+from components.training import dataset, objective
+from components.training.optimizer import FusedAdam
+from components.training.settings import PhaseSettings, TrainingSettings
+from components.training.state import (
+    Progress,
+    State,
+    assign_variables,
+    load_state,
+    read_variables,
+    save_state,
+    seed_states,
+)
+
+# Sign of each watched figure such that less is better.
+_SIGNS = {"log_loss": 1.0, "accuracy": -1.0, "macro_f1": -1.0}
+_BIASES = ("bias", "beta", "gamma")
+# Optional layer of the logits of finer targets, see dataset.category_groups.
+CATEGORY_LAYER = "category_logits"
+# Validation keeps no gradients, so larger batches fit.
+_EVALUATION_FACTOR = 4
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What training gave; the model holds the weights of the best epoch.
+
+    Attributes:
+      history: one record an epoch, over both phases: phase, epoch (from 1 in its phase), loss,
+        accuracy, log_loss, macro_f1, the same with ``val_`` for the eval split, learning_rate,
+        seconds.
+      best: the record of the best epoch.
+      resumed_epochs: epochs that an earlier, killed run had done.
+    """
+
+    history: list[dict[str, Any]]
+    best: dict[str, Any]
+    resumed_epochs: int
+
+
+def learning_rate(
+    phase: PhaseSettings, steps: int
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """The phase's learning rate over ``steps`` steps; a schedule's position is the step count."""
+    if phase.schedule == "constant" and not phase.warmup:
+        return phase.learning_rate
+    return PhaseSchedule(phase.learning_rate, phase.schedule, steps, phase.warmup, phase.final_rate)
+
+
+@keras.saving.register_keras_serializable("arxiv")
+class PhaseSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear rise over the first share of steps, then constant, linear or cosine fall."""
+
+    def __init__(
+        self, peak: float, shape: str, steps: int, warmup: float = 0.0, final: float = 0.0
+    ) -> None:
+        self.peak, self.shape, self.steps = peak, shape, steps
+        self.warmup, self.final = warmup, final
+
+    def __call__(self, step: Any) -> Any:
+        step = keras.ops.cast(step, "float32")
+        rise = self.warmup * self.steps
+        share = keras.ops.clip((step - rise) / max(1.0, self.steps - rise), 0.0, 1.0)
+        height = {
+            "constant": keras.ops.ones_like(share),
+            "linear": 1.0 - share,
+            "cosine": 0.5 * (1.0 + keras.ops.cos(math.pi * share)),
+        }[self.shape]
+        floor = 0.0 if self.shape == "constant" else self.final
+        rate = self.peak * (floor + (1.0 - floor) * height)
+        return keras.ops.where(step < rise, self.peak * (step + 1.0) / max(1.0, rise), rate)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "peak": self.peak,
+            "shape": self.shape,
+            "steps": self.steps,
+            "warmup": self.warmup,
+            "final": self.final,
+        }
+
+
+def make_optimizer(
+    phase: PhaseSettings, settings: TrainingSettings, steps: int
+) -> keras.optimizers.Optimizer:
+    """A new Adam, with decoupled weight decay (AdamW) if set, for a phase of ``steps`` steps."""
+    optimizer = FusedAdam(
+        learning_rate=learning_rate(phase, steps),
+        weight_decay=phase.weight_decay or None,
+        global_clipnorm=settings.clip_norm or None,
+        use_ema=settings.ema_momentum > 0,
+        ema_momentum=settings.ema_momentum or 0.99,
+        ema_overwrite_frequency=None,
+    )
+    if phase.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=list(_BIASES))
+    return optimizer
+
+
+def _plain(logs: dict[str, Any] | None) -> dict[str, float]:
+    """Keras's logs as numbers, the figures of the model's own logits without that output's name."""
+    plain = {}
+    for name, value in (logs or {}).items():
+        stage = "val_" if name.startswith("val_") else ""
+        figure = name.removeprefix(stage).removeprefix(f"{LOGITS_LAYER}_")
+        if figure != "loss" or name == f"{stage}loss":
+            plain[stage + figure] = float(value)
+    return plain
+
+
+class _StopOnNan(keras.callbacks.Callback):
+    """Ends training at the first step whose loss is not a number."""
+
+    def __init__(self, phase: int, settings: TrainingSettings, first_epoch: int) -> None:
+        super().__init__()
+        self._phase, self._settings, self._first = phase, settings, first_epoch
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, *_: Any) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if not math.isfinite(float((logs or {}).get("loss", 0.0))):
+            raise self._error(f"step {batch + 1}")
+
+    def on_epoch_end(self, _: int, logs: dict[str, Any] | None = None) -> None:
+        if not math.isfinite(_plain(logs)["val_log_loss"]):
+            raise self._error("validation")
+
+    def _error(self, where: str) -> UserError:
+        name = f"training.phase{self._phase}.learning_rate"
+        rate = getattr(self._settings, f"phase{self._phase}").learning_rate
+        message = (
+            f"phase {self._phase}, epoch {self._epoch - self._first + 1}, {where}: the loss is not "
+            f"a number; lower {name} (now {rate:g}) or set training.clip_norm to 1"
+        )
+        if self._settings.mixed_precision != "float32":
+            message += ', or training.mixed_precision to "float32"'
+        return UserError(message)
+
+
+class _Tracker(keras.callbacks.Callback):
+    """Keeps the best weights, decides when the phase ends, saves the state and reports."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        state: State,
+        phase: PhaseSettings,
+        settings: TrainingSettings,
+        first_epoch: int,
+        state_dir: Path,
+    ) -> None:
+        super().__init__()
+        self.state = state
+        # Not ``model``, which Keras sets to the compiled one; the weights' order may differ there.
+        self._trained = model
+        self._phase, self._settings, self._first = phase, settings, first_epoch
+        self._state_dir = state_dir
+        self._validated: list[npt.NDArray[Any]] = []
+        self._started = 0.0
+
+    def on_epoch_begin(self, *_: Any) -> None:
+        self._started = time.monotonic()
+
+    def on_test_end(self, *_: Any) -> None:
+        # Here the model still holds what was validated: averaged weights, where they are on.
+        self._validated = self._trained.get_weights()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        logs = _plain(logs)
+        progress = self.state.progress
+        progress.finished = epoch - self._first + 1
+        record = {
+            "phase": progress.phase,
+            "epoch": progress.finished,
+            **logs,
+            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            "seconds": round(time.monotonic() - self._started, 3),
+        }
+        progress.history.append(record)
+        monitor = self._settings.monitor
+        value = _SIGNS[monitor] * logs[f"val_{monitor}"]
+        improved = value < progress.best
+        if improved:
+            progress.best, progress.best_record = value, len(progress.history) - 1
+            self.state.best = self._validated
+        if value < progress.phase_best:
+            progress.phase_best, progress.waited = value, 0
+        else:
+            progress.waited += 1
+        progress.done = (
+            progress.finished >= self._phase.epochs or progress.waited >= self._phase.patience
+        )
+        self.state.weights = read_variables(self._trained.weights)
+        self.state.optimizer = read_variables(self.model.optimizer.variables)
+        self.state.seeds = read_variables(seed_states(self._trained))
+        save_state(self._state_dir, self.state)
+        logging.info("%s", progress_line(record, self._phase.epochs, improved, progress.done))
+        if progress.done:
+            self.model.stop_training = True
+
+
+def progress_line(record: dict[str, Any], epochs: int, improved: bool, done: bool) -> str:
+    """One line about an epoch, for a log or a terminal."""
+    left = 0.0 if done else (epochs - record["epoch"]) * record["seconds"]
+    line = (
+        f"training: phase {record['phase']} epoch {record['epoch']}/{epochs}"
+        f"  loss {record['loss']:.4f}  val loss {record['val_log_loss']:.4f}"
+        f"  val accuracy {record['val_accuracy']:.4f}  val macro-F1 {record['val_macro_f1']:.4f}"
+        f"  lr {record['learning_rate']:.2g}  {record['seconds']:.1f} s"
+    )
+    if improved:
+        line += "  best"
+    if done and record["epoch"] < epochs:
+        return line + "  phase stopped early"
+    return line if done else line + f"  at most {left:.0f} s left in phase"
+
+
+def train_two_phases(
+    model: keras.Model,
+    train: dataset.Examples,
+    evaluation: dataset.Examples,
+    settings: TrainingSettings,
+    *,
+    classes: int,
+    state_dir: Path,
+    log_dir: Path,
+    strategy: tf.distribute.Strategy | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Outcome:
+    """Trains ``model`` in place and leaves the best epoch's weights in it.
+
+    Phase 1 holds the layer :data:`EMBEDDING_LAYER` still; phase 2 starts from the best weights so
+    far with every layer trainable, a new optimizer and new callbacks. Each phase stops early by its
+    own patience; the best weights are those of the best epoch of both.
+
+    After each epoch the whole state is saved under ``state_dir``; called again with the same
+    arguments after a kill, training goes on from there as if nothing had happened. The caller
+    removes the folder when it no longer needs it.
+
+    Args:
+      model: token ids int [n, length] to logits float32 [n, classes].
+      train, evaluation: the splits.
+      classes: number of classes.
+      state_dir: folder of this very training's state.
+      log_dir: TensorBoard folder; gets ``phase1`` and ``phase2``.
+      strategy: in whose scope the model was built.
+      callbacks: further ones, called last.
+
+    Raises:
+      UserError: the loss is not a number.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    restored = load_state(state_dir)
+    if restored is not None:
+        try:
+            assign_variables(model.weights, restored.weights)
+        except ValueError:
+            logging.warning("training: the state in %s does not fit; starting anew", state_dir)
+            restored = None
+    state = restored or State(Progress(), [], [], [], [])
+    resumed = len(state.progress.history)
+    if resumed:
+        logging.info(
+            "training: resumed after phase %d epoch %d",
+            state.progress.phase,
+            state.progress.finished,
+        )
+    job = _Job(model, train, evaluation, settings, classes, state_dir, log_dir, strategy, callbacks)
+    if not state.progress.done:
+        job.run_phase(state)
+    if state.progress.phase == 1:
+        state = State(_second_phase(state.progress), state.best, [], [], state.seeds)
+        assign_variables(model.weights, state.best)
+        job.run_phase(state)
+    assign_variables(model.weights, state.best)
+    progress = state.progress
+    return Outcome(progress.history, progress.history[progress.best_record], resumed)
+
+
+def _second_phase(progress: Progress) -> Progress:
+    return Progress(
+        phase=2,
+        history=progress.history,
+        best=progress.best,
+        best_record=progress.best_record,
+    )
+
+
+def objective_outputs(model: keras.Model, settings: TrainingSettings) -> dict[str, float]:
+    """Names of the logits that the objective adds up, and their weights.
+
+    The model's own logits are always among them, since they are what is watched.
+
+    Raises:
+      UserError: nothing that the model has carries a weight.
+    """
+    names = {layer.name for layer in model.layers}
+    outputs = {LOGITS_LAYER: settings.whole_loss}
+    if {DEEP_LAYER, WIDE_LAYER} <= names and settings.path_loss:
+        outputs |= {DEEP_LAYER: settings.path_loss, WIDE_LAYER: settings.path_loss}
+    if CATEGORY_LAYER in names and settings.category_loss:
+        outputs[CATEGORY_LAYER] = settings.category_loss
+    if not any(outputs.values()):
+        raise UserError(
+            "training.whole_loss = 0: this model has no other logits to train by; set it above 0"
+        )
+    return outputs
+
+
+def with_outputs(model: keras.Model, names: Iterable[str]) -> keras.Model:
+    """A model on the same weights that gives the logits of several layers, by layer name."""
+    outputs = {
+        name: model.output if name == LOGITS_LAYER else model.get_layer(name).output
+        for name in names
+    }
+    return keras.Model(model.input, outputs, name=f"{model.name}_training")
+
+
+def make_targets(
+    examples: dataset.Examples, groups: dataset.IntArray, names: Iterable[str]
+) -> dict[str, dataset.IntArray]:
+    """What each of the named logits is to predict, int32 [n]."""
+    return {
+        name: dataset.category_targets(examples, groups)
+        if name == CATEGORY_LAYER
+        else examples.labels
+        for name in names
+    }
+
+
+def compile_phase(
+    model: keras.Model,
+    number: int,
+    settings: TrainingSettings,
+    class_counts: npt.NDArray[np.int64],
+    steps: int,
+) -> keras.Model:
+    """Makes a model ready for phase ``number``: what is trainable, new optimizer, loss, metrics.
+
+    Args:
+      model: see :func:`train_two_phases`; call in the scope of its strategy.
+      number: 1 or 2.
+      settings: of the training.
+      class_counts: examples of each class, int64 [k].
+      steps: of one epoch.
+
+    Returns:
+      The compiled model on the same weights, whose outputs are :func:`objective_outputs`.
+    """
+    for layer in model.layers:
+        if layer.name == EMBEDDING_LAYER:
+            layer.trainable = number == 2
+    phase = settings.phase1 if number == 1 else settings.phase2
+    outputs = objective_outputs(model, settings)
+    by_class = objective.WeightedCrossEntropy(
+        objective.class_weights(class_counts, settings.class_weighting),
+        settings.label_smoothing,
+        settings.loss_adjustment * objective.log_shares(class_counts),
+    )
+    compiled = with_outputs(model, outputs)
+    compiled.compile(
+        optimizer=make_optimizer(phase, settings, steps * phase.epochs),
+        loss={
+            name: objective.cross_entropy(compiled.output[name].shape[-1])
+            if name == CATEGORY_LAYER
+            else by_class
+            for name in outputs
+        },
+        loss_weights=outputs,
+        metrics={LOGITS_LAYER: objective.watched_metrics(len(class_counts))},
+        jit_compile=False,
+    )
+    # Compiling may have wrapped it for loss scaling.
+    compiled.optimizer.build(compiled.trainable_variables)
+    return compiled
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The arguments of :func:`train_two_phases` that both phases share."""
+
+    model: keras.Model
+    train: dataset.Examples
+    evaluation: dataset.Examples
+    settings: TrainingSettings
+    classes: int
+    state_dir: Path
+    log_dir: Path
+    strategy: tf.distribute.Strategy
+    callbacks: Sequence[keras.callbacks.Callback]
+
+    def run_phase(self, state: State) -> None:
+        """Runs the phase that ``state`` is in, from where it is, to the phase's end."""
+        model, settings, progress = self.model, self.settings, state.progress
+        phase = settings.phase1 if progress.phase == 1 else settings.phase2
+        steps = dataset.steps_per_epoch(self.train, settings.batch_size)
+        with self.strategy.scope():
+            counts = self.train.class_counts(self.classes)
+            compiled = compile_phase(model, progress.phase, settings, counts, steps)
+        if state.optimizer:
+            assign_variables(compiled.optimizer.variables, state.optimizer)
+        if state.seeds:
+            assign_variables(seed_states(model), state.seeds)
+        # Epochs count over both phases here, so that each has an order of its own.
+        next_epoch = len(progress.history)
+        first_epoch = next_epoch - progress.finished
+        groups = dataset.category_groups(self.train, self.classes)
+        outputs = objective_outputs(model, settings)
+        batches = dataset.training_dataset(
+            self.train,
+            make_targets(self.train, groups, outputs),
+            settings.length_buckets,
+            settings.batch_size,
+            settings.seed,
+            next_epoch,
+        )
+        validation, _ = dataset.evaluation_dataset(
+            self.evaluation,
+            make_targets(self.evaluation, groups, outputs),
+            settings.length_buckets,
+            settings.batch_size * _EVALUATION_FACTOR,
+        )
+        watching: list[keras.callbacks.Callback] = [
+            _StopOnNan(progress.phase, settings, first_epoch),
+            _Tracker(model, state, phase, settings, first_epoch, self.state_dir),
+        ]
+        if settings.ema_momentum:
+            # After the tracker, which copies the validated weights before they are swapped out.
+            watching.append(keras.callbacks.SwapEMAWeights())
+        watching.append(
+            keras.callbacks.TensorBoard(
+                str(self.log_dir / f"phase{progress.phase}"),
+                histogram_freq=settings.histogram_every,
+                write_graph=False,
+            )
+        )
+        compiled.fit(
+            batches,
+            initial_epoch=next_epoch,
+            epochs=first_epoch + phase.epochs,
+            steps_per_epoch=steps,
+            validation_data=validation,
+            callbacks=[*watching, *self.callbacks],
+            verbose=0,
+        )
+
+
+def predict_logits(
+    model: keras.Model, examples: dataset.Examples, settings: TrainingSettings
+) -> npt.NDArray[np.float32]:
+    """Logits of each example, float32 [n, classes], in the examples' order."""
+    batches, order = dataset.evaluation_dataset(
+        examples, {}, settings.length_buckets, settings.batch_size * _EVALUATION_FACTOR
+    )
+    predicted = model.predict(batches.map(lambda tokens, _: tokens), verbose=0)
+    logits = np.empty_like(predicted, dtype=np.float32)
+    logits[order] = predicted
+    return logits

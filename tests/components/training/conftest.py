@@ -1,0 +1,180 @@
+"""A small learnable corpus, transformed by the real Transform code, and the Trainer's arguments."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pytest
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
+from tfx.components.trainer.fn_args_utils import DataAccessor, FnArgs
+from tfx.components.util import tfxio_utils
+from tfx.types import standard_artifacts
+from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+from tfx_bsl.public import tfxio
+from tfx_bsl.tfxio import tensor_representation_util
+
+from components import features
+from components.model.settings import ModelSettings
+from components.training.settings import PhaseSettings, TrainingSettings
+from components.transform.preprocessing import preprocessing_fn
+
+CLASSES = ["bio", "cs", "econ", "engineering", "math", "physics", "stat"]
+LENGTH = 24
+WIDTH = 8
+_SHARES = (0.1, 0.3, 0.1, 0.1, 0.2, 0.1, 0.1)
+
+SMALL_MODEL = ModelSettings(
+    lstm_units=6, dense_units=8, wide_buckets=256, embedding_dropout=0.1, dense_dropout=0.2
+)
+SMALL_TRAINING = TrainingSettings(
+    phase1=PhaseSettings(epochs=2, learning_rate=0.01, patience=2),
+    phase2=PhaseSettings(epochs=2, learning_rate=0.01, patience=2),
+    batch_size=32,
+    embedding_dim=WIDTH,
+    length_buckets=(8, 16),
+)
+
+
+def make_rows(count: int, seed: int) -> list[dict[str, str]]:
+    """Papers whose class shows in some of their words."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for index in range(count):
+        label = str(random.choice(CLASSES, p=_SHARES))
+        words = [
+            f"{label}term{random.integers(9)}"
+            if random.random() < 0.3
+            else f"word{random.integers(60)}"
+            for _ in range(random.integers(2, 40))
+        ]
+        rows.append(
+            {
+                features.ABSTRACT: " ".join(words).title() + " $x^2$.",
+                features.LABEL: label,
+                features.ID: f"{seed}.{index}",
+                features.DATE: "2019-01-02",
+                features.CATEGORY: f"{label}.{'AB'[index % 2]}" if index % 9 else label,
+            }
+        )
+    return rows
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What the Trainer node gets: a transform graph, transformed splits, a GloVe file."""
+
+    folder: Path
+    graph: Path
+    examples: Any
+    rows: dict[str, list[dict[str, str]]]
+    glove: Path
+
+    def fn_args(
+        self,
+        into: Path,
+        model: ModelSettings = SMALL_MODEL,
+        training: TrainingSettings = SMALL_TRAINING,
+    ) -> FnArgs:
+        """Arguments of a run that writes below ``into``."""
+        return FnArgs(
+            train_files=[str(self.folder / "examples" / "Split-train" / "*")],
+            eval_files=[str(self.folder / "examples" / "Split-eval" / "*")],
+            transform_output=str(self.graph),
+            transform_graph_path=str(self.graph),
+            data_accessor=DataAccessor(
+                tf_dataset_factory=tfxio_utils.get_tf_dataset_factory_from_artifact(
+                    [self.examples], []
+                ),
+                record_batch_factory=None,
+                data_view_decode_fn=None,
+            ),
+            serving_model_dir=str(into / "Format-Serving"),
+            model_run_dir=str(into / "model_run"),
+            custom_config={
+                "model": model.model_dump(mode="json"),
+                "training": training.model_dump(mode="json"),
+                "classes": CLASSES,
+                "glove": str(self.glove),
+                "glove_sha256": hashlib.sha256(self.glove.read_bytes()).hexdigest(),
+                "checkpoint_dir": str(into / "checkpoints"),
+                "fingerprint": "0" * 16,
+            },
+        )
+
+
+@pytest.fixture(scope="session")
+def workbench(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Workbench:
+    """Transforms 600 papers once."""
+    folder = tmp_path_factory.mktemp("workbench")
+    rows = {features.TRAIN: make_rows(480, 1), features.EVAL: make_rows(120, 2)}
+    schema = text_format.Parse(
+        (repository / "schema" / "schema.pbtxt").read_text(), schema_pb2.Schema()
+    )
+    config = {"vocabulary_size": 110, "sequence_length": LENGTH, "classes": CLASSES}
+    batches = {
+        split: pa.RecordBatch.from_pydict(
+            {
+                name: pa.array(
+                    [[row[name].encode()] if name in row else None for row in rows[split]]
+                )
+                for name in features.RAW_COLUMNS
+            }
+        )
+        for split in rows
+    }
+    adapter = tfxio.TensorAdapterConfig(
+        batches[features.TRAIN].schema,
+        tensor_representation_util.InferTensorRepresentationsFromSchema(schema),
+    )
+    with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=tempfile.mkdtemp(dir=folder)):
+        train = (pipeline | "train" >> beam.Create([batches[features.TRAIN]]), adapter)
+        transformed, graph = train | tft_beam.AnalyzeAndTransformDataset(
+            lambda inputs: preprocessing_fn(inputs, config), output_record_batches=True
+        )
+        evaluation = (pipeline | "eval" >> beam.Create([batches[features.EVAL]]), adapter)
+        transformed_eval = (evaluation, graph) | tft_beam.TransformDataset(
+            output_record_batches=True
+        )
+        graph | tft_beam.WriteTransformFn(str(folder / "graph"))
+        for split, (data, metadata) in (
+            (features.TRAIN, transformed),
+            (features.EVAL, transformed_eval),
+        ):
+            encoder = RecordBatchToExamplesEncoder(metadata.schema)
+            _ = (
+                data
+                | f"encode {split}" >> beam.FlatMapTuple(lambda b, _, e=encoder: e.encode(b))
+                | f"write {split}"
+                >> beam.io.WriteToTFRecord(
+                    str(folder / "examples" / f"Split-{split}" / "part"), file_name_suffix=".gz"
+                )
+            )
+    metadata_io.write_metadata(
+        dataset_metadata.DatasetMetadata(schema), str(folder / "graph" / "metadata")
+    )
+    examples = standard_artifacts.Examples()
+    examples.uri = str(folder / "examples")
+    examples.split_names = '["train", "eval"]'
+    vocabulary = tft.TFTransformOutput(str(folder / "graph")).vocabulary_by_name(
+        features.VOCABULARY
+    )
+    random = np.random.default_rng(0)
+    glove = folder / "glove.txt"
+    glove.write_text(
+        "".join(
+            f"{word.decode()} {' '.join(f'{x:.4f}' for x in random.normal(size=WIDTH))}\n"
+            for word in vocabulary[:-10]
+        )
+    )
+    return Workbench(folder, folder / "graph", examples, rows, glove)

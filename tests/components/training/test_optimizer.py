@@ -1,0 +1,37 @@
+"""The fused Adam against Keras's own."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.training.optimizer import FusedAdam
+
+
+@pytest.mark.parametrize("decay", [None, 0.05])
+@pytest.mark.parametrize("momentum", [None, 0.9])
+def test_gives_keras_values(decay: float | None, momentum: float | None) -> None:
+    random = np.random.default_rng(0)
+    start = random.normal(size=(9, 4)).astype(np.float32)
+    rows = [random.permutation(9)[:3] for _ in range(6)]
+    sparse = [random.normal(size=(3, 4)).astype(np.float32) for _ in range(6)]
+    dense = [random.normal(size=(9, 4)).astype(np.float32) for _ in range(6)]
+    results = []
+    for kind in (keras.optimizers.Adam, FusedAdam):
+        table, other = keras.Variable(start), keras.Variable(start)
+        optimizer = kind(
+            keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5),
+            weight_decay=decay,
+            global_clipnorm=2.0,
+            use_ema=momentum is not None,
+            ema_momentum=momentum or 0.99,
+        )
+        optimizer.build([table, other])
+        for index, values, gradient in zip(rows, sparse, dense, strict=True):
+            slices = tf.IndexedSlices(tf.constant(values), tf.constant(index), tf.constant([9, 4]))
+            optimizer.apply([slices, tf.constant(gradient)])
+        results.append([np.array(v) for v in (table, other, *optimizer.variables)])
+    assert len(results[0]) == len(results[1])
+    for expected, actual in zip(*results, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(results[1][0] - start).max() > 0.1

@@ -1,0 +1,278 @@
+"""Training: two phases, best weights over both, early stop, NaN stop, resume after a kill."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+from components.errors import UserError
+from components.model.architectures import EMBEDDING_LAYER, build_model
+from components.model.settings import ModelSettings
+from components.training.dataset import make_examples
+from components.training.settings import TrainingSettings, check_settings
+from components.training.state import (
+    Progress,
+    State,
+    load_state,
+    prune_states,
+    save_state,
+    seed_states,
+)
+from components.training.two_phase import (
+    CATEGORY_LAYER,
+    PhaseSchedule,
+    objective_outputs,
+    predict_logits,
+    progress_line,
+    train_two_phases,
+)
+
+MODEL = ModelSettings(lstm_units=0, dense_units=8, wide_buckets=0)
+MATRIX = np.random.default_rng(1).normal(size=(45, 6)).astype(np.float32)
+
+
+def settings_of(**changes) -> TrainingSettings:
+    return TrainingSettings.model_validate({
+        "phase1": {"epochs": 2, "learning_rate": 0.03},
+        "phase2": {"epochs": 2, "learning_rate": 0.03},
+        "batch_size": 16, "length_buckets": [6], "histogram_every": 0, **changes,
+    })  # fmt: skip
+
+
+def splits():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, size=200)
+    tokens = random.integers(2, 40, size=(200, 12))
+    tokens[:, :3] = 40 + labels[:, None]
+    return make_examples(tokens[:150], labels[:150]), make_examples(tokens[150:], labels[150:])
+
+
+def train(folder: Path, settings: TrainingSettings, matrix=MATRIX, callbacks=()):
+    keras.utils.set_random_seed(3)
+    model = build_model(MODEL, matrix, None, 3)
+    outcome = train_two_phases(
+        model, *splits(), settings, classes=3, state_dir=folder / "state",
+        log_dir=folder / "logs", callbacks=callbacks,
+    )  # fmt: skip
+    return model, outcome
+
+
+def eval_log_loss(model: keras.Model, settings: TrainingSettings) -> float:
+    _, evaluation = splits()
+    logits = predict_logits(model, evaluation, settings)
+    shares = log_softmax(logits, axis=1)
+    return float(-shares[np.arange(evaluation.size), evaluation.labels].mean())
+
+
+class Embeddings(keras.callbacks.Callback):
+    """Keeps the word vectors at each epoch's end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[np.ndarray] = []
+
+    def on_epoch_end(self, *_):
+        self.seen.append(self.model.get_layer(EMBEDDING_LAYER).get_weights()[0])
+
+
+def test_word_vectors_are_still_in_phase_1_and_trained_in_phase_2(tmp_path) -> None:
+    watch = Embeddings()
+    _, outcome = train(tmp_path, settings_of(), callbacks=[watch])
+    assert [(r["phase"], r["epoch"]) for r in outcome.history] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    np.testing.assert_array_equal(watch.seen[1], MATRIX)
+    assert np.abs(watch.seen[2] - MATRIX).max() > 1e-3
+    assert outcome.history[-1]["val_log_loss"] < outcome.history[0]["val_log_loss"]
+    assert list((tmp_path / "logs" / "phase2" / "validation").iterdir())
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_ruinous_phase_2_leaves_the_best_weights_of_phase_1(tmp_path, momentum) -> None:
+    settings = settings_of(
+        phase2={"epochs": 9, "learning_rate": 1.0, "patience": 2}, ema_momentum=momentum
+    )
+    model, outcome = train(tmp_path, settings)
+    worst = max(record["val_log_loss"] for record in outcome.history[2:])
+    assert worst > outcome.best["val_log_loss"]
+    assert outcome.best["val_log_loss"] == min(r["val_log_loss"] for r in outcome.history)
+    assert eval_log_loss(model, settings) == pytest.approx(outcome.best["val_log_loss"], rel=1e-4)
+
+
+def test_each_phase_stops_by_its_own_patience(tmp_path) -> None:
+    # Accuracy reaches 1 and can rise no more, in both phases.
+    phase = {"epochs": 30, "learning_rate": 0.03, "patience": 2}
+    settings = settings_of(phase1=phase, phase2={**phase, "patience": 4}, monitor="accuracy")
+    _, outcome = train(tmp_path, settings)
+    for number, patience in ((1, 2), (2, 4)):
+        values = [r["val_accuracy"] for r in outcome.history if r["phase"] == number]
+        assert len(values) < 30
+        assert values.index(max(values)) == len(values) - 1 - patience
+
+
+class Ruin(keras.callbacks.Callback):
+    """Makes the logits NaN after the second epoch's fifth step."""
+
+    def on_epoch_begin(self, epoch, *_):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, **_):
+        if (self._epoch, batch) == (1, 4):
+            self.model.get_layer("deep_logits").bias.assign([np.nan] * 3)
+
+
+def test_nan_stops_with_phase_epoch_step_and_advice(tmp_path) -> None:
+    with pytest.raises(UserError) as raised:
+        train(tmp_path, settings_of(), callbacks=[Ruin()])
+    assert str(raised.value) == (
+        "phase 1, epoch 2, step 6: the loss is not a number; lower training.phase1.learning_rate "
+        "(now 0.03) or set training.clip_norm to 1"
+    )
+    assert len(load_state(tmp_path / "state").progress.history) == 1
+
+
+def test_state_of_another_model_is_not_used(tmp_path) -> None:
+    other = [np.zeros((2, 2), np.float32)]
+    save_state(tmp_path / "state", State(Progress(phase=2, done=True), other, other, [], []))
+    _, outcome = train(tmp_path, settings_of())
+    assert outcome.resumed_epochs == 0
+    assert len(outcome.history) == 4
+
+
+def test_state_file_is_old_or_new_and_whole(tmp_path, monkeypatch) -> None:
+    arrays = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(7)]
+    save_state(tmp_path, State(Progress(finished=1, best=0.5), arrays, arrays, arrays, []))
+
+    def die(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", die)
+    with pytest.raises(KeyboardInterrupt):
+        save_state(tmp_path, State(Progress(finished=2), [], [], [], []))
+    state = load_state(tmp_path)
+    assert state.progress == Progress(finished=1, best=0.5)
+    np.testing.assert_array_equal(state.weights[0], arrays[0])
+    assert state.optimizer[1].shape == ()
+    (tmp_path / "state.npz").write_bytes(b"PK\x03\x04 cut short")
+    assert load_state(tmp_path) is None
+
+
+def test_only_the_newest_states_of_other_settings_are_kept(tmp_path) -> None:
+    for age, key in enumerate(["new", "mine", "old", "older", "oldest"]):
+        save_state(tmp_path / key, State(Progress(), [], [], [], []))
+        os.utime(tmp_path / key / "state.npz", (1e9 - age, 1e9 - age))
+    prune_states(tmp_path, "mine")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "new", "old"]
+
+
+def test_dropout_generators_are_found() -> None:
+    model = build_model(ModelSettings(lstm_units=2, lstm_dropout=0.1), MATRIX, None, 3)
+    assert len(seed_states(model)) >= 4
+    assert all(variable.shape == (2,) for variable in seed_states(model))
+
+
+def test_schedule() -> None:
+    cosine = PhaseSchedule(1.0, "cosine", 100, warmup=0.1, final=0.2)
+    values = [float(cosine(step)) for step in (0, 4, 9, 10, 55, 100, 500)]
+    np.testing.assert_allclose(values, [0.1, 0.5, 1.0, 1.0, 0.6, 0.2, 0.2], rtol=1e-5)
+    linear = PhaseSchedule(0.5, "linear", 10)
+    np.testing.assert_allclose([float(linear(step)) for step in (0, 5, 10)], [0.5, 0.25, 0.0])
+    constant = PhaseSchedule(0.5, "constant", 10, warmup=0.2)
+    np.testing.assert_allclose([float(constant(step)) for step in (0, 1, 9)], [0.25, 0.5, 0.5])
+
+
+def test_objective_adds_up_what_the_model_has(tmp_path) -> None:
+    keras.utils.set_random_seed(3)
+    tokens = keras.Input((None,), dtype="int32")
+    pooled = keras.layers.GlobalMaxPooling1D()(
+        keras.layers.Embedding(45, 6, name=EMBEDDING_LAYER)(tokens)
+    )
+    fine = keras.layers.Dense(5, name=CATEGORY_LAYER)(pooled)
+    model = keras.Model(tokens, keras.layers.Dense(3, name="logits")(fine))
+    train_split, evaluation = splits()
+    # Two categories of class 0; papers of the others have none.
+    train_split, evaluation = (
+        make_examples(e.tokens, e.labels, np.where(e.labels == 0, e.tokens[:, 3] % 2, -1))
+        for e in (train_split, evaluation)
+    )
+    settings = settings_of(category_loss=2.0, whole_loss=0.5, label_smoothing=0.0)
+    outcome = train_two_phases(
+        model, train_split, evaluation, settings, classes=3, state_dir=tmp_path / "state",
+        log_dir=tmp_path / "logs",
+    )  # fmt: skip
+    for record in outcome.history:
+        expected = 0.5 * record["val_log_loss"] + 2.0 * record["val_category_logits_loss"]
+        assert record["val_loss"] == pytest.approx(expected, rel=1e-4)
+    losses = [record["val_category_logits_loss"] for record in outcome.history]
+    assert losses[-1] < losses[0]
+
+
+def test_objective_without_any_loss_is_an_error() -> None:
+    deep_only = build_model(MODEL, MATRIX, None, 3)
+    with pytest.raises(UserError, match=r"training\.whole_loss = 0"):
+        objective_outputs(deep_only, settings_of(whole_loss=0.0, path_loss=1.0))
+    with pytest.raises(ValueError, match="must not all be 0"):
+        settings_of(whole_loss=0.0)
+    both = build_model(ModelSettings(lstm_units=0, wide_buckets=8), MATRIX, None, 3)
+    assert objective_outputs(both, settings_of(whole_loss=0.0, path_loss=1.0)) == {
+        "logits": 0.0, "deep_logits": 1.0, "wide_logits": 1.0
+    }  # fmt: skip
+
+
+def test_progress_line() -> None:
+    record = {
+        "phase": 1, "epoch": 3, "loss": 0.5123, "val_log_loss": 0.4331, "val_accuracy": 0.848,
+        "val_macro_f1": 0.573, "learning_rate": 0.001, "seconds": 48.04,
+    }  # fmt: skip
+    assert progress_line(record, 8, improved=True, done=False) == (
+        "training: phase 1 epoch 3/8  loss 0.5123  val loss 0.4331  val accuracy 0.8480"
+        "  val macro-F1 0.5730  lr 0.001  48.0 s  best  at most 240 s left in phase"
+    )
+    assert progress_line(record, 8, improved=False, done=True).endswith("phase stopped early")
+    assert progress_line(record, 3, improved=False, done=True).endswith("48.0 s")
+
+
+def test_settings_of_model_and_training_must_agree() -> None:
+    with pytest.raises(UserError, match=r"training\.length_buckets .* reads its padding"):
+        check_settings(ModelSettings(architecture="notebook"), settings_of())
+    check_settings(ModelSettings(architecture="notebook"), settings_of(length_buckets=[]))
+    with pytest.raises(ValueError, match="positive and ascending"):
+        settings_of(length_buckets=[9, 3])
+
+
+def run_part(part: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    script = Path(__file__).with_name("killed_run.py")
+    return subprocess.run(
+        [sys.executable, str(script), part, str(folder)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.timeout(300)
+def test_killed_training_goes_on_to_the_same_weights(tmp_path) -> None:
+    first = run_part("first", tmp_path)
+    assert first.returncode == 9, first.stderr
+    second = run_part("second", tmp_path)
+    assert second.returncode == 0, second.stderr
+    whole, resumed = np.load(tmp_path / "whole.npz"), np.load(tmp_path / "resumed.npz")
+    assert len(whole.files) > 5
+    for name in whole.files:
+        np.testing.assert_array_equal(whole[name], resumed[name])
+    records = json.loads((tmp_path / "whole.json").read_text())
+    again = json.loads((tmp_path / "resumed.json").read_text())
+    assert again["history"] == records["history"]
+    assert (records["resumed"], again["resumed"]) == (0, 5)
+
+
+@pytest.mark.timeout(300)
+def test_two_mirrored_devices_learn_too(tmp_path) -> None:
+    done = run_part("mirrored", tmp_path)
+    assert done.returncode == 0, done.stderr
+    history = json.loads((tmp_path / "mirrored.json").read_text())["history"]
+    assert len(history) == 6
+    assert history[-1]["val_log_loss"] < history[0]["val_log_loss"] - 0.05
+    assert all(0 <= record["val_accuracy"] <= 1 for record in history)
