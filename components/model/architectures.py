@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,13 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from components import features
-from components.model.layers import MaskedPooling, WideNgrams, WordDropout
+from components.model.layers import (
+    GroupedLogits,
+    MaskedPooling,
+    RightPaddedBiLSTM,
+    WideNgrams,
+    WordDropout,
+)
 from components.model.settings import ModelSettings
 
 EMBEDDING_LAYER = "embedding"
 LOGITS_LAYER = "logits"
 DEEP_LAYER = "deep_logits"
 WIDE_LAYER = "wide_logits"
+CATEGORY_LAYER = "category_logits"
 
 
 def build_model(
@@ -24,6 +32,7 @@ def build_model(
     sequence_length: int | None,
     classes: int,
     *,
+    groups: Sequence[int] | None = None,
     use_cudnn: bool | str = "auto",
 ) -> keras.Model:
     """Builds the classifier.
@@ -34,6 +43,9 @@ def build_model(
             row 1 the out-of-vocabulary word.
         sequence_length: tokens a text, or None where it varies from batch to batch.
         classes: number of classes.
+        groups: class of each category, of which every class has one at least. The deep path then
+            scores categories (layer :data:`CATEGORY_LAYER`) and gives a class the sum of their
+            probabilities. None, or architecture "notebook": no categories.
         use_cudnn: False for a graph that must also run without a GPU; the weights are the same.
 
     Returns:
@@ -46,7 +58,9 @@ def build_model(
     if classes < 2:
         raise ValueError(f"classes must be at least 2, received {classes}")
     build = _notebook if settings.architecture == "notebook" else _bilstm_wide
-    model = build(settings, embedding_matrix.shape, sequence_length, classes, use_cudnn)
+    if groups is not None and max(groups) + 1 != classes:
+        raise ValueError(f"groups must name {classes} classes, received {max(groups) + 1}")
+    model = build(settings, embedding_matrix.shape, sequence_length, classes, groups, use_cudnn)
     for layer in model.layers:
         if layer.name == EMBEDDING_LAYER:
             # Set, not given as an initializer, which would put the matrix into the configuration.
@@ -99,24 +113,19 @@ def _embedding(shape: tuple[int, ...], mask_zero: bool) -> keras.layers.Embeddin
     return keras.layers.Embedding(*shape, mask_zero=mask_zero, name=EMBEDDING_LAYER)
 
 
-def _bilstm(units: int, dropout: float, sequences: bool, cudnn: bool | str) -> keras.layers.Layer:
-    return keras.layers.Bidirectional(
-        keras.layers.LSTM(units, dropout=dropout, return_sequences=sequences, use_cudnn=cudnn),
-        name="bilstm",
-    )
-
-
 def _notebook(
     _: ModelSettings,
     shape: tuple[int, ...],
     length: int | None,
     classes: int,
+    groups: Sequence[int] | None,  # noqa: ARG001
     use_cudnn: bool | str,
 ) -> keras.Model:
     """The original: no mask, so the last state reads the padding. Its sizes are not settings."""
     tokens = keras.Input((length,), dtype="int32", name="tokens")
     x = _embedding(shape, mask_zero=False)(tokens)
-    x = _bilstm(64, 0.2, False, use_cudnn)(x)
+    lstm = keras.layers.LSTM(64, dropout=0.2, use_cudnn=use_cudnn)
+    x = keras.layers.Bidirectional(lstm, name="bilstm")(x)
     x = keras.layers.Dropout(0.5)(x)
     x = keras.layers.Dense(32, activation="relu", name="hidden")(x)
     logits = keras.layers.Dense(classes, dtype="float32", name=LOGITS_LAYER)(x)
@@ -128,6 +137,7 @@ def _bilstm_wide(
     shape: tuple[int, ...],
     length: int | None,
     classes: int,
+    groups: Sequence[int] | None,
     use_cudnn: bool | str,
 ) -> keras.Model:
     """Mean of the logits of a recurrent-and-bag path and of a hashed n-gram path."""
@@ -138,7 +148,7 @@ def _bilstm_wide(
         deep = keras.layers.Dropout(settings.dense_dropout)(deep)
         deep = keras.layers.Dense(settings.dense_units, activation="relu", name="hidden")(deep)
         deep = keras.layers.Dropout(settings.dense_dropout)(deep)
-        paths.append(keras.layers.Dense(classes, dtype="float32", name=DEEP_LAYER)(deep))
+        paths.append(_head(deep, classes, groups))
     if settings.wide_buckets:
         wide = WideNgrams(
             classes,
@@ -156,6 +166,13 @@ def _bilstm_wide(
     return keras.Model(tokens, logits, name="bilstm_wide")
 
 
+def _head(deep: keras.KerasTensor, classes: int, groups: Sequence[int] | None) -> keras.KerasTensor:
+    if groups is None:
+        return keras.layers.Dense(classes, dtype="float32", name=DEEP_LAYER)(deep)
+    categories = keras.layers.Dense(len(groups), dtype="float32", name=CATEGORY_LAYER)(deep)
+    return GroupedLogits(groups, dtype="float32", name=DEEP_LAYER)(categories)
+
+
 def _deep_features(
     settings: ModelSettings,
     shape: tuple[int, ...],
@@ -164,13 +181,15 @@ def _deep_features(
 ) -> keras.KerasTensor:
     words = WordDropout(settings.word_dropout, features.OOV_ID, name="word_dropout")(tokens)
     embedded = _embedding(shape, mask_zero=True)(words)
-    embedded = keras.layers.SpatialDropout1D(settings.embedding_dropout)(embedded)
     pooled = [
         MaskedPooling(mode, name=f"embedding_{mode}")(embedded)
         for mode in settings.embedding_pooling
     ]
     if settings.lstm_units:
-        states = _bilstm(settings.lstm_units, settings.lstm_dropout, True, use_cudnn)(embedded)
+        dropped = keras.layers.SpatialDropout1D(settings.embedding_dropout)(embedded)
+        states = RightPaddedBiLSTM(
+            settings.lstm_units, settings.lstm_dropout, use_cudnn, name="bilstm"
+        )(dropped)
         pooled += [
             MaskedPooling(mode, name=f"lstm_{mode}")(states) for mode in settings.lstm_pooling
         ]

@@ -118,9 +118,9 @@ class GroupedLogits(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("arxiv")
 class RightPaddedBiLSTM(keras.layers.Layer):
-    """A bidirectional LSTM over right-padded texts: float ``[n, length, d]`` to ``[n, length, 2u]``.
+    """A BiLSTM over right-padded texts: float ``[n, length, d]`` to ``[n, length, 2 units]``.
 
-    Its states at the places that the mask keeps are those of a masked ``keras.layers.Bidirectional``.
+    Where the mask keeps a place, its states are those of a masked ``keras.layers.Bidirectional``.
     The backward direction reads each text turned around within its own length, so that neither
     direction meets padding before words and the loop, which a mask slows by a quarter on CPUs,
     needs none. States at padding are of no use.

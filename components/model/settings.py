@@ -19,13 +19,13 @@ class ModelSettings(BaseModel):
         "keep their defaults.",
     )
     word_dropout: float = Field(
-        0.1, ge=0, lt=1, description="Share of words replaced by the unknown word in training."
+        0.0, ge=0, lt=1, description="Share of words replaced by the unknown word in training."
     )
     embedding_dropout: float = Field(
         0.2,
         ge=0,
         lt=1,
-        description="Share of the embedding's channels dropped for a whole text.",
+        description="Share of the LSTM's input channels dropped for a whole text.",
     )
     lstm_units: int = Field(
         64, ge=0, le=1024, description="Units per direction; 0 leaves the recurrent path out."
@@ -41,9 +41,9 @@ class ModelSettings(BaseModel):
         description="How the embeddings themselves become one vector beside the LSTM; empty "
         "leaves the bag of embeddings out.",
     )
-    dense_units: int = Field(128, ge=1, le=4096, description="Units of the hidden layer.")
+    dense_units: int = Field(512, ge=1, le=4096, description="Units of the hidden layer.")
     dense_dropout: float = Field(
-        0.4, ge=0, lt=1, description="Dropout before and after the hidden layer."
+        0.2, ge=0, lt=1, description="Dropout before and after the hidden layer."
     )
     wide_buckets: int = Field(
         2**19,

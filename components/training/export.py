@@ -20,10 +20,10 @@ from components.model.settings import ModelSettings
 def rebuild_for_serving(
     trained: keras.Model,
     settings: ModelSettings,
-    vocabulary_size: int,
-    dimension: int,
+    embedding_shape: tuple[int, ...],
     sequence_length: int | None,
     classes: int,
+    groups: Sequence[int] | None,
 ) -> keras.Model:
     """Copies a trained model into one that computes in float32 and needs no cuDNN.
 
@@ -37,9 +37,10 @@ def rebuild_for_serving(
     try:
         model = build_model(
             settings,
-            np.zeros((vocabulary_size, dimension), np.float32),
+            np.zeros(embedding_shape, np.float32),
             sequence_length,
             classes,
+            groups=groups,
             use_cudnn=False,
         )
     finally:

@@ -76,13 +76,14 @@ def run_fn(fn_args: Any) -> None:
         100 * coverage.word_share, 100 * (coverage.token_share or 0),
     )  # fmt: skip
 
+    groups = dataset.category_groups(train, len(classes)).tolist()
     trim = bool(settings.length_buckets)
     length = None if trim else train.sequence_length
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(settings.mixed_precision)
     try:
         with device.strategy.scope():
-            model = build_model(model_settings, matrix, length, len(classes))
+            model = build_model(model_settings, matrix, length, len(classes), groups=groups)
         adapt(model, train.tokens)
         cudnn = uses_cudnn(model, train.sequence_length) if device.gpus else False
         logging.info("training: cuDNN's LSTM kernel is %s", "used" if cudnn else "not used")
@@ -98,7 +99,7 @@ def run_fn(fn_args: Any) -> None:
         keras.config.set_dtype_policy(policy)
 
     serving = export.rebuild_for_serving(
-        model, model_settings, vocabulary_size, settings.embedding_dim, length, len(classes)
+        model, model_settings, matrix.shape, length, len(classes), groups
     )
     bias = -settings.logit_adjustment * objective.log_shares(train.class_counts(len(classes)))
     logits = predict_logits(serving, evaluation, settings)
@@ -121,6 +122,7 @@ def run_fn(fn_args: Any) -> None:
         "examples": {features.TRAIN: train.size, features.EVAL: evaluation.size},
         "glove": {**asdict(coverage), "word_share": coverage.word_share},
         "vocabulary_size": vocabulary_size,
+        "categories": len(groups) - len(classes),
         "sequence_length": train.sequence_length,
         "parameters": model.count_params(),
         "temperature": temperature,

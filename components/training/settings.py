@@ -48,12 +48,14 @@ class TrainingSettings(_Settings):
     """Everything about training that is not the model's shape."""
 
     phase1: PhaseSettings = Field(
-        PhaseSettings(), description="First phase: the embedding stays at its GloVe vectors."
+        PhaseSettings(epochs=2, learning_rate=2e-3),
+        description="First phase: the embedding stays at its GloVe vectors.",
     )
     phase2: PhaseSettings = Field(
-        PhaseSettings(), description="Second phase: the embedding is trained too."
+        PhaseSettings(epochs=6, learning_rate=2e-3, schedule="cosine", final_rate=0.02),
+        description="Second phase: the embedding is trained too.",
     )
-    batch_size: int = Field(64, ge=1, le=65536, description="Examples a step, over all devices.")
+    batch_size: int = Field(128, ge=1, le=65536, description="Examples a step, over all devices.")
     seed: int = Field(42, ge=0, lt=2**31, description="Seeds weights, dropout and example order.")
     mixed_precision: Precision = Field(
         "float32", description="Keras dtype policy; the mixed ones pay on GPUs only."
@@ -62,19 +64,19 @@ class TrainingSettings(_Settings):
         False, description="Bitwise repeatable TensorFlow ops, slower on a GPU."
     )
     label_smoothing: float = Field(
-        0.05, ge=0, le=0.5, description="Share of each label spread evenly over all classes."
+        0.0, ge=0, le=0.5, description="Share of each label spread evenly over all classes."
     )
     whole_loss: float = Field(
-        1.0, ge=0, le=100, description="Weight of the loss of the model's logits in the objective."
+        0.0, ge=0, le=100, description="Weight of the loss of the model's logits in the objective."
     )
     path_loss: float = Field(
-        0.0,
+        1.0,
         ge=0,
         le=100,
         description="Weight of the loss of the deep and of the wide path's own logits.",
     )
     category_loss: float = Field(
-        0.0,
+        1.0,
         ge=0,
         le=100,
         description="Weight of the loss of the finer category, in models that predict it.",
@@ -86,7 +88,7 @@ class TrainingSettings(_Settings):
         description="Exponent on balanced class weights: 0 none, .5 square root, 1 balanced.",
     )
     logit_adjustment: float = Field(
-        0.0,
+        0.2,
         ge=0,
         le=2,
         description="Times the log class share that is subtracted from the logits after training.",

@@ -17,6 +17,7 @@ from absl import logging
 
 from components.errors import UserError
 from components.model.architectures import (
+    CATEGORY_LAYER,
     DEEP_LAYER,
     EMBEDDING_LAYER,
     LOGITS_LAYER,
@@ -38,8 +39,6 @@ from components.training.state import (
 # Sign of each watched figure such that less is better.
 _SIGNS = {"log_loss": 1.0, "accuracy": -1.0, "macro_f1": -1.0}
 _BIASES = ("bias", "beta", "gamma")
-# Optional layer of the logits of finer targets, see dataset.category_groups.
-CATEGORY_LAYER = "category_logits"
 # Validation keeps no gradients, so larger batches fit.
 _EVALUATION_FACTOR = 4
 
@@ -321,13 +320,18 @@ def objective_outputs(model: keras.Model, settings: TrainingSettings) -> dict[st
     """
     names = {layer.name for layer in model.layers}
     outputs = {LOGITS_LAYER: settings.whole_loss}
-    if {DEEP_LAYER, WIDE_LAYER} <= names and settings.path_loss:
-        outputs |= {DEEP_LAYER: settings.path_loss, WIDE_LAYER: settings.path_loss}
+    if {DEEP_LAYER, WIDE_LAYER} <= names:
+        if settings.path_loss:
+            outputs |= {DEEP_LAYER: settings.path_loss, WIDE_LAYER: settings.path_loss}
+    else:
+        # With one path, the model's logits are the path's.
+        outputs[LOGITS_LAYER] += settings.path_loss
     if CATEGORY_LAYER in names and settings.category_loss:
         outputs[CATEGORY_LAYER] = settings.category_loss
     if not any(outputs.values()):
         raise UserError(
-            "training.whole_loss = 0: this model has no other logits to train by; set it above 0"
+            "training.whole_loss = 0 and path_loss = 0: this model has no categories to train by; "
+            "set one above 0"
         )
     return outputs
 

@@ -11,6 +11,7 @@ import pytest
 
 from components import features
 from components.model.architectures import (
+    CATEGORY_LAYER,
     EMBEDDING_LAYER,
     adapt,
     build_model,
@@ -171,3 +172,29 @@ def test_impossible_sizes_are_refused() -> None:
         build_model(SMALL, np.zeros(4, np.float32), None, CLASSES)
     with pytest.raises(ValueError, match="classes must be at least 2"):
         build_model(SMALL, np.zeros((4, 2), np.float32), None, 1)
+
+
+GROUPS = [0, 1, 1, 2, 3, 4, 5, 6, 6]
+
+
+def test_categories_decide_the_deep_paths_classes() -> None:
+    model = make_model(SMALL.model_copy(update={"wide_buckets": 0}), groups=GROUPS)
+    tokens = make_tokens(rows=3)
+    both = keras.Model(model.input, [model.output, model.get_layer(CATEGORY_LAYER).output])
+    logits, categories = (np.array(output) for output in both.predict_on_batch(tokens))
+    for group in range(CLASSES):
+        members = [i for i, owner in enumerate(GROUPS) if owner == group]
+        expected = np.log(np.exp(categories[:, members]).sum(axis=1))
+        np.testing.assert_allclose(logits[:, group], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_groups_of_too_few_classes_are_refused() -> None:
+    with pytest.raises(ValueError, match="groups must name 7 classes, received 3"):
+        make_model(groups=[0, 1, 2])
+
+
+def test_padding_changes_nothing_with_categories() -> None:
+    model = make_model(groups=GROUPS)
+    tokens = make_tokens(rows=4)
+    padded = np.pad(tokens, ((0, 0), (0, 7)))
+    np.testing.assert_allclose(predict(model, padded), predict(model, tokens), atol=1e-5)

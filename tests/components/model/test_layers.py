@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.model.layers import MaskedPooling, WideNgrams, WordDropout, hash_ngrams
+from components.model.layers import (
+    GroupedLogits,
+    MaskedPooling,
+    RightPaddedBiLSTM,
+    WideNgrams,
+    WordDropout,
+    hash_ngrams,
+)
 
 BUCKETS = 2**14
 
@@ -136,3 +143,39 @@ def test_word_dropout_replaces_its_share_of_words_in_training_only() -> None:
 def test_configuration_survives_serialization(layer: keras.layers.Layer) -> None:
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert copy.get_config() == layer.get_config()
+
+
+def test_class_probability_is_the_sum_of_its_categories() -> None:
+    logits = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
+    classes = np.array(GroupedLogits([0, 1, 1, 2, 0])(logits))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    expected = np.stack(
+        [probabilities[:, [0, 4]].sum(1), probabilities[:, [1, 2]].sum(1), probabilities[:, 3]], 1
+    )
+    shares = np.exp(classes) / np.exp(classes).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(shares, expected, rtol=1e-5)
+
+
+def test_a_class_without_a_category_is_refused() -> None:
+    with pytest.raises(ValueError, match="each class"):
+        GroupedLogits([0, 2])
+
+
+def test_bilstm_gives_the_states_of_a_masked_bidirectional_lstm() -> None:
+    rng = np.random.default_rng(0)
+    lengths = np.array([7, 1, 4])
+    mask = np.arange(7) < lengths[:, None]
+    texts = rng.normal(size=(3, 7, 4)).astype(np.float32)
+    stock = keras.layers.Bidirectional(keras.layers.LSTM(5, return_sequences=True))
+    ours = RightPaddedBiLSTM(5)
+    expected = np.array(stock(texts, mask=mask))
+    ours(texts, mask=mask)
+    weights = [rng.normal(size=w.shape) for w in stock.get_weights()]
+    stock.set_weights(weights)
+    ours.set_weights(weights)
+    expected = np.array(stock(texts, mask=mask))
+    np.testing.assert_allclose(np.array(ours(texts, mask=mask))[mask], expected[mask], atol=1e-5)
+    other_padding = np.where(mask[:, :, None], texts, 9.0).astype(np.float32)
+    np.testing.assert_array_equal(
+        np.array(ours(other_padding, mask=mask))[mask], np.array(ours(texts, mask=mask))[mask]
+    )

@@ -125,7 +125,7 @@ def test_state_is_gone_and_logs_are_kept(finished: Finished) -> None:
         events = b"".join(
             path.read_bytes() for path in (finished.folder / "model_run" / phase).rglob("events*")
         )
-        assert b"epoch_log_loss" in events
+        assert b"epoch_logits_log_loss" in events
         assert b"histogram" in events
 
 
