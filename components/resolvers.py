@@ -4,6 +4,9 @@ With the stock strategies, a second run on unchanged inputs would find its own f
 baseline; its inputs would differ from the first run's, and nothing after them would be cached.
 """
 
+import json
+from pathlib import Path
+
 import ml_metadata as mlmd
 from tfx import types
 from tfx.components.evaluator.constants import (
@@ -13,8 +16,11 @@ from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
+from tfx.utils import path_utils
 
-from components.validation.gate import STATISTICS_ID
+from components.pushing.executor import MODEL_ID
+from components.training.report import EXTRA_ASSETS, REPORT
+from components.validation.gate import STATISTICS_FILE, STATISTICS_ID
 
 
 class LatestOtherBlessedModelStrategy(LatestBlessedModelStrategy):
@@ -25,7 +31,13 @@ class LatestOtherBlessedModelStrategy(LatestBlessedModelStrategy):
     ) -> dict[str, list[types.Artifact]] | None:
         """Returns the input with one model and blessing, or none where no other is blessed."""
         candidates = {artifact.id for artifact in input_dict["candidate"]}
-        others = [model for model in input_dict["model"] if model.id not in candidates]
+        classes = _classes(input_dict["candidate"][0])
+        others = [
+            model
+            for model in input_dict["model"]
+            # One that was cleaned away, or that scores other classes, cannot be compared with.
+            if model.id not in candidates and classes and _classes(model) == classes
+        ]
         # A model may be judged again, by other thresholds: its last verdict counts.
         verdicts: dict[int, types.Artifact] = {}
         for blessing in sorted(input_dict["model_blessing"], key=lambda artifact: artifact.id):
@@ -34,6 +46,41 @@ class LatestOtherBlessedModelStrategy(LatestBlessedModelStrategy):
             store, {"model": others, "model_blessing": list(verdicts.values())}
         )
         return {**(resolved or {}), "candidate": input_dict["candidate"]}
+
+
+def _classes(model: types.Artifact) -> list[str] | None:
+    """Returns the classes that a model scores, in order; None where its files are gone."""
+    report = Path(path_utils.serving_model_path(model.uri)) / EXTRA_ASSETS / REPORT
+    if not report.is_file():
+        return None
+    return list(json.loads(report.read_text(encoding="utf-8"))["classes"])
+
+
+class LatestPushStrategy(ResolverStrategy):
+    """Resolves ``pushed`` to the last push, unless that is of ``model`` and still stands.
+
+    So a node that takes it runs again when another model is served, or when the version was
+    removed, and is cached otherwise.
+    """
+
+    def resolve_artifacts(
+        self,
+        store: mlmd.MetadataStore,  # noqa: ARG002
+        input_dict: dict[str, list[types.Artifact]],
+    ) -> dict[str, list[types.Artifact]] | None:
+        """Returns the input with at most one ``pushed`` artifact."""
+        pushes = [
+            push for push in input_dict["pushed"] if push.get_int_custom_property("pushed") == 1
+        ]
+        last = sorted(pushes, key=lambda push: push.id)[-1:]
+        current = {model.id for model in input_dict["model"]}
+        stands = [
+            push
+            for push in last
+            if push.get_int_custom_property(MODEL_ID) in current
+            and Path(push.get_string_custom_property("pushed_destination")).is_dir()
+        ]
+        return {"pushed": [] if stands else last, "model": input_dict["model"]}
 
 
 class LatestOtherDataStrategy(ResolverStrategy):
@@ -50,6 +97,7 @@ class LatestOtherDataStrategy(ResolverStrategy):
             artifact
             for artifact in input_dict["accepted"]
             if artifact.get_int_custom_property(STATISTICS_ID) not in current
+            and (Path(artifact.uri) / STATISTICS_FILE).is_file()
         ]
         latest = sorted(others, key=lambda artifact: artifact.id)[-1:]
         return {"accepted": latest, "statistics": input_dict["statistics"]}

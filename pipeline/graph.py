@@ -10,25 +10,27 @@ from tensorflow_data_validation.anomalies.proto import custom_validation_config_
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
-from tfx.components.pusher.component import Pusher
 from tfx.components.schema_gen.component import SchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.trainer.component import Trainer
 from tfx.components.transform.component import Transform
-from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import pusher_pb2, trainer_pb2
+from tfx.proto import trainer_pb2
 from tfx.types import Channel
-from tfx.types.standard_artifacts import Model, ModelBlessing
+from tfx.types.standard_artifacts import Model, ModelBlessing, PushedModel
 
 from components import features
 from components.errors import UserError
 from components.evaluation.component import EvaluationSummary
 from components.ingestion.component import ParquetExampleGen
-from components.pushing.executor import VersionedPusherExecutor
-from components.resolvers import LatestOtherBlessedModelStrategy, LatestOtherDataStrategy
+from components.pushing.component import VersionedPusher
+from components.resolvers import (
+    LatestOtherBlessedModelStrategy,
+    LatestOtherDataStrategy,
+    LatestPushStrategy,
+)
 from components.validation.gate import AcceptedData, AnomalyGate
 from components.validation.reviewed_schema import ReviewedSchemaGen
 from pipeline.config import PipelineConfig
@@ -103,6 +105,8 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         statistics=statistics,
         schema=schema,
         previous=previous_data.outputs["accepted"],
+        schema_file=str(config.data.schema_file),
+        validations_file=str(config.data.validations_file),
         fingerprint=code_fingerprint("components.validation.gate"),
     )
 
@@ -160,15 +164,16 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         classes=classes,
         fingerprint=code_fingerprint("components.evaluation.component"),
     )
-    pusher = Pusher(
+    served = Resolver(
+        strategy_class=LatestPushStrategy, pushed=Channel(type=PushedModel), model=model
+    ).with_id("LatestPush")
+    pusher = VersionedPusher(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
-        push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(config.serving_dir))
-        ),
-        custom_config={"fingerprint": code_fingerprint("components.pushing.executor")},
-        custom_executor_spec=ExecutorClassSpec(VersionedPusherExecutor),
-    )
+        served=served.outputs["pushed"],
+        folder=str(config.serving_dir),
+        fingerprint=code_fingerprint("components.pushing.component"),
+    ).with_id("Pusher")
 
     return Pipeline(
         pipeline_name=config.name,
@@ -186,6 +191,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             baseline,
             evaluator,
             summary,
+            served,
             pusher,
         ],
         enable_cache=True,

@@ -4,7 +4,7 @@ import os
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-os.environ["TF_USE_LEGACY_KERAS"] = "1"  # as pipeline.environment sets it
+os.environ["TF_USE_LEGACY_KERAS"] = "0"  # as pipeline.environment sets it
 
 from pathlib import Path
 

@@ -12,6 +12,7 @@ from tfx.proto import example_gen_pb2
 
 from components import features
 from components.errors import UserError
+from components.ingestion.driver import ContentDriver
 from components.ingestion.executor import Executor
 
 # Shares are integers in TFX; a millionth is finer than any cut of a corpus needs.
@@ -77,6 +78,7 @@ class ParquetExampleGen(FileBasedExampleGen):  # type: ignore[misc]
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+    DRIVER_CLASS = ContentDriver
 
     def __init__(self, parquet: str, shares: Mapping[str, float], fingerprint: str):
         """Describes the node; no file is touched yet.

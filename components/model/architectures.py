@@ -23,7 +23,8 @@ EMBEDDING_LAYER = "embedding"
 LOGITS_LAYER = "logits"
 DEEP_LAYER = "deep_logits"
 WIDE_LAYER = "wide_logits"
-CATEGORY_LAYER = "category_logits"
+DEEP_CATEGORY_LAYER = "deep_category_logits"
+WIDE_CATEGORY_LAYER = "wide_category_logits"
 
 
 def build_model(
@@ -43,9 +44,10 @@ def build_model(
             row 1 the out-of-vocabulary word.
         sequence_length: tokens a text, or None where it varies from batch to batch.
         classes: number of classes.
-        groups: class of each category, of which every class has one at least. The deep path then
-            scores categories (layer :data:`CATEGORY_LAYER`) and gives a class the sum of their
-            probabilities. None, or architecture "notebook": no categories.
+        groups: class of each category, of which every class has one at least. Each path then
+            scores categories (layers :data:`DEEP_CATEGORY_LAYER`, :data:`WIDE_CATEGORY_LAYER`) and
+            gives a class the sum of their probabilities. None, or architecture "notebook": no
+            categories.
         use_cudnn: False for a graph that must also run without a GPU; the weights are the same.
 
     Returns:
@@ -78,12 +80,6 @@ def adapt(model: keras.Model, tokens: npt.NDArray[np.integer[Any]]) -> None:
     for layer in model.layers:
         if isinstance(layer, WideNgrams):
             layer.adapt(tokens)
-
-
-def path_logits(model: keras.Model) -> list[keras.KerasTensor]:
-    """The outputs of the single paths, each float32 ``[n, classes]``; empty where there is one."""
-    outputs = [layer.output for layer in model.layers if layer.name in (DEEP_LAYER, WIDE_LAYER)]
-    return outputs if len(outputs) > 1 else []
 
 
 def with_probabilities(
@@ -148,29 +144,36 @@ def _bilstm_wide(
         deep = keras.layers.Dropout(settings.dense_dropout)(deep)
         deep = keras.layers.Dense(settings.dense_units, activation="relu", name="hidden")(deep)
         deep = keras.layers.Dropout(settings.dense_dropout)(deep)
-        paths.append(_head(deep, classes, groups))
+        head = keras.layers.Dense(
+            classes if groups is None else len(groups),
+            dtype="float32",
+            name=DEEP_LAYER if groups is None else DEEP_CATEGORY_LAYER,
+        )
+        paths.append(_classes(head(deep), groups, DEEP_LAYER))
     if settings.wide_buckets:
         wide = WideNgrams(
-            classes,
+            classes if groups is None else len(groups),
             settings.wide_buckets,
             settings.wide_orders,
             settings.wide_dropout,
             settings.wide_scale,
             settings.wide_rare,
             dtype="float32",
-            name=WIDE_LAYER,
+            name=WIDE_LAYER if groups is None else WIDE_CATEGORY_LAYER,
         )
-        paths.append(wide(tokens))
+        paths.append(_classes(wide(tokens), groups, WIDE_LAYER))
     logits = paths[0] if len(paths) == 1 else keras.layers.Average(dtype="float32")(paths)
     logits = keras.layers.Identity(dtype="float32", name=LOGITS_LAYER)(logits)
     return keras.Model(tokens, logits, name="bilstm_wide")
 
 
-def _head(deep: keras.KerasTensor, classes: int, groups: Sequence[int] | None) -> keras.KerasTensor:
+def _classes(
+    logits: keras.KerasTensor, groups: Sequence[int] | None, name: str
+) -> keras.KerasTensor:
+    """Turns a path's logits of categories into those of classes; without categories they are."""
     if groups is None:
-        return keras.layers.Dense(classes, dtype="float32", name=DEEP_LAYER)(deep)
-    categories = keras.layers.Dense(len(groups), dtype="float32", name=CATEGORY_LAYER)(deep)
-    return GroupedLogits(groups, dtype="float32", name=DEEP_LAYER)(categories)
+        return logits
+    return GroupedLogits(groups, dtype="float32", name=name)(logits)
 
 
 def _deep_features(

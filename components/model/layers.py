@@ -14,6 +14,8 @@ from keras import ops
 # small enough that no product with a token id leaves 64 bits.
 _MULTIPLIERS = (1_640_531_527, 1_812_433_253, 2_147_001_325, 1_103_515_245)
 _SHIFT = 13
+
+NGRAM_TABLE = "ngram_table"
 # Texts hashed at a time while counting; has no effect on the result.
 _ADAPT_ROWS = 1024
 
@@ -207,16 +209,16 @@ def hash_ngrams(tokens: Any, order: int, buckets: int) -> tuple[Any, Any]:
 
 @keras.saving.register_keras_serializable("arxiv")
 class WideNgrams(keras.layers.Layer):
-    """A linear model over hashed n-grams: token ids ``[n, length]`` to logits ``[n, classes]``.
+    """A linear model over hashed n-grams: token ids ``[n, length]`` to logits ``[n, width]``.
 
-    Each n-gram owns a row of a ``[buckets, classes]`` table and a fixed weight (see
+    Each n-gram owns a row of a ``[buckets, width]`` table and a fixed weight (see
     :meth:`adapt`). A text's rows are summed by weight and divided by the Euclidean norm of its
     weights. Dropout removes whole n-grams.
     """
 
     def __init__(
         self,
-        classes: int,
+        width: int,
         buckets: int,
         orders: Sequence[int],
         dropout: float = 0.0,
@@ -225,7 +227,7 @@ class WideNgrams(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.classes = classes
+        self.width = width
         self.buckets = buckets
         self.orders = tuple(orders)
         self.dropout = dropout
@@ -235,7 +237,7 @@ class WideNgrams(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.table = self.add_weight(
-            name="table", shape=(self.buckets, self.classes), initializer="zeros"
+            name=NGRAM_TABLE, shape=(self.buckets, self.width), initializer="zeros"
         )
         self.importance = self.add_weight(
             name="importance", shape=(self.buckets,), initializer="ones", trainable=False
@@ -245,10 +247,10 @@ class WideNgrams(keras.layers.Layer):
     def adapt(self, tokens: npt.NDArray[np.integer[Any]]) -> None:
         """Sets the weight of each row from the texts of the train split, int ``[n, length]``.
 
-        A row that occurs in d of n texts weighs ``log((n + 1) / (d + 1)) * min(1, d / rare)``, and
-        nothing when d < 2. The logarithm is the inverse document frequency; the second factor
-        undoes what adaptive optimizers do, which is to learn a rare feature as fast as a common
-        one, and so to memorize it. Rows of texts unlike any seen keep weight 0.
+        A row that occurs in d of n texts weighs ``(1 + log((n + 1) / (d + 1))) * min(1, d / rare)``
+        and nothing when d < 2. The first factor is scikit-learn's inverse document frequency; the
+        second can hold back rare rows, which adaptive optimizers learn as fast as common ones.
+        Rows of texts unlike any seen keep weight 0.
         """
         texts = np.zeros(self.buckets, np.int64)
         for start in range(0, len(tokens), _ADAPT_ROWS):
@@ -262,7 +264,7 @@ class WideNgrams(keras.layers.Layer):
             texts += np.bincount(
                 np.unique(np.concatenate(found)) % self.buckets, minlength=self.buckets
             )
-        rarity = np.log((len(tokens) + 1) / (texts + 1))
+        rarity = 1.0 + np.log((len(tokens) + 1) / (texts + 1))
         importance = np.where(texts < 2, 0.0, rarity * np.minimum(1.0, texts / self.rare))
         self.importance.assign(importance.astype(np.float32))
 
@@ -278,12 +280,12 @@ class WideNgrams(keras.layers.Layer):
         return logits * self.scale / ops.maximum(norm, 1e-6)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (input_shape[0], self.classes)
+        return (input_shape[0], self.width)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "classes": self.classes,
+            "width": self.width,
             "buckets": self.buckets,
             "orders": self.orders,
             "dropout": self.dropout,

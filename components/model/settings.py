@@ -46,7 +46,7 @@ class ModelSettings(BaseModel):
         0.2, ge=0, lt=1, description="Dropout before and after the hidden layer."
     )
     wide_buckets: int = Field(
-        2**19,
+        2**17,
         ge=0,
         le=2**24,
         description="Rows of the n-gram table, a power of two; 0 leaves the wide path out.",
@@ -55,10 +55,10 @@ class ModelSettings(BaseModel):
         (1, 2), description="Lengths of the n-grams in the wide path, each 1 to 4."
     )
     wide_dropout: float = Field(
-        0.5, ge=0, lt=1, description="Share of a text's n-grams dropped in training."
+        0.0, ge=0, lt=1, description="Share of a text's n-grams dropped in training."
     )
     wide_scale: float = Field(
-        4.0,
+        5.0,
         gt=0,
         le=100,
         description="Factor on the wide path's sum: with an adaptive optimizer, its relative "
@@ -66,7 +66,7 @@ class ModelSettings(BaseModel):
     )
 
     wide_rare: int = Field(
-        8,
+        1,
         ge=1,
         description="N-grams in fewer training texts than this count for proportionally less; "
         "1 leaves that out.",

@@ -13,6 +13,9 @@ from tfx.utils import io_utils, proto_utils
 from components.errors import UserError
 from components.pushing import versions
 
+# Custom property of a PushedModel: the id of the Model artifact that it is a copy of.
+MODEL_ID = "model_id"
+
 
 class VersionedPusherExecutor(executor.Executor):  # type: ignore[misc]
     """Pushes a blessed model to a local folder with `versions.publish`.
@@ -51,6 +54,10 @@ class VersionedPusherExecutor(executor.Executor):  # type: ignore[misc]
         # The archive first: once a version is visible, nothing is left that could fail.
         io_utils.copy_dir(model, pushed.uri)
         version, path = versions.publish(Path(model), folder)
+        candidate = artifact_utils.get_single_instance(
+            input_dict[standard_component_specs.MODEL_KEY]
+        )
+        pushed.set_int_custom_property(MODEL_ID, candidate.id)
         self._MarkPushed(pushed, pushed_destination=str(path), pushed_version=str(version))
         logging.info("Model pushed to %s.", path)
 

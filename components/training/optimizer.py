@@ -1,4 +1,4 @@
-"""Adam as one kernel a variable."""
+"""Adam as one kernel a variable, and Adagrad for the n-gram table."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+
+from components.model.layers import NGRAM_TABLE
 
 
 @keras.saving.register_keras_serializable("arxiv")
@@ -15,12 +17,40 @@ class FusedAdam(keras.optimizers.Adam):
     Keras composes the update of some ten operations, each a pass over the whole variable, which
     tells for a table of word vectors: the kernel needs less than half the time. The formula, its
     epsilon and the optimizer's variables are the same.
+
+    A variable named :data:`~components.model.layers.NGRAM_TABLE` gets Adagrad (Duchi et al., 2011)
+    with a constant rate of its own instead: one epoch of it fits a linear model over rare features
+    as well as many of Adam, without leaving the rare classes behind.
     """
+
+    def __init__(self, *args: Any, table_learning_rate: float = 0.1, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.table_learning_rate = table_learning_rate
+        self._tables: set[int] = set()
+
+    def build(self, variables: Any) -> None:
+        """Makes the slots, and notes which of the Keras variables are n-gram tables."""
+        super().build(variables)
+        # Updates get TensorFlow's variables, whose names are others.
+        self._tables = {
+            self._get_variable_index(variable)
+            for variable in variables
+            if variable.name == NGRAM_TABLE
+        }
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Updates one variable, float32, from its gradient, dense or IndexedSlices."""
         dtype = variable.dtype
         index = self._get_variable_index(variable)
+        if index in self._tables:
+            tf.raw_ops.ResourceApplyAdagradV2(
+                var=_handle(variable),
+                accum=_handle(self._velocities[index]),
+                lr=tf.constant(self.table_learning_rate, dtype),
+                epsilon=tf.constant(self.epsilon, dtype),
+                grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
+            )
+            return
         step = tf.cast(tf.convert_to_tensor(self.iterations) + 1, dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=_handle(variable),
@@ -34,6 +64,10 @@ class FusedAdam(keras.optimizers.Adam):
             epsilon=tf.cast(self.epsilon, dtype),
             grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
         )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "table_learning_rate": self.table_learning_rate}
 
 
 def _handle(variable: Any) -> tf.Tensor:

@@ -22,11 +22,10 @@ from components.model.glove import load_glove
 from components.model.settings import ModelSettings
 from components.training import dataset, export, objective
 from components.training.device import prepare_device, uses_cudnn
+from components.training.report import EXTRA_ASSETS, REPORT
 from components.training.settings import TrainingSettings, check_settings
 from components.training.state import prune_states
 from components.training.two_phase import predict_logits, train_two_phases
-
-REPORT = "training.json"
 
 
 def run_fn(fn_args: Any) -> None:
@@ -133,7 +132,7 @@ def run_fn(fn_args: Any) -> None:
     }
     run_dir = Path(fn_args.model_run_dir)
     shutil.copytree(state_dir / "logs", run_dir, dirs_exist_ok=True)
-    for place in (run_dir, folder / "assets.extra"):
+    for place in (run_dir, folder / EXTRA_ASSETS):
         place.mkdir(parents=True, exist_ok=True)
         (place / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(state_dir)

@@ -48,12 +48,12 @@ class TrainingSettings(_Settings):
     """Everything about training that is not the model's shape."""
 
     phase1: PhaseSettings = Field(
-        PhaseSettings(epochs=2, learning_rate=2e-3),
-        description="First phase: the embedding stays at its GloVe vectors.",
+        PhaseSettings(epochs=1, learning_rate=2e-3),
+        description="First phase: the embedding stays as GloVe has it, the n-grams are learned.",
     )
     phase2: PhaseSettings = Field(
         PhaseSettings(epochs=6, learning_rate=2e-3, schedule="cosine", final_rate=0.02),
-        description="Second phase: the embedding is trained too.",
+        description="Second phase: the embedding is trained too, the n-grams stay as they are.",
     )
     batch_size: int = Field(128, ge=1, le=65536, description="Examples a step, over all devices.")
     seed: int = Field(42, ge=0, lt=2**31, description="Seeds weights, dropout and example order.")
@@ -80,6 +80,9 @@ class TrainingSettings(_Settings):
         ge=0,
         le=100,
         description="Weight of the loss of the finer category, in models that predict it.",
+    )
+    table_learning_rate: float = Field(
+        0.1, gt=0, le=10, description="Adagrad's rate for the wide path's n-gram table."
     )
     class_weighting: float = Field(
         0.0,

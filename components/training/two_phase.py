@@ -17,12 +17,14 @@ from absl import logging
 
 from components.errors import UserError
 from components.model.architectures import (
-    CATEGORY_LAYER,
+    DEEP_CATEGORY_LAYER,
     DEEP_LAYER,
     EMBEDDING_LAYER,
     LOGITS_LAYER,
+    WIDE_CATEGORY_LAYER,
     WIDE_LAYER,
 )
+from components.model.layers import WideNgrams
 from components.training import dataset, objective
 from components.training.optimizer import FusedAdam
 from components.training.settings import PhaseSettings, TrainingSettings
@@ -39,6 +41,7 @@ from components.training.state import (
 # Sign of each watched figure such that less is better.
 _SIGNS = {"log_loss": 1.0, "accuracy": -1.0, "macro_f1": -1.0}
 _BIASES = ("bias", "beta", "gamma")
+_CATEGORY_LAYERS = (DEEP_CATEGORY_LAYER, WIDE_CATEGORY_LAYER)
 # Validation keeps no gradients, so larger batches fit.
 _EVALUATION_FACTOR = 4
 
@@ -108,6 +111,7 @@ def make_optimizer(
     """A new Adam, with decoupled weight decay (AdamW) if set, for a phase of ``steps`` steps."""
     optimizer = FusedAdam(
         learning_rate=learning_rate(phase, steps),
+        table_learning_rate=settings.table_learning_rate,
         weight_decay=phase.weight_decay or None,
         global_clipnorm=settings.clip_norm or None,
         use_ema=settings.ema_momentum > 0,
@@ -326,8 +330,10 @@ def objective_outputs(model: keras.Model, settings: TrainingSettings) -> dict[st
     else:
         # With one path, the model's logits are the path's.
         outputs[LOGITS_LAYER] += settings.path_loss
-    if CATEGORY_LAYER in names and settings.category_loss:
-        outputs[CATEGORY_LAYER] = settings.category_loss
+    if settings.category_loss:
+        outputs |= dict.fromkeys(
+            sorted(names.intersection(_CATEGORY_LAYERS)), settings.category_loss
+        )
     if not any(outputs.values()):
         raise UserError(
             "training.whole_loss = 0 and path_loss = 0: this model has no categories to train by; "
@@ -351,7 +357,7 @@ def make_targets(
     """What each of the named logits is to predict, int32 [n]."""
     return {
         name: dataset.category_targets(examples, groups)
-        if name == CATEGORY_LAYER
+        if name in _CATEGORY_LAYERS
         else examples.labels
         for name in names
     }
@@ -376,9 +382,13 @@ def compile_phase(
     Returns:
       The compiled model on the same weights, whose outputs are :func:`objective_outputs`.
     """
+    deep = any(layer.name == EMBEDDING_LAYER for layer in model.layers)
     for layer in model.layers:
         if layer.name == EMBEDDING_LAYER:
             layer.trainable = number == 2
+        elif isinstance(layer, WideNgrams):
+            # A second pass with a new optimizer would only memorize.
+            layer.trainable = number == 1 or not deep
     phase = settings.phase1 if number == 1 else settings.phase2
     outputs = objective_outputs(model, settings)
     by_class = objective.WeightedCrossEntropy(
@@ -391,7 +401,7 @@ def compile_phase(
         optimizer=make_optimizer(phase, settings, steps * phase.epochs),
         loss={
             name: objective.cross_entropy(compiled.output[name].shape[-1])
-            if name == CATEGORY_LAYER
+            if name in _CATEGORY_LAYERS
             else by_class
             for name in outputs
         },

@@ -10,6 +10,9 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 
 from components import features
 
+# In a smaller split, a class share cannot be cut finer than the comparators measure.
+_MIN_SKEW_EXAMPLES = 200
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -50,6 +53,17 @@ def describe(anomalies: anomalies_pb2.Anomalies, split: str) -> list[Finding]:
     return found
 
 
+def merge(findings: list[Finding]) -> list[str]:
+    """Returns a sentence for each column and anomaly, with all the splits that it was found in."""
+    splits: dict[tuple[str, str], list[str]] = {}
+    for finding in findings:
+        splits.setdefault((finding.column, finding.words), []).append(finding.split)
+    return [
+        f"split {', '.join(names)}, column {column}: {words}"
+        for (column, words), names in splits.items()
+    ]
+
+
 def _comparisons(anomalies: anomalies_pb2.Anomalies) -> anomalies_pb2.Anomalies:
     """Keeps the comparators' anomalies; the others are ExampleValidator's to report."""
     kinds = {
@@ -82,12 +96,15 @@ def compare(
       previous: the train split's statistics of the last accepted data, or None on a first run.
 
     Returns:
-      Skew of each other split against train, then drift of train against ``previous``.
+      Skew of each other split of 200 examples or more against train, then drift of train against
+      ``previous``.
     """
     found = []
     train = statistics[features.TRAIN]
     for split, other in statistics.items():
         if split != features.TRAIN:
+            if other.datasets[0].num_examples < _MIN_SKEW_EXAMPLES:
+                continue
             skew = tfdv.validate_statistics(train, schema, serving_statistics=other)
             for finding in describe(_comparisons(skew), split):
                 words = finding.words.replace("training and serving", f"train and {split}")

@@ -16,7 +16,7 @@ from tfx.utils import io_utils
 
 from components import features
 from components.errors import UserError
-from components.validation.anomalies import Finding, compare, describe
+from components.validation.anomalies import Finding, compare, describe, merge
 
 STATISTICS_ID = "statistics_id"
 FINDINGS_FILE = "findings.json"
@@ -35,7 +35,11 @@ class AcceptedData(types.Artifact):
 class AnomalyGateSpec(ComponentSpec):
     """Inputs, outputs and parameters of AnomalyGate."""
 
-    PARAMETERS = {"fingerprint": ExecutionParameter(type=str)}  # noqa: RUF012
+    PARAMETERS = {  # noqa: RUF012
+        "schema_file": ExecutionParameter(type=str),
+        "validations_file": ExecutionParameter(type=str),
+        "fingerprint": ExecutionParameter(type=str),
+    }
     INPUTS = {  # noqa: RUF012
         "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies),
         "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
@@ -52,7 +56,7 @@ class AnomalyGateExecutor(base_executor.BaseExecutor):
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],  # noqa: ARG002
+        exec_properties: dict[str, Any],
     ) -> None:
         """Gates the data.
 
@@ -83,11 +87,14 @@ class AnomalyGateExecutor(base_executor.BaseExecutor):
         for finding in findings:
             logging.warning("data anomaly (%s): %s", finding.severity, finding)
         if errors:
-            shown = "; ".join(map(str, errors[:_SHOWN]))
-            more = f" (and {len(errors) - _SHOWN} more, in the log)" if len(errors) > _SHOWN else ""
+            sentences = merge(errors)
+            shown = "; ".join(sentences[:_SHOWN])
+            hidden = len(sentences) - _SHOWN
+            more = f" (and {hidden} more, in the log)" if hidden > 0 else ""
+            files = f"{exec_properties['schema_file']} or {exec_properties['validations_file']}"
             raise UserError(
-                f"the data break schema/schema.pbtxt: {shown}{more}. "
-                "Mend the parquet, or review and edit the schema."
+                f"the data break the reviewed schema: {shown}{more}. Mend the parquet, or review "
+                f"and edit {files}."
             )
 
         output = artifact_utils.get_single_instance(output_dict["accepted"])
@@ -107,6 +114,7 @@ class AnomalyGate(base_component.BaseComponent):
       statistics: StatisticsGen's.
       schema: the reviewed schema, with comparators.
       previous: AcceptedData of the last run on other data; may resolve to nothing.
+      schema_file, validations_file: what to review, for the message.
       fingerprint: hash of the sources that the node uses; part of the cache key.
     """
 
@@ -119,6 +127,8 @@ class AnomalyGate(base_component.BaseComponent):
         statistics: types.BaseChannel,
         schema: types.BaseChannel,
         previous: types.BaseChannel,
+        schema_file: str,
+        validations_file: str,
         fingerprint: str,
     ) -> None:
         spec = AnomalyGateSpec(
@@ -126,6 +136,8 @@ class AnomalyGate(base_component.BaseComponent):
             statistics=statistics,
             schema=schema,
             previous=previous,
+            schema_file=schema_file,
+            validations_file=validations_file,
             fingerprint=fingerprint,
             accepted=types.Channel(type=AcceptedData),
         )

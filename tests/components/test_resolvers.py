@@ -1,12 +1,34 @@
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
 from tfx.types import standard_artifacts
 
-from components.resolvers import LatestOtherBlessedModelStrategy, LatestOtherDataStrategy
-from components.validation.gate import STATISTICS_ID, AcceptedData
+from components.resolvers import (
+    LatestOtherBlessedModelStrategy,
+    LatestOtherDataStrategy,
+    LatestPushStrategy,
+)
+from components.validation.gate import STATISTICS_FILE, STATISTICS_ID, AcceptedData
+
+CLASSES = ["cs", "math"]
 
 
-def model(number: int):
+@pytest.fixture(autouse=True)
+def model_files(tmp_path, monkeypatch):
+    """Models of this module are written here; two classes unless a test writes others."""
+    monkeypatch.setattr(sys.modules[__name__], "FOLDER", tmp_path, raising=False)
+
+
+def model(number: int, classes: list[str] | None = None):
     artifact = standard_artifacts.Model()
     artifact.id = number
+    artifact.uri = str(FOLDER / str(number))  # noqa: F821
+    report = Path(artifact.uri) / "Format-Serving" / "assets.extra" / "training.json"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(json.dumps({"classes": classes or CLASSES}))
     return artifact
 
 
@@ -52,15 +74,70 @@ def test_an_older_candidate_is_compared_with_the_newer_model() -> None:
 
 
 def test_a_models_last_verdict_counts() -> None:
-    def resolve(*blessings):
+    def judged(*blessings):
         inputs = {"model": [model(1), model(2)], "candidate": [model(2)]}
         resolved = LatestOtherBlessedModelStrategy().resolve_artifacts(
             None, {**inputs, "model_blessing": list(blessings)}
         )
         return [a.id for a in resolved["model"]]
 
-    assert resolve(blessing(1, 1, 11), blessing(1, 0, 12)) == []
-    assert resolve(blessing(1, 1, 13), blessing(1, 0, 12)) == [1]
+    assert judged(blessing(1, 1, 11), blessing(1, 0, 12)) == []
+    assert judged(blessing(1, 1, 13), blessing(1, 0, 12)) == [1]
+
+
+def resolve(candidate, *others):
+    resolved = LatestOtherBlessedModelStrategy().resolve_artifacts(
+        None,
+        {
+            "model": [candidate, *others],
+            "model_blessing": [blessing(other.id, 1) for other in others],
+            "candidate": [candidate],
+        },
+    )
+    return [a.id for a in resolved["model"]]
+
+
+def test_model_of_other_classes_is_no_baseline() -> None:
+    assert resolve(model(3), model(1), model(2, ["cs", "stat"])) == [1]
+    assert resolve(model(4), model(2, ["math", "cs"])) == []
+
+
+def test_model_whose_files_are_gone_is_no_baseline() -> None:
+    gone = model(2)
+    shutil.rmtree(gone.uri)
+    assert resolve(model(3), model(1), gone) == [1]
+
+
+def push(number: int, of: int, pushed: int = 1):
+    artifact = standard_artifacts.PushedModel()
+    artifact.id = number
+    folder = FOLDER / "serving" / str(number)  # noqa: F821
+    folder.mkdir(parents=True)
+    artifact.set_int_custom_property("pushed", pushed)
+    artifact.set_int_custom_property("model_id", of)
+    artifact.set_string_custom_property("pushed_destination", str(folder))
+    return artifact
+
+
+def served(candidate: int, *pushes) -> list[int]:
+    resolved = LatestPushStrategy().resolve_artifacts(
+        None, {"pushed": list(pushes), "model": [model(candidate)]}
+    )
+    return [a.id for a in resolved["pushed"]]
+
+
+def test_standing_push_of_the_same_model_is_nothing_to_react_to() -> None:
+    assert served(1) == []
+    assert served(1, push(10, of=1)) == []
+
+
+def test_another_models_push_or_a_removed_version_is() -> None:
+    first, second = push(10, of=1), push(11, of=2)
+    assert served(1, first, second) == [11]
+    assert served(2, first, second) == []
+    assert served(2, first, second, push(12, of=1, pushed=0)) == []
+    shutil.rmtree(second.get_string_custom_property("pushed_destination"))
+    assert served(2, first, second) == [11]
 
 
 def previous(current: int, of_statistics: dict[int, int]) -> list[int]:
@@ -70,6 +147,9 @@ def previous(current: int, of_statistics: dict[int, int]) -> list[int]:
     for number, statistics_id in of_statistics.items():
         artifact = AcceptedData()
         artifact.id = number
+        artifact.uri = str(FOLDER / "accepted" / str(number))  # noqa: F821
+        Path(artifact.uri).mkdir(parents=True, exist_ok=True)
+        (Path(artifact.uri) / STATISTICS_FILE).touch()
         artifact.set_int_custom_property(STATISTICS_ID, statistics_id)
         accepted.append(artifact)
     resolved = LatestOtherDataStrategy().resolve_artifacts(

@@ -34,10 +34,11 @@ NODES = (
     "LatestBlessedModel",
     "Evaluator",
     "EvaluationSummary",
+    "LatestPush",
     "Pusher",
 )
 # They look up, at each run, what it is compared with; there is nothing to cache.
-RESOLVERS = ("LatestAcceptedData", "LatestBlessedModel")
+RESOLVERS = ("LatestAcceptedData", "LatestBlessedModel", "LatestPush")
 
 CONFIG = """
 [run]
@@ -223,6 +224,67 @@ def test_edited_trainer_code_trains_again_and_nothing_before_it(project) -> None
     assert reran(project.run().stdout) == set()
 
 
+def test_removed_version_is_pushed_again(project) -> None:
+    serving = project.folder / "out" / "serving" / "arxiv-e2e"
+    gone = project.versions()[-1]
+    shutil.rmtree(serving / str(gone))
+    again = project.run()
+    assert again.returncode == 0
+    assert reran(again.stdout) == {"Pusher"}
+    newest = project.versions()[-1]
+    assert f"Pushed model: {serving}/{newest}" in again.stdout
+    assert reran(project.run().stdout) == set()
+
+
+def test_going_back_to_an_earlier_model_serves_it_again(project) -> None:
+    path = project.code / "components" / "training" / "run_fn.py"
+    text = path.read_text(encoding="utf-8")
+    serving = project.folder / "out" / "serving" / "arxiv-e2e"
+
+    def served() -> str:
+        report = serving / str(project.versions()[-1]) / "assets.extra" / "training.json"
+        return json.loads(report.read_text(encoding="utf-8"))["edition"]
+
+    def write(edition: str) -> None:
+        added = f'report["edition"] = "{edition}"\n    run_dir = '
+        path.write_text(text.replace("run_dir = ", added, 1), encoding="utf-8")
+
+    for edition in "ABAB":
+        write(edition)
+        assert project.run().returncode == 0
+        assert served() == edition
+    path.write_text(text, encoding="utf-8")
+
+
+def test_same_size_edit_with_the_old_time_is_noticed_and_a_touch_is_not(project) -> None:
+    path = project.folder / "input" / "papers.parquet"
+    kept = path.with_suffix(".kept")
+    shutil.copy2(path, kept)
+    os.utime(path)
+    assert "ParquetExampleGen" not in reran(project.run().stdout)
+    content = bytearray(path.read_bytes())
+    stat = path.stat()
+    # The footer's "created by" is not data, but it is content.
+    place = content.rindex(b"parquet-cpp")
+    content[place : place + 4] = b"PARQ"
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert "ParquetExampleGen" in reran(project.run().stdout)
+    shutil.move(kept, path)
+
+
+def test_model_of_other_classes_is_not_the_baseline(project) -> None:
+    schema = project.code / "schema" / "schema.pbtxt"
+    text = schema.read_text(encoding="utf-8")
+    schema.write_text(
+        text.replace('  value: "econ"\n', '  value: "econ"\n  value: "astro"\n'), encoding="utf-8"
+    )
+    wider = project.run()
+    schema.write_text(text, encoding="utf-8")
+    assert wider.returncode == 0, wider.stderr
+    assert "Trainer" in reran(wider.stdout)
+
+
 def test_schema_that_forbids_a_class_stops_before_transform(project) -> None:
     schema = project.code / "schema" / "schema.pbtxt"
     text = schema.read_text(encoding="utf-8")
@@ -232,7 +294,7 @@ def test_schema_that_forbids_a_class_stops_before_transform(project) -> None:
     schema.write_text(text, encoding="utf-8")
     assert stopped.returncode == 1
     first, log, resume = stopped.stderr.strip().splitlines()
-    assert first.startswith("FAILED: node AnomalyGate failed: the data break schema/schema.pbtxt")
+    assert first.startswith("FAILED: node AnomalyGate failed: the data break the reviewed schema")
     assert "column final_category" in first
     assert "econ" in first
     assert log.startswith("Log: ")

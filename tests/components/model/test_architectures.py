@@ -11,13 +11,15 @@ import pytest
 
 from components import features
 from components.model.architectures import (
-    CATEGORY_LAYER,
+    DEEP_CATEGORY_LAYER,
+    DEEP_LAYER,
     EMBEDDING_LAYER,
+    WIDE_LAYER,
     adapt,
     build_model,
-    path_logits,
     with_probabilities,
 )
+from components.model.layers import WideNgrams
 from components.model.settings import ModelSettings
 
 WORDS, WIDTH, CLASSES = 40, 6, 7
@@ -36,7 +38,7 @@ def make_model(settings: ModelSettings = SMALL, **options: Any) -> keras.Model:
     model = build_model(settings, matrix, options.pop("length", None), CLASSES, **options)
     adapt(model, make_tokens(rows=2000))
     for layer in model.layers:
-        if layer.name == "wide_logits":
+        if isinstance(layer, WideNgrams):
             table = np.random.default_rng(2).normal(size=layer.table.shape)
             layer.table.assign(table.astype(np.float32))
     return model
@@ -138,13 +140,11 @@ def test_weights_fit_the_build_without_cudnn() -> None:
 
 def test_logits_are_the_mean_of_the_paths() -> None:
     model = make_model()
-    deep, wide = predict(keras.Model(model.input, path_logits(model)), make_tokens(rows=3))
+    paths = keras.Model(
+        model.input, [model.get_layer(name).output for name in (DEEP_LAYER, WIDE_LAYER)]
+    )
+    deep, wide = paths.predict_on_batch(make_tokens(rows=3))
     np.testing.assert_allclose(predict(model, make_tokens(rows=3)), (deep + wide) / 2, atol=1e-5)
-
-
-def test_a_single_path_has_no_path_logits() -> None:
-    assert path_logits(make_model(SMALL.model_copy(update={"wide_buckets": 0}))) == []
-    assert path_logits(make_model(ModelSettings(architecture="notebook"))) == []
 
 
 def test_probabilities_follow_their_formula() -> None:
@@ -180,7 +180,7 @@ GROUPS = [0, 1, 1, 2, 3, 4, 5, 6, 6]
 def test_categories_decide_the_deep_paths_classes() -> None:
     model = make_model(SMALL.model_copy(update={"wide_buckets": 0}), groups=GROUPS)
     tokens = make_tokens(rows=3)
-    both = keras.Model(model.input, [model.output, model.get_layer(CATEGORY_LAYER).output])
+    both = keras.Model(model.input, [model.output, model.get_layer(DEEP_CATEGORY_LAYER).output])
     logits, categories = (np.array(output) for output in both.predict_on_batch(tokens))
     for group in range(CLASSES):
         members = [i for i, owner in enumerate(GROUPS) if owner == group]

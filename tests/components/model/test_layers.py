@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.model.layers import (
+    NGRAM_TABLE,
     GroupedLogits,
     MaskedPooling,
     RightPaddedBiLSTM,
@@ -61,7 +62,7 @@ def test_ngrams_spread_over_the_table(order: int) -> None:
 
 
 def wide(**options: object) -> WideNgrams:
-    arguments = {"classes": 2, "buckets": BUCKETS, "orders": (1,), **options}
+    arguments = {"width": 2, "buckets": BUCKETS, "orders": (1,), **options}
     layer = WideNgrams(**arguments)  # type: ignore[arg-type]
     layer.build((None, None))
     return layer
@@ -73,10 +74,10 @@ def test_weights_count_texts_once_and_discount_rare_ngrams() -> None:
     layer.adapt(texts)
     weights = keras.ops.convert_to_numpy(layer.importance)
     # Word 2 is in three of three texts, word 3 in two, word 4 in one.
-    assert weights[rows_of([2], 1)[0]] == pytest.approx(math.log(4 / 4) * 3 / 4)
-    assert weights[rows_of([3], 1)[0]] == pytest.approx(math.log(4 / 3) * 2 / 4)
+    assert weights[rows_of([2], 1)[0]] == pytest.approx((1 + math.log(4 / 4)) * 3 / 4)
+    assert weights[rows_of([3], 1)[0]] == pytest.approx((1 + math.log(4 / 3)) * 2 / 4)
     assert weights[rows_of([4], 1)[0]] == 0
-    assert np.count_nonzero(weights) == 1
+    assert np.count_nonzero(weights) == 2
 
 
 def test_sum_is_divided_by_the_norm_of_the_weights() -> None:
@@ -95,7 +96,9 @@ def test_sum_is_divided_by_the_norm_of_the_weights() -> None:
 
 def test_importance_is_not_trained() -> None:
     layer = wide()
-    assert [weight.name for weight in layer.trainable_weights] == ["table"]
+    layer.trainable = False
+    layer.trainable = True
+    assert [weight.name for weight in layer.trainable_weights] == [NGRAM_TABLE]
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("max", [[3.0, -1.0]]), ("mean", [[2.0, -2.0]])])

@@ -82,9 +82,8 @@ def test_properties_are_the_stock_ones(tmp_path):
     stock.Executor()._MarkPushed(expected, pushed_destination="/a/1", pushed_version="1")
     ours = push(tmp_path, True)
 
-    assert set(ours.mlmd_artifact.custom_properties) == set(
-        expected.mlmd_artifact.custom_properties
-    )
+    stock_ones = set(expected.mlmd_artifact.custom_properties)
+    assert set(ours.mlmd_artifact.custom_properties) == {*stock_ones, "model_id"}
 
 
 def test_each_push_is_a_new_version(tmp_path):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.model.layers import NGRAM_TABLE
 from components.training.optimizer import FusedAdam
 
 
@@ -35,3 +36,20 @@ def test_gives_keras_values(decay: float | None, momentum: float | None) -> None
     for expected, actual in zip(*results, strict=True):
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
     assert np.abs(results[1][0] - start).max() > 0.1
+
+
+def test_ngram_table_learns_by_adagrad() -> None:
+    random = np.random.default_rng(0)
+    start = random.normal(size=(9, 4)).astype(np.float32)
+    gradients = random.normal(size=(5, 9, 4)).astype(np.float32)
+    gradients[:, 0] = 0.0
+    table = keras.Variable(start, name=NGRAM_TABLE)
+    optimizer = FusedAdam(1e-3, table_learning_rate=0.2)
+    optimizer.build([table])
+    expected, total = start.astype(np.float64), np.zeros((9, 4))
+    for gradient in gradients:
+        optimizer.apply([tf.constant(gradient)])
+        total += np.square(gradient, dtype=np.float64)
+        expected -= 0.2 * gradient / (np.sqrt(total) + optimizer.epsilon)
+    np.testing.assert_allclose(np.array(table), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(np.array(table)[0], start[0])

@@ -12,7 +12,7 @@ import pytest
 from scipy.special import log_softmax
 
 from components.errors import UserError
-from components.model.architectures import EMBEDDING_LAYER, build_model
+from components.model.architectures import DEEP_CATEGORY_LAYER, EMBEDDING_LAYER, build_model
 from components.model.settings import ModelSettings
 from components.training.dataset import make_examples
 from components.training.settings import TrainingSettings, check_settings
@@ -25,7 +25,6 @@ from components.training.state import (
     seed_states,
 )
 from components.training.two_phase import (
-    CATEGORY_LAYER,
     PhaseSchedule,
     objective_outputs,
     predict_logits,
@@ -39,8 +38,9 @@ MATRIX = np.random.default_rng(1).normal(size=(45, 6)).astype(np.float32)
 
 def settings_of(**changes) -> TrainingSettings:
     return TrainingSettings.model_validate({
-        "phase1": {"epochs": 2, "learning_rate": 0.03},
-        "phase2": {"epochs": 2, "learning_rate": 0.03},
+        "phase1": {"epochs": 2, "learning_rate": 0.03, "schedule": "constant"},
+        "phase2": {"epochs": 2, "learning_rate": 0.03, "schedule": "constant"},
+        "whole_loss": 1.0, "path_loss": 0.0, "category_loss": 0.0, "logit_adjustment": 0.0,
         "batch_size": 16, "length_buckets": [6], "histogram_every": 0, **changes,
     })  # fmt: skip
 
@@ -191,7 +191,7 @@ def test_objective_adds_up_what_the_model_has(tmp_path) -> None:
     pooled = keras.layers.GlobalMaxPooling1D()(
         keras.layers.Embedding(45, 6, name=EMBEDDING_LAYER)(tokens)
     )
-    fine = keras.layers.Dense(5, name=CATEGORY_LAYER)(pooled)
+    fine = keras.layers.Dense(5, name=DEEP_CATEGORY_LAYER)(pooled)
     model = keras.Model(tokens, keras.layers.Dense(3, name="logits")(fine))
     train_split, evaluation = splits()
     # Two categories of class 0; papers of the others have none.
@@ -205,16 +205,19 @@ def test_objective_adds_up_what_the_model_has(tmp_path) -> None:
         log_dir=tmp_path / "logs",
     )  # fmt: skip
     for record in outcome.history:
-        expected = 0.5 * record["val_log_loss"] + 2.0 * record["val_category_logits_loss"]
+        expected = 0.5 * record["val_log_loss"] + 2.0 * record["val_deep_category_logits_loss"]
         assert record["val_loss"] == pytest.approx(expected, rel=1e-4)
-    losses = [record["val_category_logits_loss"] for record in outcome.history]
+    losses = [record["val_deep_category_logits_loss"] for record in outcome.history]
     assert losses[-1] < losses[0]
 
 
 def test_objective_without_any_loss_is_an_error() -> None:
     deep_only = build_model(MODEL, MATRIX, None, 3)
     with pytest.raises(UserError, match=r"training\.whole_loss = 0"):
-        objective_outputs(deep_only, settings_of(whole_loss=0.0, path_loss=1.0))
+        objective_outputs(deep_only, settings_of(whole_loss=0.0, path_loss=0.0, category_loss=1.0))
+    assert objective_outputs(deep_only, settings_of(whole_loss=0.0, path_loss=1.0)) == {
+        "logits": 1.0
+    }
     with pytest.raises(ValueError, match="must not all be 0"):
         settings_of(whole_loss=0.0)
     both = build_model(ModelSettings(lstm_units=0, wide_buckets=8), MATRIX, None, 3)

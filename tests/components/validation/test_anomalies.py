@@ -7,7 +7,7 @@ from google.protobuf import text_format
 from tensorflow_data_validation.anomalies.proto import custom_validation_config_pb2
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
-from components.validation.anomalies import Finding, compare, describe
+from components.validation.anomalies import Finding, compare, describe, merge
 
 SCHEMA_DIR = Path(__file__).parents[3] / "schema"
 SCHEMA = text_format.Parse((SCHEMA_DIR / "schema.pbtxt").read_text(), schema_pb2.Schema())
@@ -124,3 +124,20 @@ def test_dataset_anomalies_are_reported() -> None:
     anomalies.dataset_anomaly_info.reason.add(description="too  few\nexamples.")
     (found,) = describe(anomalies, "train")
     assert str(found) == "split train, column (all): too few examples"
+
+
+def test_a_small_split_is_not_called_skewed() -> None:
+    tiny = statistics(papers(30, final_category=["cs"] * 15 + ["math"] * 15))
+    assert compare({"train": statistics(papers()), "eval": tiny}, SCHEMA, None) == []
+
+
+def test_the_same_anomaly_of_several_splits_is_one_sentence() -> None:
+    found = [
+        Finding("train", "abstract", "ERROR", "short"),
+        Finding("eval", "abstract", "ERROR", "short"),
+        Finding("eval", "id", "ERROR", "missing"),
+    ]
+    assert merge(found) == [
+        "split train, eval, column abstract: short",
+        "split eval, column id: missing",
+    ]

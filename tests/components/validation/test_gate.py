@@ -61,7 +61,7 @@ def gate(folder: Path, anomalies: dict[str, anomalies_pb2.Anomalies], *, math=0.
             "previous": [previous] if previous else [],
         },
         {"accepted": [accepted]},
-        {"fingerprint": ""},
+        {"schema_file": "/s/schema.pbtxt", "validations_file": "/s/checks.pbtxt"},
     )
     return accepted
 
@@ -87,6 +87,7 @@ def test_an_error_stops_the_run_in_words(tmp_path: Path) -> None:
         gate(tmp_path, bad)
     line = str(caught.value)
     assert "split test, column abstract: Column is completely missing" in line
+    assert "/s/schema.pbtxt or /s/checks.pbtxt" in line
     assert "\n" not in line
     assert not (tmp_path / "accepted" / FINDINGS_FILE).exists()
 

@@ -1,0 +1,63 @@
+"""The Pusher node: TFX's, with versions that only grow and a look at what is served now."""
+
+import json
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.proto import pusher_pb2
+from tfx.types import standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.pushing.executor import VersionedPusherExecutor
+
+
+class VersionedPusherSpec(ComponentSpec):
+    """TFX's Pusher specification and ``served``."""
+
+    PARAMETERS = {  # noqa: RUF012
+        "push_destination": ExecutionParameter(type=pusher_pb2.PushDestination),
+        "custom_config": ExecutionParameter(type=str),
+    }
+    INPUTS = {  # noqa: RUF012
+        "model": ChannelParameter(type=standard_artifacts.Model),
+        "model_blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "served": ChannelParameter(type=standard_artifacts.PushedModel, optional=True),
+    }
+    OUTPUTS = {  # noqa: RUF012
+        "pushed_model": ChannelParameter(type=standard_artifacts.PushedModel)
+    }
+
+
+class VersionedPusher(base_component.BaseComponent):
+    """Pushes a blessed model to a local folder under a new version.
+
+    Args:
+      model: the Trainer's.
+      model_blessing: the Evaluator's.
+      served: the last push where it is not one of ``model`` that still stands; may resolve to
+        nothing. A part of the cache key: with another model served, the same model goes out again.
+      folder: local folder of the numeric version folders.
+      fingerprint: hash of the sources that the node uses; part of the cache key.
+    """
+
+    SPEC_CLASS = VersionedPusherSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(VersionedPusherExecutor)
+
+    def __init__(
+        self,
+        model: types.BaseChannel,
+        model_blessing: types.BaseChannel,
+        served: types.BaseChannel,
+        folder: str,
+        fingerprint: str,
+    ) -> None:
+        filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=folder)
+        spec = VersionedPusherSpec(
+            model=model,
+            model_blessing=model_blessing,
+            served=served,
+            push_destination=pusher_pb2.PushDestination(filesystem=filesystem),
+            custom_config=json.dumps({"fingerprint": fingerprint}),
+            pushed_model=types.Channel(type=standard_artifacts.PushedModel),
+        )
+        super().__init__(spec=spec)
