@@ -57,10 +57,11 @@ def _classes(model: types.Artifact) -> list[str] | None:
 
 
 class LatestPushStrategy(ResolverStrategy):
-    """Resolves ``pushed`` to the last push, unless that is of ``model`` and still stands.
+    """Resolves ``pushed`` to the last push of a model other than ``model``.
 
-    So a node that takes it runs again when another model is served, or when the version was
-    removed, and is cached otherwise.
+    That is what was served when ``model`` was pushed, and stays the same as long as it is the one
+    served, so that a node which takes it is cached. When another model was pushed since it changes,
+    and when the version was removed it is that push of ``model`` itself: the node runs again.
     """
 
     def resolve_artifacts(
@@ -69,18 +70,18 @@ class LatestPushStrategy(ResolverStrategy):
         input_dict: dict[str, list[types.Artifact]],
     ) -> dict[str, list[types.Artifact]] | None:
         """Returns the input with at most one ``pushed`` artifact."""
-        pushes = [
-            push for push in input_dict["pushed"] if push.get_int_custom_property("pushed") == 1
-        ]
-        last = sorted(pushes, key=lambda push: push.id)[-1:]
-        current = {model.id for model in input_dict["model"]}
-        stands = [
-            push
-            for push in last
-            if push.get_int_custom_property(MODEL_ID) in current
-            and Path(push.get_string_custom_property("pushed_destination")).is_dir()
-        ]
-        return {"pushed": [] if stands else last, "model": input_dict["model"]}
+        models = {model.id for model in input_dict["model"]}
+        pushes = sorted(
+            (push for push in input_dict["pushed"] if push.get_int_custom_property("pushed") == 1),
+            key=lambda push: push.id,
+        )
+        if (
+            pushes
+            and not Path(pushes[-1].get_string_custom_property("pushed_destination")).is_dir()
+        ):
+            return {"pushed": pushes[-1:], "model": input_dict["model"]}
+        others = [push for push in pushes if push.get_int_custom_property(MODEL_ID) not in models]
+        return {"pushed": others[-1:], "model": input_dict["model"]}
 
 
 class LatestOtherDataStrategy(ResolverStrategy):

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from components.features import LABEL, SLICE_FEATURES
+from components.settings import Settings
 
 SLICE_KEYS = (LABEL, *SLICE_FEATURES)
 
 _Share = Annotated[float, Field(ge=0.0, le=1.0, strict=True, allow_inf_nan=False)]
 
 
-class EvaluationSettings(BaseModel):
+class EvaluationSettings(Settings):
     """Thresholds on the whole test split, and the slices that are reported beside it.
 
     A slice never blocks a model: the rarest hold a handful of papers, where a single mistake
     moves a share by whole points.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     min_accuracy: _Share = Field(
         default=0.80, description="Lowest test accuracy that is pushed, a share in [0, 1]."

@@ -92,7 +92,7 @@ def row_keys(
         [f"{label}\0{value}".encode() for label, value in zip(labels, texts, strict=True)]
     )
     missing = pc.is_null(ids).to_numpy(zero_copy_only=False)
-    moments = pc.strptime(kept[features.DATE], format="%Y-%m-%d", unit="s")
+    moments = pc.strptime(kept[features.DATE], format="%Y-%m-%d", unit="s", error_is_null=True)
     days = moments.cast(pa.date32()).cast(pa.int32())
 
     without_abstract = len(batch) - pc.sum(has_abstract).as_py() if len(batch) else 0

@@ -77,7 +77,7 @@ class Coverage:
 @contextlib.contextmanager
 def _open(path: Path, dimension: int) -> Iterator[BinaryIO]:
     if not path.is_file():
-        raise UserError(f"{path}: no such GloVe file; set the path of the vectors in [glove]")
+        raise UserError(f"{path}: no such GloVe file; set data.glove to the path of the vectors")
     suffix = path.suffix.lower()
     if suffix == ".gz":
         with gzip.open(path) as stream:

@@ -2,15 +2,15 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from components.settings import Settings
 
 Pooling = Literal["max", "mean", "attention"]
 
 
-class ModelSettings(BaseModel):
+class ModelSettings(Settings):
     """What the network looks like. How it is trained is another object's business."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: Literal["bilstm_wide", "notebook"] = Field(
         "bilstm_wide",

@@ -34,8 +34,8 @@ class VersionedPusher(base_component.BaseComponent):
     Args:
       model: the Trainer's.
       model_blessing: the Evaluator's.
-      served: the last push where it is not one of ``model`` that still stands; may resolve to
-        nothing. A part of the cache key: with another model served, the same model goes out again.
+      served: what was served before ``model``; may resolve to nothing. A part of the cache key:
+        with another model served since, the same model goes out again.
       folder: local folder of the numeric version folders.
       fingerprint: hash of the sources that the node uses; part of the cache key.
     """

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from components.errors import UserError
 from components.model.settings import ModelSettings
+from components.settings import Settings
 
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -15,11 +16,7 @@ Monitor = Literal["log_loss", "accuracy", "macro_f1"]
 Missing = Literal["zeros", "mean", "random", "variants"]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PhaseSettings(_Settings):
+class PhaseSettings(Settings):
     """One phase: how long, how fast, and when to stop."""
 
     epochs: int = Field(8, ge=1, le=1000, description="Most epochs of the phase.")
@@ -44,7 +41,7 @@ class PhaseSettings(_Settings):
     )
 
 
-class TrainingSettings(_Settings):
+class TrainingSettings(Settings):
     """Everything about training that is not the model's shape."""
 
     phase1: PhaseSettings = Field(
@@ -155,10 +152,16 @@ def check_settings(model: ModelSettings, training: TrainingSettings) -> None:
     """Checks what the two groups of settings demand of each other.
 
     Raises:
-      UserError: batches would be trimmed for a model that reads its padding.
+      UserError: batches would be trimmed for a model that reads its padding, or nothing would
+        train the model's classes.
     """
     if model.architecture == "notebook" and training.length_buckets:
         raise UserError(
             f"training.length_buckets = {list(training.length_buckets)}: the notebook architecture "
             "reads its padding, so batches must not be trimmed; set it to []"
+        )
+    if not (training.whole_loss or training.path_loss):
+        raise UserError(
+            "training.whole_loss = 0 and training.path_loss = 0: nothing would train the classes; "
+            "set one of them above 0"
         )

@@ -126,18 +126,23 @@ def served(candidate: int, *pushes) -> list[int]:
     return [a.id for a in resolved["pushed"]]
 
 
-def test_standing_push_of_the_same_model_is_nothing_to_react_to() -> None:
+def test_while_a_model_is_served_its_predecessor_is_resolved() -> None:
+    first, second, third = push(10, of=1), push(11, of=2), push(12, of=1)
     assert served(1) == []
-    assert served(1, push(10, of=1)) == []
-
-
-def test_another_models_push_or_a_removed_version_is() -> None:
-    first, second = push(10, of=1), push(11, of=2)
+    assert served(1, first) == []
+    assert served(2, first) == [10]
+    assert served(2, first, second) == [10]
     assert served(1, first, second) == [11]
-    assert served(2, first, second) == []
-    assert served(2, first, second, push(12, of=1, pushed=0)) == []
+    assert served(1, first, second, third) == [11]
+    assert served(2, first, second, third) == [12]
+    assert served(2, first, second, push(13, of=3, pushed=0)) == [10]
+
+
+def test_a_removed_version_resolves_to_its_own_push() -> None:
+    first, second = push(10, of=1), push(11, of=2)
     shutil.rmtree(second.get_string_custom_property("pushed_destination"))
     assert served(2, first, second) == [11]
+    assert served(1, first, second) == [11]
 
 
 def previous(current: int, of_statistics: dict[int, int]) -> list[int]:

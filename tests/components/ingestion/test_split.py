@@ -139,6 +139,13 @@ def test_keys_point_at_the_rows_of_the_source() -> None:
     assert keys["days"].to_pylist() == [int(split.NO_DATE), 17897]
 
 
+def test_a_year_beyond_9999_is_no_date() -> None:
+    rows = [Row("a", "x", "cs", "99999-01-01"), Row("a", "y", "cs", "2019-01-01")]
+    keys = split.row_keys(table_of(rows), 0, 0, clean_python).keys
+    assert keys["days"].to_pylist() == [int(split.NO_DATE), 17897]
+    assert [row.abstract for row, _ in decide(rows)] == ["y"]
+
+
 def test_an_id_with_equal_dates_keeps_the_same_row_in_any_order() -> None:
     rows = [Row("a", f"text {i}", "cs", "2019-01-01") for i in range(20)]
     kept = {decide(order)[0][0] for order in (rows, rows[::-1], rows[7:] + rows[:7])}

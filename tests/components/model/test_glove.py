@@ -133,7 +133,7 @@ def test_damaged_zip_member(tmp_path: Path) -> None:
 
 
 def test_missing_file_and_no_word_in_common(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such GloVe file"):
+    with pytest.raises(UserError, match=r"no such GloVe file; set data\.glove"):
         load_glove(tmp_path / "absent.txt", ["the"], 3)
     with pytest.raises(UserError, match="none of the vocabulary's 1 words"):
         load_glove(write(tmp_path, "v.txt", TEXT), ["zzz"], 3)

@@ -1,0 +1,80 @@
+"""Settings take each value as it was written, or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from components.evaluation.settings import EvaluationSettings
+from components.model.settings import ModelSettings
+from components.settings import Settings
+from components.training.settings import PhaseSettings, TrainingSettings
+
+
+class Inner(Settings):
+    number: int = 1
+    share: float = 0.5
+    flag: bool = True
+    word: str = "a"
+    widths: tuple[int, ...] = (1,)
+
+
+class Outer(Settings):
+    inner: Inner = Inner()
+    place: Path | None = None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"number": True}, "valid integer"),
+        ({"number": "64"}, "valid integer"),
+        ({"number": 64.0}, "valid integer"),
+        ({"share": True}, "valid number"),
+        ({"share": "0.5"}, "valid number"),
+        ({"share": float("inf")}, "finite number"),
+        ({"share": float("nan")}, "finite number"),
+        ({"flag": "yes"}, "valid boolean"),
+        ({"flag": 1}, "valid boolean"),
+        ({"word": 3}, "valid string"),
+        ({"widths": [True]}, "valid integer"),
+        ({"widths": ["8"]}, "valid integer"),
+        ({"widths": "8"}, "valid tuple"),
+        ({"number": [1]}, r"input_value=\[1\]"),
+        ({"other": 1}, "Extra inputs"),
+    ],
+)
+def test_values_of_another_type_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Outer.model_validate({"inner": values})
+
+
+def test_integers_are_floats_and_lists_are_tuples() -> None:
+    inner = Outer.model_validate({"inner": {"share": 1, "widths": [8, 16]}}).inner
+    assert (inner.share, type(inner.share)) == (1.0, float)
+    assert inner.widths == (8, 16)
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Inner().number = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ModelSettings(wide_orders=(1, 2, 3), embedding_pooling=()),
+        TrainingSettings(length_buckets=(8, 24), phase1=PhaseSettings(warmup=0.25), clip_norm=1),
+        EvaluationSettings(slices=("year",)),
+    ],
+    ids=lambda settings: type(settings).__name__,
+)
+def test_settings_survive_json(settings: Settings) -> None:
+    kind = type(settings)
+    through_json = json.loads(json.dumps(settings.model_dump(mode="json")))
+    assert kind.model_validate(through_json) == settings
+    assert kind.model_validate_json(settings.model_dump_json()) == settings
