@@ -8,6 +8,9 @@ TESTS := tests
 PYTHON := .venv/bin/python
 SAMPLE := pipeline/configs/sample.toml
 
+# One word of the shell, whatever is in it.
+quoted = '$(subst ','\'',$(1))'
+
 # The shell's own Python settings do not reach the project's environment.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONWARNINGS PYTHONDONTWRITEBYTECODE
 unexport PYTHONSAFEPATH PYTHONNOUSERSITE VIRTUAL_ENV CONDA_PREFIX __PYVENV_LAUNCHER__
@@ -30,8 +33,8 @@ run: env ## the pipeline through the TFX CLI; CONFIG=my.toml for one's own data
 ifeq ($(abspath $(CONFIG)),$(abspath $(SAMPLE)))
 	@ARXIV_PIPELINE_CONFIG=$(SAMPLE) $(PYTHON) -m pipeline sample --if-absent
 endif
-	@ARXIV_PIPELINE_CONFIG='$(CONFIG)' $(PYTHON) -m pipeline.cli_session \
-		'make run$(if $(filter-out file,$(origin CONFIG)), CONFIG=$(CONFIG))'
+	@ARXIV_PIPELINE_CONFIG=$(call quoted,$(CONFIG)) $(PYTHON) -m pipeline.cli_session \
+		'make run' $(if $(filter-out file,$(origin CONFIG)),$(call quoted,CONFIG=$(CONFIG)))
 
 test: lint types layers pytest ## every check: .ci/run calls this
 

@@ -2,24 +2,32 @@
 
 The CLI runs in this process, so that TFX is imported once for all its commands, and its own output
 goes to a log file. The runner it starts is a process that inherits the terminal.
+
+What takes long to import is imported in functions, when the signal handlers are in place.
 """
+
+from __future__ import annotations
 
 import contextlib
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from components.errors import UserError
-from pipeline import causes, environment, session, terminal
-from pipeline.config import PipelineConfig, load_config
-from pipeline.launch import NODE_FAILED, USAGE, leave
+from pipeline import causes, environment, session
+
+if TYPE_CHECKING:
+    from pipeline.config import PipelineConfig
 
 RUNNER = Path(__file__).resolve().parent / "runners" / "local_runner.py"
+REGISTRATION_SECONDS = 600.0
 
 
 class CliError(RuntimeError):
@@ -36,17 +44,24 @@ def run(config: PipelineConfig, command: str, runner: Path = RUNNER) -> int:
 
     Returns:
         The exit code of the runner (see ``pipeline.launch.run``).
+
+    Raises:
+        UserError: models cannot be pushed to the serving folder.
     """
+    from pipeline import terminal
+    from pipeline.launch import NODE_FAILED, USAGE, check_serving_dir
+
     _prepare_environment(config)
     log_file = config.log_dir / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}-tfx-cli.log"
     try:
+        # The output folder first: by default the other lies in it.
+        config.log_dir.mkdir(parents=True, exist_ok=True)
+        check_serving_dir(config)
         with terminal.captured(log_file):
             _register(config, runner)
         with session.opened(command) as here, _passed_on_to(here) as signals:
             _create_run(config, log_file)
             code = here.exit_code
-    except KeyboardInterrupt:
-        return _fail(128 + signal.SIGINT, f"stopped before the run began; start it with: {command}")
     except CliError as error:
         return _fail(NODE_FAILED, f"{error} (log: {log_file})")
     except OSError as error:
@@ -54,12 +69,16 @@ def run(config: PipelineConfig, command: str, runner: Path = RUNNER) -> int:
     if code is not None:
         return code
     if signals:
-        return _fail(128 + signals[0], f"stopped before the run began; start it with: {command}")
+        return _fail(128 + signals[0], _stopped(command))
     return _fail(
         NODE_FAILED,
         "the run ended before it could report (killed, often for want of memory, or not started); "
         f"logs: {config.log_dir}; resume with: {command}",
     )
+
+
+def _stopped(command: str) -> str:
+    return f"stopped before the run began; start it with: {command}"
 
 
 def _fail(code: int, message: str) -> int:
@@ -69,11 +88,38 @@ def _fail(code: int, message: str) -> int:
 
 def main() -> int:
     """Runs the configuration that the environment names; returns the exit code."""
-    command = sys.argv[1] if len(sys.argv) > 1 else "make run"
+    first, *more = sys.argv[1:] or ["make run"]
+    command = " ".join([first, *map(shlex.quote, more)])
+    _end_at_once_on_signals(command)
+    from pipeline.config import load_config
+    from pipeline.launch import USAGE
+
     try:
-        return run(load_config(), command)
+        code = run(load_config(), command)
     except UserError as error:
-        return _fail(USAGE, str(error))
+        code = _fail(USAGE, str(error))
+    # Nothing is left to be stopped.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    return code
+
+
+def _end_at_once_on_signals(command: str) -> None:
+    """Lets Ctrl-C and SIGTERM end this process with one line, until a run takes them over.
+
+    An exception would not do: modules that are being imported turn it into another, and so does
+    the TFX CLI. Nothing needs to be tidied up before the run.
+    """
+    # Standard error goes to the log while the CLI registers the pipeline.
+    screen = os.dup(2)
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        with contextlib.suppress(OSError):
+            os.write(screen, f"error: {_stopped(command)}\n".encode())
+        os._exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
 
 
 def _prepare_environment(config: PipelineConfig) -> None:
@@ -87,14 +133,30 @@ def _prepare_environment(config: PipelineConfig) -> None:
 
 
 def _register(config: PipelineConfig, runner: Path) -> None:
-    recorded = Path(os.environ["LOCAL_HOME"]) / config.name / "pipeline_args.json"
+    """Registers the pipeline, one process at a time: the CLI looks, then writes."""
+    from filelock import FileLock, Timeout
+
+    home = Path(os.environ["LOCAL_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(home / ".lock", timeout=REGISTRATION_SECONDS):
+            _create_or_update(home / config.name, config, runner)
+    except Timeout:
+        raise CliError(
+            f"another run has been registering a pipeline in {home} for "
+            f"{REGISTRATION_SECONDS:g} s; wait for it to end and run again"
+        ) from None
+
+
+def _create_or_update(folder: Path, config: PipelineConfig, runner: Path) -> None:
+    recorded = folder / "pipeline_args.json"
     wanted = {
         "pipeline_dsl_path": os.fspath(runner),
         "pipeline_root": os.fspath(config.pipeline_root),
     }
-    verb = "create"
+    # A registration that was cut short may have left no more than the folder.
+    verb = "update" if folder.exists() else "create"
     if recorded.is_file():
-        verb = "update"
         with contextlib.suppress(ValueError):
             content = json.loads(recorded.read_text(encoding="utf-8"))
             # An update would write the same again, while another run may be reading it.
@@ -155,4 +217,7 @@ def _passed_on_to(here: session.Session) -> Iterator[list[int]]:
 
 
 if __name__ == "__main__":
-    leave(main())
+    exit_code = main()
+    from pipeline.launch import leave
+
+    leave(exit_code)

@@ -18,7 +18,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -29,7 +28,8 @@ from components import features
 from components.errors import UserError
 from components.evaluation.settings import EvaluationSettings
 from components.model.settings import ModelSettings
-from components.training.settings import TrainingSettings
+from components.settings import Settings
+from components.training.settings import TrainingSettings, check_settings
 
 CONFIG_VARIABLE = "ARXIV_PIPELINE_CONFIG"
 _ROOT = Path(__file__).resolve().parent.parent
@@ -37,16 +37,31 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 def _absolute(value: Any, info: ValidationInfo) -> Any:
     """Resolves a path against the folder of the configuration file, and ``~``."""
-    if not isinstance(value, str):
+    if isinstance(value, Path):
         return value
+    if not isinstance(value, str):
+        raise ValueError("should be a path in quotes")
     if not value:
         raise ValueError("must not be empty")
+    if "\0" in value:
+        raise ValueError("must not hold a NUL character")
     base = (info.context or {}).get("base", Path.cwd())
-    return Path(os.path.normpath(base / Path(value).expanduser()))
+    return Path(os.path.normpath(base / _expanded(Path(value))))
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"there is no home folder for {path.parts[0]}; write it out") from None
 
 
 def _existing_file(path: Path) -> Path:
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    if not found:
         raise ValueError(f"there is no file {path}")
     return path
 
@@ -61,14 +76,10 @@ def _existing_match(path: Path) -> Path:
 AnyPath = Annotated[Path, BeforeValidator(_absolute)]
 ExistingFile = Annotated[Path, BeforeValidator(_absolute), AfterValidator(_existing_file)]
 ExistingPattern = Annotated[Path, BeforeValidator(_absolute), AfterValidator(_existing_match)]
-Share = Annotated[float, Field(ge=0.0, le=1.0, strict=True)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RunSettings(_Settings):
+class RunSettings(Settings):
     """What the run is called and where it writes."""
 
     name: str = Field(
@@ -89,7 +100,7 @@ class RunSettings(_Settings):
     )
 
 
-class SplitShares(_Settings):
+class SplitShares(Settings):
     """Shares of the papers in each split; they add up to 1."""
 
     train: Share = 0.64
@@ -115,7 +126,7 @@ class SplitShares(_Settings):
         }
 
 
-class DataSettings(_Settings):
+class DataSettings(Settings):
     """The inputs of a run."""
 
     parquet: ExistingPattern = Field(description="a parquet file, or a glob of several")
@@ -129,7 +140,7 @@ class DataSettings(_Settings):
     splits: SplitShares = SplitShares()
 
 
-class TransformSettings(_Settings):
+class TransformSettings(Settings):
     """From text to token ids."""
 
     vocabulary_size: int = Field(
@@ -140,7 +151,7 @@ class TransformSettings(_Settings):
     )
 
 
-class PipelineConfig(_Settings):
+class PipelineConfig(Settings):
     """A whole, checked configuration; every path in it is absolute."""
 
     run: RunSettings
@@ -149,6 +160,11 @@ class PipelineConfig(_Settings):
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> PipelineConfig:
+        check_settings(self.model, self.training)
+        return self
 
     @property
     def name(self) -> str:
@@ -196,9 +212,12 @@ def _one_line(error: ValidationError) -> str:
         text = f"{key}: this key is required"
     else:
         message = re.sub(r"^(Value error, |Input )", "", first["msg"])
+        if kind == "tuple_type":
+            message = "should be a list"
         shown = repr(first["input"])
         if isinstance(first["input"], BaseModel | dict):
-            text = f"{key}: {message}"
+            # What several tables demand of each other has no key of its own; the message has.
+            text = f"{key}: {message}" if key else message
         else:
             text = f"{key} = {shown if len(shown) <= 80 else shown[:77] + '...'}: {message}"
     more = error.error_count() - 1
@@ -223,7 +242,10 @@ def load_config(path: Path | None = None) -> PipelineConfig:
                 "such as pipeline/configs/sample.toml"
             )
         path = Path(named)
-    path = path.expanduser().absolute()
+    try:
+        path = _expanded(path).absolute()
+    except ValueError as error:
+        raise UserError(f"configuration {path}: {error}") from None
     try:
         content = tomli.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

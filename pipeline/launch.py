@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from typing import Any, NoReturn
 from rich.table import Table
 
 from components.errors import UserError
+from components.pushing.versions import list_versions
 from pipeline import causes, environment, lock, session, terminal
 from pipeline.config import PipelineConfig
 from pipeline.progress import ProgressHandler
@@ -94,6 +96,23 @@ def run(
     return code
 
 
+def check_serving_dir(config: PipelineConfig) -> None:
+    """Checks that a model can be pushed, hours before one is: makes the folder, writes to it.
+
+    Raises:
+        UserError: it cannot be made or written to.
+    """
+    try:
+        config.serving_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=config.serving_dir):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"run.serving_dir = {config.serving_dir}: cannot be written to: {error.strerror}; "
+            "name a folder where models can be put"
+        ) from error
+
+
 def leave(exit_code: int) -> NoReturn:
     """Ends the process without the noise that native libraries make as the interpreter goes down.
 
@@ -139,12 +158,16 @@ def _locked_run(config: PipelineConfig, build: PipelineBuilder, command: str) ->
             return USAGE
         stack.enter_context(_signals(screen, command, log_file))
         try:
+            check_serving_dir(config)
             stack.enter_context(
                 lock.exclusive(config.metadata_file, config.run.lock_wait_seconds, screen.say)
             )
         except lock.LockBusyError as error:
             screen.warn(f"error: {error}")
             return LOCK_BUSY
+        except UserError as error:
+            screen.warn(f"error: {error}")
+            return USAGE
         except OSError as error:
             screen.warn(f"error: cannot write to {config.output_dir}: {error.strerror}")
             return USAGE
@@ -277,9 +300,23 @@ def _report(report: _Report, screen: Terminal) -> int:
         screen.warn(f"NOT BLESSED, nothing was pushed: {reasons}")
         code = NOT_BLESSED
     if verdict.pushed_to:
-        screen.say(f"Pushed model: {verdict.pushed_to}")
+        _say_served(screen, verdict, report.config.serving_dir)
     screen.say(f"Log: {report.log_file}")
     return code
+
+
+def _say_served(screen: Terminal, verdict: Verdict, serving_dir: Path) -> None:
+    """Names the pushed model's folder or, where a cached push names one that is gone, another."""
+    if verdict.pushed_to is not None and verdict.pushed_to.is_dir():
+        screen.say(f"Pushed model: {verdict.pushed_to}")
+        return
+    gone = f"the pushed model's folder {verdict.pushed_to} is gone (a copy: {verdict.pushed_copy})"
+    present = [serving_dir / str(version) for version in list_versions(serving_dir)]
+    served = [folder for folder in present if folder.is_dir()]
+    if served:
+        screen.warn(f"Served model: {served[-1]}; {gone}")
+    else:
+        screen.warn(f"NOTHING IS SERVED: {gone}, and {serving_dir} holds no version")
 
 
 def _first_failure(report: _Report) -> tuple[str, BaseException | str] | None:

@@ -8,6 +8,7 @@ what to print as the command to resume with, and leaves its process id and its e
 import contextlib
 import json
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,6 +50,12 @@ class Session:
     def leave(self, exit_code: int) -> None:
         """Says what the runner ended with."""
         self._write({"exit_code": exit_code})
+
+    def end_at_once_on_signals(self) -> None:
+        """Lets Ctrl-C and SIGTERM end this process without a word: whoever opened the session
+        speaks. It holds until the run sets handlers of its own."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _frame: os._exit(128 + number))
 
     def _number(self, key: str) -> int | None:
         value = self._read().get(key)

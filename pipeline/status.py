@@ -10,6 +10,7 @@ from typing import Any
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from components.errors import UserError
 from pipeline import causes
 
 _RUN_CONTEXT = "pipeline_run"
@@ -69,7 +70,8 @@ class Verdict:
         reasons: a sentence for each threshold that does not hold or, of a blessed model, for each.
         accuracy: on the test split, 0 to 1; None where it was not measured.
         macro_f1: on the test split, 0 to 1; None where it was not measured.
-        pushed_to: the version folder for TF Serving; None where nothing was pushed.
+        pushed_to: the version folder for TF Serving; None where nothing was pushed. It may be gone.
+        pushed_copy: the pushed model's copy among the artifacts; None where nothing was pushed.
     """
 
     blessed: bool | None = None
@@ -77,6 +79,7 @@ class Verdict:
     accuracy: float | None = None
     macro_f1: float | None = None
     pushed_to: Path | None = None
+    pushed_copy: Path | None = None
 
 
 class RunStore:
@@ -84,13 +87,26 @@ class RunStore:
 
     Args:
         database: the SQLite file; it is created where it is absent.
+
+    Raises:
+        UserError: the file is there, but it is no database that can be read.
     """
 
     def __init__(self, database: Path) -> None:
         config = pb.ConnectionConfig()
         config.sqlite.filename_uri = os.fspath(database)
         config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-        self._store = mlmd.MetadataStore(config)
+        try:
+            self._store = mlmd.MetadataStore(config)
+            # Damage beyond the first pages shows only when something is asked for.
+            self.run_ids()
+        except Exception as error:
+            # ML Metadata appends the whole query, after two blanks.
+            cause = str(error).partition(" query:  ")[0]
+            raise UserError(
+                f"{database} is not a readable ML Metadata database: {cause}; "
+                "move it away to start anew"
+            ) from error
 
     def run_ids(self) -> set[str]:
         """Returns the ids of every run the database knows."""
@@ -152,17 +168,18 @@ class RunStore:
         for artifact in outputs.get("EvaluationSummary", []):
             metrics = read_metrics(Path(artifact.uri))
         overall = metrics.get("overall", {})
-        pushed_to = None
+        pushed_to = pushed_copy = None
         for artifact in outputs.get("Pusher", []):
             destination = artifact.custom_properties["pushed_destination"].string_value
             if artifact.custom_properties["pushed"].int_value == 1 and destination:
-                pushed_to = Path(destination)
+                pushed_to, pushed_copy = Path(destination), Path(artifact.uri)
         return Verdict(
             blessed=blessed,
             reasons=tuple(str(reason) for reason in metrics.get("reasons", ())),
             accuracy=overall.get("accuracy"),
             macro_f1=overall.get("macro_f1"),
             pushed_to=pushed_to,
+            pushed_copy=pushed_copy,
         )
 
     def _executions(self, run_id: str | None) -> list[pb.Execution]:

@@ -117,6 +117,22 @@ def test_environment_that_is_up_to_date_is_left_alone(clone: Path, tools: Path) 
     assert error_lines(changed)[0].startswith("error: Python 3.10 not found")
 
 
+@pytest.mark.parametrize("config", ["my run.toml", "it's mine.toml", "plain.toml"])
+def test_resume_hint_is_a_command_that_the_shell_reads_as_it_was_given(
+    clone: Path, tools: Path, config: str
+) -> None:
+    (clone / ".ci" / "environment").write_text("")
+    # Says what it was called with, one word a line.
+    script = 'printf "%s\\n" "$ARXIV_PIPELINE_CONFIG" "$@"'
+    write_script(clone / ".venv" / "bin" / "python", script)
+    given = make(clone, tools, "run", f"CONFIG={config}")
+    assert given.stdout.splitlines() == [
+        config, "-m", "pipeline.cli_session", "make run", f"CONFIG={config}",
+    ]  # fmt: skip
+    sample = make(clone, tools, "run").stdout.splitlines()
+    assert sample[-2:] == ["pipeline.cli_session", "make run"]
+
+
 def test_help_lists_the_targets(clone: Path, tools: Path) -> None:
     done = make(clone, tools)
     assert [line.split()[1] for line in done.stdout.splitlines()] == [

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from components.errors import UserError
 from components.model.settings import ModelSettings
@@ -41,15 +41,21 @@ class PhaseSettings(Settings):
     )
 
 
+_PHASES = {
+    "phase1": PhaseSettings(epochs=1, learning_rate=2e-3),
+    "phase2": PhaseSettings(epochs=6, learning_rate=2e-3, schedule="cosine", final_rate=0.02),
+}
+
+
 class TrainingSettings(Settings):
     """Everything about training that is not the model's shape."""
 
     phase1: PhaseSettings = Field(
-        PhaseSettings(epochs=1, learning_rate=2e-3),
+        _PHASES["phase1"],
         description="First phase: the embedding stays as GloVe has it, the n-grams are learned.",
     )
     phase2: PhaseSettings = Field(
-        PhaseSettings(epochs=6, learning_rate=2e-3, schedule="cosine", final_rate=0.02),
+        _PHASES["phase2"],
         description="Second phase: the embedding is trained too, the n-grams stay as they are.",
     )
     batch_size: int = Field(128, ge=1, le=65536, description="Examples a step, over all devices.")
@@ -133,6 +139,14 @@ class TrainingSettings(Settings):
         description="Rows of words without a GloVe vector: zeros, the mean vector, random like the "
         "found vectors, or a vector borrowed from a variant of the word, else random.",
     )
+
+    @field_validator("phase1", "phase2", mode="before")
+    @classmethod
+    def _rest_of_phase(cls, value: Any, info: ValidationInfo) -> Any:
+        """A phase of which some keys are given keeps its own values for the others."""
+        if not isinstance(value, dict) or info.field_name is None:
+            return value
+        return {**_PHASES[info.field_name].model_dump(), **value}
 
     @model_validator(mode="after")
     def _some_loss(self) -> TrainingSettings:

@@ -8,12 +8,18 @@ environment variable ``ARXIV_PIPELINE_CONFIG`` names the configuration.
 import sys
 
 from components.errors import UserError
-from pipeline import environment, launch
-from pipeline.config import load_config
+from pipeline import environment, session
 
 
 def main() -> int:
     """Runs the pipeline, or shows it to the CLI; returns the exit code."""
+    here = session.current()
+    if here:
+        here.end_at_once_on_signals()
+    # Imported here: what takes long must find the signal handlers in place.
+    from pipeline import launch
+    from pipeline.config import load_config
+
     environment.prepare(quiet=True)
     try:
         return launch.run(load_config())
@@ -23,4 +29,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    launch.leave(main())
+    exit_code = main()
+    from pipeline.launch import leave
+
+    leave(exit_code)

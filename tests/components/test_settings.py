@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli
 from pydantic import ValidationError
 
 from components.evaluation.settings import EvaluationSettings
@@ -78,3 +79,19 @@ def test_settings_survive_json(settings: Settings) -> None:
     through_json = json.loads(json.dumps(settings.model_dump(mode="json")))
     assert kind.model_validate(through_json) == settings
     assert kind.model_validate_json(settings.model_dump_json()) == settings
+
+
+def test_a_phase_keeps_its_own_values_for_keys_left_out() -> None:
+    whole = TrainingSettings()
+    part = TrainingSettings.model_validate({"phase1": {"patience": 5}, "phase2": {"epochs": 9}})
+    assert part.phase1 == whole.phase1.model_copy(update={"patience": 5})
+    assert part.phase2 == whole.phase2.model_copy(update={"epochs": 9})
+    assert part.phase1.schedule != part.phase2.schedule
+
+
+def test_real_configuration_shows_every_value_as_it_is_by_default() -> None:
+    path = Path(__file__).parents[2] / "pipeline" / "configs" / "real.toml"
+    shown = tomli.loads(path.read_text(encoding="utf-8"))
+    assert shown["model"] == ModelSettings().model_dump(mode="json")
+    assert shown["training"] == TrainingSettings().model_dump(mode="json")
+    assert set(shown["evaluation"]) == set(EvaluationSettings.model_fields)

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +7,7 @@ import pytest
 import tomli
 
 from components.errors import UserError
-from pipeline.config import CONFIG_VARIABLE, load_config
+from pipeline.config import CONFIG_VARIABLE, PipelineConfig, load_config
 
 CONFIGS = Path(__file__).parents[2] / "pipeline" / "configs"
 
@@ -102,6 +103,46 @@ def test_unset_variable_names_the_variable(monkeypatch) -> None:
             ("transform.vocabulary_size = 'many'", "integer"),
         ),
         ("[run]", "[run", ("not valid TOML", "line 2")),
+        ("[data]", "[training]\nbatch_size = true\n[data]", ("training.batch_size = True", "int")),
+        ("[data]", "[training]\nbatch_size = '64'\n[data]", ("training.batch_size = '64'", "int")),
+        ("[data]", "[training]\nbatch_size = 64.0\n[data]", ("training.batch_size = 64.0", "int")),
+        (
+            "[data]",
+            "[training]\nfit_temperature = 'yes'\n[data]",
+            ("training.fit_temperature = 'yes'", "boolean"),
+        ),
+        (
+            "[data]",
+            "[training]\nfit_temperature = 1\n[data]",
+            ("training.fit_temperature = 1", "boolean"),
+        ),
+        ("[data]", "[training]\nlength_buckets = 8\n[data]", ("length_buckets = 8", "a list")),
+        ("[data]", "[model]\nwide_scale = true\n[data]", ("model.wide_scale = True", "number")),
+        (
+            "[data]",
+            "[transform]\nsequence_length = 9.0\n[data]",
+            ("transform.sequence_length = 9.0", "integer"),
+        ),
+        ("[data]", "lock_wait_seconds = '9'\n[data]", ("run.lock_wait_seconds = '9'", "number")),
+        ("[data]", "beam_args = [1]\n[data]", ("run.beam_args.0 = 1", "string")),
+        ('"out"', "3", ("run.output_dir = 3", "path")),
+        ('"out"', '"a\\u0000b"', ("run.output_dir = ", "NUL")),
+        ('"glove.txt"', f'"{"g" * 300}"', ("data.glove = ", "cannot be read", "too long")),
+        (
+            '"glove.txt"',
+            '"~nosuchuser/v.txt"',
+            ("data.glove = '~nosuchuser/v.txt'", "no home folder for ~nosuchuser"),
+        ),
+        (
+            "[data]",
+            '[model]\narchitecture = "notebook"\n[data]',
+            (": training.length_buckets = [32, 48,", "set it to []"),
+        ),
+        (
+            "[data]",
+            "[training]\nwhole_loss = 0\npath_loss = 0\n[data]",
+            (": training.whole_loss = 0 and training.path_loss = 0: ", "above 0"),
+        ),
     ],
 )
 def test_a_mistake_is_one_line_with_key_value_and_what_is_allowed(
@@ -110,6 +151,18 @@ def test_a_mistake_is_one_line_with_key_value_and_what_is_allowed(
     line = message(folder, MINIMAL.replace(old, new, 1))
     for part in parts:
         assert part in line
+
+
+def test_home_of_nobody_in_the_configurations_own_path_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"^configuration ~nosuchuser/a\.toml: there is no home"):
+        load_config(Path("~nosuchuser/a.toml"))
+
+
+def test_configuration_survives_json(folder: Path) -> None:
+    config = load_config(write(folder, MINIMAL + "[training]\nlength_buckets = [8, 16]\n"))
+    assert config.training.length_buckets == (8, 16)
+    through_json = json.loads(json.dumps(config.model_dump(mode="json")))
+    assert PipelineConfig.model_validate(through_json) == config
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

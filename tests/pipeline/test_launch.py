@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from rich.console import Console
 
-from pipeline.status import RunStore, State
+from components.errors import UserError
+from pipeline.config import PipelineConfig, RunSettings
+from pipeline.launch import _say_served, check_serving_dir
+from pipeline.status import RunStore, State, Verdict
+from pipeline.terminal import Terminal
 
 RUNNER = Path(__file__).parent / "tiny" / "tiny_runner.py"
 TIMEOUT = 120
@@ -232,3 +237,61 @@ def test_output_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> Non
     )
     assert done.returncode == 2
     assert done.stderr == f"error: cannot write to {occupied / 'logs'}: Not a directory\n"
+
+
+def test_serving_folder_that_cannot_be_written_is_found_before_the_run(tmp_path: Path) -> None:
+    occupied = tmp_path / "occupied"
+    occupied.write_text("a file, no folder")
+    done = run(tmp_path / "out", "chain", TINY_SERVING=str(occupied))
+    assert done.returncode == 2
+    assert done.stdout == "exit code 2\n"
+    assert done.stderr == (
+        f"error: run.serving_dir = {occupied}: cannot be written to: File exists; "
+        "name a folder where models can be put\n"
+    )
+    assert not (tmp_path / "out" / "metadata.sqlite").exists()
+
+
+def test_serving_folder_is_made_and_left_empty(tmp_path: Path) -> None:
+    def config(folder: Path) -> PipelineConfig:
+        settings = RunSettings(name="x", output_dir=tmp_path, serving_dir=folder)
+        return PipelineConfig.model_construct(run=settings)
+
+    check_serving_dir(config(tmp_path / "a" / "b"))
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    with pytest.raises(UserError, match=r"run\.serving_dir = /proc/models: cannot be written to"):
+        check_serving_dir(config(Path("/proc/models")))
+
+
+def test_broken_database_is_one_line_that_names_it(tmp_path: Path) -> None:
+    database = tmp_path / "metadata.sqlite"
+    database.write_text("no database, but long enough to be read as one" * 100)
+    done = run(tmp_path, "chain")
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: {database} is not a readable ML Metadata database: Error when executing query: "
+        "file is not a database; move it away to start anew\n"
+    )
+    assert database.read_text().startswith("no database")
+
+
+def test_only_a_folder_that_is_there_is_reported_as_served(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serving, copy = tmp_path / "serving", tmp_path / "artifact"
+    verdict = Verdict(blessed=True, pushed_to=serving / "9", pushed_copy=copy)
+
+    def said() -> tuple[str, str]:
+        screen = Terminal(Console(width=500), Console(stderr=True, width=500))
+        _say_served(screen, verdict, serving)
+        captured = capsys.readouterr()
+        return captured.out, captured.err
+
+    gone = f"the pushed model's folder {serving / '9'} is gone (a copy: {copy})"
+    assert said() == ("", f"NOTHING IS SERVED: {gone}, and {serving} holds no version\n")
+    for version in ("3", "11", "notes"):
+        (serving / version).mkdir(parents=True)
+    (serving / "12").write_text("a file")
+    assert said() == ("", f"Served model: {serving / '11'}; {gone}\n")
+    (serving / "9").mkdir()
+    assert said() == (f"Pushed model: {serving / '9'}\n", "")

@@ -19,6 +19,7 @@ def tiny_config() -> PipelineConfig:
     run = RunSettings(
         name="tiny",
         output_dir=os.environ["TINY_DIR"],
+        serving_dir=os.environ.get("TINY_SERVING"),
         lock_wait_seconds=float(os.environ.get("TINY_WAIT", "0")),
     )
     return PipelineConfig.model_construct(run=run)
