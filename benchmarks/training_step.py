@@ -17,7 +17,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import json
 import platform
 import statistics
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import keras
+import machine
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
@@ -43,17 +43,6 @@ from components.training.two_phase import compile_phase, make_targets, objective
 _WORDS = 40_000
 _NOTEBOOK_LENGTH = 150
 _DIMENSION = 100
-
-
-def _commit() -> str:
-    result = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return result.stdout.strip() or "none"
 
 
 def _read(parquet: Path, papers: int) -> tuple[list[list[int]], npt.NDArray[np.int64], int]:
@@ -129,7 +118,7 @@ def main(
         compiled.fit(batches, steps_per_epoch=steps, verbose=0)
 
     report: dict[str, Any] = {
-        "commit": _commit(),
+        "commit": machine.commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "device": device.description,
         "cudnn": uses_cudnn(ours, length) if device.gpus else False,
