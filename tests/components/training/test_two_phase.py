@@ -12,9 +12,15 @@ import pytest
 from scipy.special import log_softmax
 
 from components.errors import UserError
-from components.model.architectures import DEEP_CATEGORY_LAYER, EMBEDDING_LAYER, build_model
+from components.model.architectures import (
+    DEEP_CATEGORY_LAYER,
+    EMBEDDING_LAYER,
+    adapt,
+    build_model,
+)
 from components.model.settings import ModelSettings
-from components.training.dataset import make_examples
+from components.training.dataset import category_groups, make_examples
+from components.training.export import rebuild_for_serving
 from components.training.settings import TrainingSettings, check_settings
 from components.training.state import (
     Progress,
@@ -279,3 +285,29 @@ def test_two_mirrored_devices_learn_too(tmp_path) -> None:
     assert len(history) == 6
     assert history[-1]["val_log_loss"] < history[0]["val_log_loss"] - 0.05
     assert all(0 <= record["val_accuracy"] <= 1 for record in history)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_learns_and_keeps_float32_logits(tmp_path, precision: str) -> None:
+    settings = settings_of(mixed_precision=precision, path_loss=1.0, category_loss=1.0)
+    model_settings = ModelSettings(lstm_units=4, dense_units=8, wide_buckets=256)
+    keras.utils.set_random_seed(5)
+    train_split, evaluation = splits()
+    groups = category_groups(train_split, 3).tolist()
+    keras.config.set_dtype_policy(precision)
+    try:
+        model = build_model(model_settings, MATRIX, None, 3, groups=groups)
+        adapt(model, train_split.tokens)
+        outcome = train_two_phases(
+            model, train_split, evaluation, settings, classes=3, state_dir=tmp_path / "state",
+            log_dir=tmp_path / "logs",
+        )  # fmt: skip
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert outcome.best["val_accuracy"] > 0.8
+    serving = rebuild_for_serving(model, model_settings, MATRIX.shape, None, 3, groups)
+    logits = predict_logits(serving, evaluation, settings)
+    assert logits.dtype == np.float32
+    # The same weights, computed in float32, decide alike.
+    mixed = predict_logits(model, evaluation, settings)
+    assert (logits.argmax(axis=1) == mixed.argmax(axis=1)).mean() > 0.95
