@@ -269,6 +269,9 @@ def test_model_of_other_classes_is_not_the_baseline(project) -> None:
     schema.write_text(text, encoding="utf-8")
     assert wider.returncode == 0, wider.stderr
     assert "Trainer" in reran(wider.stdout)
+    back = project.run()
+    assert back.returncode == 0, back.stderr
+    assert reran(back.stdout) == {"Pusher"}
 
 
 def test_schema_that_forbids_a_class_stops_before_transform(project) -> None:
