@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from components.errors import UserError
 from components.model.settings import ModelSettings
@@ -147,12 +147,6 @@ class TrainingSettings(Settings):
         if not isinstance(value, dict) or info.field_name is None:
             return value
         return {**_PHASES[info.field_name].model_dump(), **value}
-
-    @model_validator(mode="after")
-    def _some_loss(self) -> TrainingSettings:
-        if not (self.whole_loss or self.path_loss or self.category_loss):
-            raise ValueError("whole_loss, path_loss and category_loss must not all be 0")
-        return self
 
     @field_validator("length_buckets")
     @classmethod
