@@ -62,9 +62,9 @@ glove: env ## fetch the real GloVe vectors into var/glove
 	@$(PYTHON) -m pipeline glove
 
 lock: env ## resolve the requirements anew, with hashes
-	@.venv/uv/bin/uv pip compile pyproject.toml --quiet --extra dev --generate-hashes \
+	@.venv/uv/bin/uv pip compile pyproject.toml --quiet --system-certs --extra dev --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --python-version 3.10 -o requirements.lock
-	@.venv/uv/bin/uv pip compile pyproject.toml --quiet --extra dev --extra gpu --generate-hashes \
+	@.venv/uv/bin/uv pip compile pyproject.toml --quiet --system-certs --extra dev --extra gpu --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --python-version 3.10 -o requirements-gpu.lock
 
 clean: ## remove the environment and everything that was made
