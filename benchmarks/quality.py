@@ -91,7 +91,7 @@ LINEAR_MODELS: dict[str, Callable[[], Any]] = {
 }
 # Changed settings of the model and of the training.
 ABLATIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "without wide path": ({"wide_buckets": 0}, {}),
+    "without wide path": ({"wide_ngrams": 0}, {}),
     "without BiLSTM": ({"lstm_units": 0}, {}),
     "without bag of embeddings": ({"embedding_pooling": []}, {}),
     "wide path alone": ({"lstm_units": 0, "embedding_pooling": []}, {}),

@@ -32,7 +32,7 @@ import typer
 from sklearn.utils.class_weight import compute_class_weight
 
 from components import features
-from components.model.architectures import EMBEDDING_LAYER, build_model
+from components.model.architectures import EMBEDDING_LAYER, adapt, build_model
 from components.model.settings import ModelSettings
 from components.text import clean_python
 from components.training import dataset
@@ -45,9 +45,12 @@ _NOTEBOOK_LENGTH = 150
 _DIMENSION = 100
 
 
-def _read(parquet: Path, papers: int) -> tuple[list[list[int]], npt.NDArray[np.int64], int]:
-    """Token ids and label ids of papers spread over the file, and the number of classes."""
-    table = pq.read_table(parquet, columns=[features.ABSTRACT, features.LABEL]).to_pandas().dropna()
+def _read(
+    parquet: Path, papers: int
+) -> tuple[list[list[int]], npt.NDArray[np.int64], list[str], int]:
+    """Token ids, label ids and categories of papers spread over the file; number of classes."""
+    columns = [features.ABSTRACT, features.LABEL, features.CATEGORY]
+    table = pq.read_table(parquet, columns=columns).to_pandas().dropna()
     vocabulary: Counter[str] = Counter()
     words = [clean_python(text).split() for text in table[features.ABSTRACT]]
     for text in words:
@@ -55,7 +58,9 @@ def _read(parquet: Path, papers: int) -> tuple[list[list[int]], npt.NDArray[np.i
     ids = {word: i + 2 for i, (word, _) in enumerate(vocabulary.most_common(_WORDS - 2))}
     chosen = np.random.default_rng(0).permutation(len(words))[:papers]
     classes, labels = np.unique(table[features.LABEL].to_numpy()[chosen], return_inverse=True)
-    return [[ids.get(w, 1) for w in words[i]] or [1] for i in chosen], labels, len(classes)
+    categories = table[features.CATEGORY].to_list()
+    tokens = [[ids.get(w, 1) for w in words[i]] or [1] for i in chosen]
+    return tokens, labels, [categories[i] for i in chosen], len(classes)
 
 
 def _notebook(classes: int) -> keras.Model:
@@ -85,7 +90,7 @@ def main(
     """Prints commit, hardware and the figures of both phases."""
     keras.utils.set_random_seed(0)
     device = prepare_device(len(os.sched_getaffinity(0)))
-    tokens, labels, classes = _read(parquet, papers)
+    tokens, labels, names, classes = _read(parquet, papers)
 
     padded = keras.utils.pad_sequences(tokens, _NOTEBOOK_LENGTH, padding="post", truncating="pre")
     balanced = compute_class_weight("balanced", classes=np.arange(classes), y=labels)
@@ -94,17 +99,16 @@ def main(
     settings, model_settings = TrainingSettings(), ModelSettings()
     length = 256
     whole = keras.utils.pad_sequences(tokens, length, padding="post", truncating="post")
-    examples = dataset.make_examples(whole, labels)
+    _, categories = np.unique(names, return_inverse=True)
+    examples = dataset.make_examples(whole, labels, categories)
+    groups = dataset.category_groups(examples, classes)
     steps = dataset.steps_per_epoch(examples, settings.batch_size)
     matrix = np.random.default_rng(0).normal(size=(_WORDS, _DIMENSION)).astype(np.float32)
     matrix[features.PAD_ID] = 0
-    ours = build_model(model_settings, matrix, None, classes)
+    ours = build_model(model_settings, matrix, None, classes, groups=groups.tolist())
+    adapt(ours, examples.tokens)
 
-    targets = make_targets(
-        examples,
-        dataset.category_groups(examples, classes),
-        objective_outputs(ours, settings),
-    )
+    targets = make_targets(examples, groups, objective_outputs(ours, settings))
     batches = dataset.training_dataset(
         examples, targets, settings.length_buckets, settings.batch_size, 0, 0
     )
@@ -123,6 +127,7 @@ def main(
         "device": device.description,
         "cudnn": uses_cudnn(ours, length) if device.gpus else False,
         "papers": len(labels),
+        "categories": len(groups) - classes,
     }
     for phase in (1, 2):
         notebook.get_layer(EMBEDDING_LAYER).trainable = phase == 2

@@ -71,7 +71,7 @@ def build_model(
 
 
 def adapt(model: keras.Model, tokens: npt.NDArray[np.integer[Any]]) -> None:
-    """Sets what is counted rather than learned: the weights of the n-grams of the wide path.
+    """Sets what is counted rather than learned: the wide path's n-grams and their weights.
 
     Args:
         model: what :func:`build_model` returned; one without a wide path stays as it is.
@@ -136,7 +136,7 @@ def _bilstm_wide(
     groups: Sequence[int] | None,
     use_cudnn: bool | str,
 ) -> keras.Model:
-    """Mean of the logits of a recurrent-and-bag path and of a hashed n-gram path."""
+    """Mean of the logits of a recurrent-and-bag path and of an n-gram path."""
     tokens = keras.Input((length,), dtype="int32", name="tokens")
     paths = []
     if settings.lstm_units or settings.embedding_pooling:
@@ -150,14 +150,13 @@ def _bilstm_wide(
             name=DEEP_LAYER if groups is None else DEEP_CATEGORY_LAYER,
         )
         paths.append(_classes(head(deep), groups, DEEP_LAYER))
-    if settings.wide_buckets:
+    if settings.wide_ngrams:
         wide = WideNgrams(
             classes if groups is None else len(groups),
-            settings.wide_buckets,
+            settings.wide_ngrams,
             settings.wide_orders,
             settings.wide_dropout,
             settings.wide_scale,
-            settings.wide_rare,
             dtype="float32",
             name=WIDE_LAYER if groups is None else WIDE_CATEGORY_LAYER,
         )

@@ -10,14 +10,20 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-# Odd 31-bit multipliers, one for each place in an n-gram: different, so that order counts, and
-# small enough that no product with a token id leaves 64 bits.
-_MULTIPLIERS = (1_640_531_527, 1_812_433_253, 2_147_001_325, 1_103_515_245)
-_SHIFT = 13
+# Odd 64-bit multipliers, one for each place in an n-gram: different, so that order counts. Products
+# and sums wrap around 64 bits; among n-grams of real texts two codes then practically never agree.
+_MULTIPLIERS = (
+    -7_046_029_254_386_353_131,
+    -4_417_276_706_812_531_889,
+    1_609_587_929_392_839_161,
+    7_625_597_484_987_140_463,
+)
+# Above every code of an n-gram that was counted, for rows that stay free.
+_FREE = 2**63 - 1
 
 NGRAM_TABLE = "ngram_table"
-# Texts hashed at a time while counting; has no effect on the result.
-_ADAPT_ROWS = 1024
+# Texts counted at a time; has no effect on the result.
+_ADAPT_ROWS = 8192
 
 
 @keras.saving.register_keras_serializable("arxiv")
@@ -185,99 +191,139 @@ class RightPaddedBiLSTM(keras.layers.Layer):
         }
 
 
-def hash_ngrams(tokens: Any, order: int, buckets: int) -> tuple[Any, Any]:
-    """Hashes every run of ``order`` adjacent tokens into ``buckets`` (a power of two) rows.
+def ngram_codes(tokens: Any, order: int) -> tuple[Any, Any]:
+    """Codes every run of ``order`` adjacent tokens.
 
     Args:
         tokens: integer ``[n, length]``, 0 for padding on the right.
 
     Returns:
-        int64 ``[n, length - order + 1]`` rows and a bool array of that shape, false where the run
+        int64 ``[n, length - order + 1]`` codes and a bool array of that shape, false where the run
         holds padding. Empty along the second axis when the text is shorter than ``order``.
     """
     tokens = ops.cast(tokens, "int64")
     size = ops.maximum(ops.shape(tokens)[1] - (order - 1), 0)
-    mixed: Any = order * 97_531
+    codes: Any = order
     real: Any = True
     for place in range(order):
         part = tokens[:, place : place + size]
-        mixed = mixed + part * _MULTIPLIERS[place]
+        codes = codes + part * _MULTIPLIERS[place]
         real = ops.logical_and(real, ops.not_equal(part, 0))
-    mixed = ops.bitwise_xor(mixed, ops.right_shift(mixed, 2 * _SHIFT))
-    return ops.bitwise_and(ops.right_shift(mixed, _SHIFT), buckets - 1), real
+    return codes, real
 
 
 @keras.saving.register_keras_serializable("arxiv")
 class WideNgrams(keras.layers.Layer):
-    """A linear model over hashed n-grams: token ids ``[n, length]`` to logits ``[n, width]``.
+    """A linear model over n-grams: token ids ``[n, length]`` to logits ``[n, width]``.
 
-    Each n-gram owns a row of a ``[buckets, width]`` table and a fixed weight (see
-    :meth:`adapt`). A text's rows are summed by weight and divided by the Euclidean norm of its
-    weights. Dropout removes whole n-grams.
+    Each of the ``size`` most frequent n-grams (see :meth:`adapt`) owns a row of a ``[size, width]``
+    table and a fixed importance; others count for nothing. An n-gram that a text holds c times
+    weighs ``(1 + log c)`` times its importance there. The text's rows are summed by weight and
+    divided by the Euclidean norm of the weights: scikit-learn's ``TfidfTransformer`` with sublinear
+    term frequencies. Dropout removes whole n-grams.
     """
 
     def __init__(
         self,
         width: int,
-        buckets: int,
+        size: int,
         orders: Sequence[int],
         dropout: float = 0.0,
         scale: float = 1.0,
-        rare: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.width = width
-        self.buckets = buckets
+        self.size = size
         self.orders = tuple(orders)
         self.dropout = dropout
         self.scale = scale
-        self.rare = rare
         self._seeds = keras.random.SeedGenerator()
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.table = self.add_weight(
-            name=NGRAM_TABLE, shape=(self.buckets, self.width), initializer="zeros"
+            name=NGRAM_TABLE, shape=(self.size, self.width), initializer="zeros"
+        )
+        # Ascending codes of the rows' n-grams.
+        self.codes = self.add_weight(
+            name="codes", shape=(self.size,), dtype="int64", initializer="zeros", trainable=False
         )
         self.importance = self.add_weight(
-            name="importance", shape=(self.buckets,), initializer="ones", trainable=False
+            name="importance", shape=(self.size,), initializer="zeros", trainable=False
         )
         super().build(input_shape)
 
     def adapt(self, tokens: npt.NDArray[np.integer[Any]]) -> None:
-        """Sets the weight of each row from the texts of the train split, int ``[n, length]``.
+        """Chooses the n-grams, and their weights, from the train split, int ``[n, length]``.
 
-        A row that occurs in d of n texts weighs ``(1 + log((n + 1) / (d + 1))) * min(1, d / rare)``
-        and nothing when d < 2. The first factor is scikit-learn's inverse document frequency; the
-        second can hold back rare rows, which adaptive optimizers learn as fast as common ones.
-        Rows of texts unlike any seen keep weight 0.
+        They are those that most texts hold, at least two; among equals the lower code is taken. One
+        that occurs in d of n texts weighs ``1 + log((n + 1) / (d + 1))``, which is scikit-learn's
+        smoothed inverse document frequency.
         """
-        texts = np.zeros(self.buckets, np.int64)
+        codes, texts = np.empty(0, np.int64), np.empty(0, np.int64)
         for start in range(0, len(tokens), _ADAPT_ROWS):
             part = np.asarray(tokens[start : start + _ADAPT_ROWS])
-            found = []
-            for order in self.orders:
-                rows, real = hash_ngrams(part, order, self.buckets)
-                text = np.broadcast_to(np.arange(len(part))[:, None], rows.shape)
-                kept = ops.convert_to_numpy(real)
-                found.append(text[kept] * self.buckets + ops.convert_to_numpy(rows)[kept])
-            texts += np.bincount(
-                np.unique(np.concatenate(found)) % self.buckets, minlength=self.buckets
-            )
-        rarity = 1.0 + np.log((len(tokens) + 1) / (texts + 1))
-        importance = np.where(texts < 2, 0.0, rarity * np.minimum(1.0, texts / self.rare))
-        self.importance.assign(importance.astype(np.float32))
+            found = np.concatenate([_distinct_codes(part, order) for order in self.orders])
+            codes, places = np.unique(np.concatenate([codes, found]), return_inverse=True)
+            texts = np.bincount(
+                places, np.concatenate([texts, np.ones(len(found), np.int64)]), len(codes)
+            ).astype(np.int64)
+        common = texts >= 2
+        codes, texts = codes[common], texts[common]
+        # Stable, so that equals stay in the order of their codes.
+        chosen = np.sort(np.argsort(-texts, kind="stable")[: self.size])
+        free = self.size - len(chosen)
+        importance = 1.0 + np.log((len(tokens) + 1) / (texts[chosen] + 1))
+        self.codes.assign(np.pad(codes[chosen], (0, free), constant_values=_FREE))
+        self.importance.assign(np.pad(importance, (0, free)).astype(np.float32))
 
     def call(self, tokens: Any, training: bool = False) -> Any:
-        hashed = [hash_ngrams(tokens, order, self.buckets) for order in self.orders]
-        rows = ops.concatenate([pair[0] for pair in hashed], axis=1)
-        real = ops.concatenate([pair[1] for pair in hashed], axis=1)
-        weights = ops.cast(real, self.compute_dtype) * ops.take(self.importance, rows, axis=0)
+        rows, counts = self._counted(tokens)
+        importance = ops.take(self.importance, rows, axis=0)
+        weights = ops.where(
+            counts > 0,
+            (1.0 + ops.log(ops.maximum(ops.cast(counts, self.compute_dtype), 1.0))) * importance,
+            0.0,
+        )
         norm = ops.sqrt(ops.sum(ops.square(weights), axis=1, keepdims=True))
         if training and self.dropout:
             weights = keras.random.dropout(weights, self.dropout, seed=self._seeds)
         logits = ops.sum(ops.take(self.table, rows, axis=0) * weights[:, :, None], axis=1)
         return logits * self.scale / ops.maximum(norm, 1e-6)
+
+    def _rows(self, tokens: Any) -> Any:
+        """The row of every n-gram, int32 ``[n, m]``; ``size`` for those that have none."""
+        coded = [ngram_codes(tokens, order) for order in self.orders]
+        codes = ops.concatenate([pair[0] for pair in coded], axis=1)
+        real = ops.concatenate([pair[1] for pair in coded], axis=1)
+        known = ops.convert_to_tensor(self.codes)
+        rows = ops.searchsorted(known, ops.reshape(codes, (-1,)))
+        rows = ops.cast(ops.reshape(ops.minimum(rows, self.size - 1), ops.shape(codes)), "int32")
+        found = ops.logical_and(real, ops.equal(ops.take(known, rows, axis=0), codes))
+        return ops.where(found, rows, ops.full_like(rows, self.size))
+
+    def _counted(self, tokens: Any) -> tuple[Any, Any]:
+        """The rows of each text, int32 ``[n, d]``, each once, and how often it holds them.
+
+        The text with the most different n-grams gives d; the others are filled up with counts 0.
+        """
+        rows = ops.sort(self._rows(tokens), axis=1)
+        n, places = ops.shape(rows)[0], ops.shape(rows)[1]
+        first = ops.concatenate(
+            [ops.ones((n, 1), dtype="bool"), ops.not_equal(rows[:, 1:], rows[:, :-1])], axis=1
+        )
+        found = ops.less(rows, self.size)
+        first = ops.logical_and(first, found)
+        # The places where runs of equal rows start, one after another, then where the last ends.
+        ends = ops.sum(ops.cast(found, "int32"), axis=1, keepdims=True)
+        starts = ops.where(first, ops.arange(places, dtype="int32")[None], ends)
+        starts = ops.concatenate([ops.sort(starts, axis=1), ends], axis=1)
+        most = ops.maximum(ops.max(ops.sum(ops.cast(first, "int32"), axis=1)), 1)
+        counts = starts[:, 1 : most + 1] - starts[:, :most]
+        chosen = ops.minimum(starts[:, :most], places - 1)
+        # A row of its own is not needed for what counts 0 times.
+        chosen = ops.where(counts > 0, ops.take_along_axis(rows, chosen, axis=1), 0)
+        return chosen, counts
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (input_shape[0], self.width)
@@ -286,9 +332,18 @@ class WideNgrams(keras.layers.Layer):
         return {
             **super().get_config(),
             "width": self.width,
-            "buckets": self.buckets,
+            "size": self.size,
             "orders": self.orders,
             "dropout": self.dropout,
             "scale": self.scale,
-            "rare": self.rare,
         }
+
+
+def _distinct_codes(tokens: npt.NDArray[np.integer[Any]], order: int) -> npt.NDArray[np.int64]:
+    """Codes of a text's n-grams, each once a text, of all texts one after another."""
+    codes, real = (ops.convert_to_numpy(part) for part in ngram_codes(tokens, order))
+    # Ignoring padding is left to the mask; its code may be that of a real n-gram.
+    codes = np.sort(np.where(real, codes, _FREE), axis=1)
+    first = np.ones(codes.shape, bool)
+    first[:, 1:] = codes[:, 1:] != codes[:, :-1]
+    return codes[first & (codes != _FREE)]

@@ -15,7 +15,7 @@ class ModelSettings(Settings):
     architecture: Literal["bilstm_wide", "notebook"] = Field(
         "bilstm_wide",
         description="bilstm_wide: masked BiLSTM and bag of embeddings, plus a linear model over "
-        "hashed n-grams. notebook: the original model, whose sizes are fixed; the other keys then "
+        "n-grams. notebook: the original model, whose sizes are fixed; the other keys then "
         "keep their defaults.",
     )
     word_dropout: float = Field(
@@ -45,11 +45,11 @@ class ModelSettings(Settings):
     dense_dropout: float = Field(
         0.2, ge=0, lt=1, description="Dropout before and after the hidden layer."
     )
-    wide_buckets: int = Field(
-        2**17,
+    wide_ngrams: int = Field(
+        150_000,
         ge=0,
         le=2**24,
-        description="Rows of the n-gram table, a power of two; 0 leaves the wide path out.",
+        description="N-grams in the wide path, the most frequent ones; 0 leaves that path out.",
     )
     wide_orders: tuple[int, ...] = Field(
         (1, 2), description="Lengths of the n-grams in the wide path, each 1 to 4."
@@ -64,20 +64,6 @@ class ModelSettings(Settings):
         description="Factor on the wide path's sum: with an adaptive optimizer, its relative "
         "learning rate.",
     )
-
-    wide_rare: int = Field(
-        1,
-        ge=1,
-        description="N-grams in fewer training texts than this count for proportionally less; "
-        "1 leaves that out.",
-    )
-
-    @field_validator("wide_buckets")
-    @classmethod
-    def _power_of_two(cls, value: int) -> int:
-        if value & (value - 1):
-            raise ValueError("must be 0 or a power of two")
-        return value
 
     @field_validator("wide_orders")
     @classmethod
@@ -101,6 +87,6 @@ class ModelSettings(Settings):
                     raise ValueError(f'{name} has no effect with architecture = "notebook"')
         elif self.lstm_units and not self.lstm_pooling:
             raise ValueError("lstm_pooling must not be empty while lstm_units is above 0")
-        elif not (self.lstm_units or self.embedding_pooling or self.wide_buckets):
-            raise ValueError("lstm_units, embedding_pooling and wide_buckets leave no path at all")
+        elif not (self.lstm_units or self.embedding_pooling or self.wide_ngrams):
+            raise ValueError("lstm_units, embedding_pooling and wide_ngrams leave no path at all")
         return self

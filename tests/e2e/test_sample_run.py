@@ -55,7 +55,7 @@ sequence_length = 64
 [model]
 lstm_units = 8
 dense_units = 16
-wide_buckets = 16384
+wide_ngrams = 16384
 [training]
 batch_size = 64
 length_buckets = [32]

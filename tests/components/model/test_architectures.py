@@ -24,7 +24,7 @@ from components.model.settings import ModelSettings
 
 WORDS, WIDTH, CLASSES = 40, 6, 7
 Tokens = npt.NDArray[np.int32]
-SMALL = ModelSettings(lstm_units=5, dense_units=8, wide_buckets=1024)
+SMALL = ModelSettings(lstm_units=5, dense_units=8, wide_ngrams=1024)
 
 
 def make_tokens(rows: int = 64, length: int = 9) -> Tokens:
@@ -55,7 +55,7 @@ def predict(model: keras.Model, tokens: Tokens) -> npt.NDArray[np.float32]:
         SMALL,
         SMALL.model_copy(update={"lstm_units": 0}),
         SMALL.model_copy(update={"embedding_pooling": ()}),
-        SMALL.model_copy(update={"wide_buckets": 0}),
+        SMALL.model_copy(update={"wide_ngrams": 0}),
         SMALL.model_copy(update={"lstm_units": 0, "embedding_pooling": ()}),
     ],
     ids=["all", "no-lstm", "no-bag", "no-wide", "wide-alone"],
@@ -121,9 +121,9 @@ def test_embedding_freezes_and_thaws(trainable: bool) -> None:
 
 def test_learns_order_that_only_ngrams_and_lstm_can_see() -> None:
     tokens = np.array([[2, 3, 4], [4, 3, 2]], np.int32)
-    bag = make_model(SMALL.model_copy(update={"lstm_units": 0, "wide_buckets": 0}))
+    bag = make_model(SMALL.model_copy(update={"lstm_units": 0, "wide_ngrams": 0}))
     np.testing.assert_allclose(*predict(bag, tokens), atol=1e-5)
-    for path in ({"lstm_units": 0}, {"wide_buckets": 0}):
+    for path in ({"lstm_units": 0}, {"wide_ngrams": 0}):
         forward, backward = predict(make_model(SMALL.model_copy(update=path)), tokens)
         assert np.abs(forward - backward).max() > 1e-3
 
@@ -178,7 +178,7 @@ GROUPS = [0, 1, 1, 2, 3, 4, 5, 6, 6]
 
 
 def test_categories_decide_the_deep_paths_classes() -> None:
-    model = make_model(SMALL.model_copy(update={"wide_buckets": 0}), groups=GROUPS)
+    model = make_model(SMALL.model_copy(update={"wide_ngrams": 0}), groups=GROUPS)
     tokens = make_tokens(rows=3)
     both = keras.Model(model.input, [model.output, model.get_layer(DEEP_CATEGORY_LAYER).output])
     logits, categories = (np.array(output) for output in both.predict_on_batch(tokens))

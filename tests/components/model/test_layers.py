@@ -1,4 +1,4 @@
-"""Values of the layers: n-gram hashing, weighting, pooling, word dropout."""
+"""Values of the layers: n-gram codes, counts and weights, pooling, word dropout."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+from sklearn.preprocessing import normalize
 
 from components.model.layers import (
     NGRAM_TABLE,
@@ -17,25 +19,23 @@ from components.model.layers import (
     RightPaddedBiLSTM,
     WideNgrams,
     WordDropout,
-    hash_ngrams,
+    ngram_codes,
 )
 
-BUCKETS = 2**14
 
-
-def rows_of(tokens: list[int], order: int) -> list[int]:
-    rows, real = hash_ngrams(np.array([tokens], np.int32), order, BUCKETS)
-    return [int(row) for row, kept in zip(rows[0], real[0], strict=True) if kept]
+def codes_of(tokens: list[int], order: int) -> list[int]:
+    codes, real = ngram_codes(np.array([tokens], np.int32), order)
+    return [int(code) for code, kept in zip(codes[0], real[0], strict=True) if kept]
 
 
 def test_order_of_words_counts() -> None:
-    assert rows_of([5, 9], 2) != rows_of([9, 5], 2)
-    assert rows_of([5, 9, 5], 3) != rows_of([5, 5, 9], 3)
+    assert codes_of([5, 9], 2) != codes_of([9, 5], 2)
+    assert codes_of([5, 9, 5], 3) != codes_of([5, 5, 9], 3)
 
 
 def test_ngram_is_the_same_wherever_it_stands() -> None:
-    assert rows_of([7, 5, 9, 8, 5, 9], 2)[1] == rows_of([7, 5, 9, 8, 5, 9], 2)[4]
-    assert rows_of([5, 9], 2) == rows_of([3, 5, 9, 0, 0], 2)[1:]
+    assert codes_of([7, 5, 9, 8, 5, 9], 2)[1] == codes_of([7, 5, 9, 8, 5, 9], 2)[4]
+    assert codes_of([5, 9], 2) == codes_of([3, 5, 9, 0, 0], 2)[1:]
 
 
 @settings(max_examples=30, deadline=None)
@@ -45,51 +45,86 @@ def test_ngram_is_the_same_wherever_it_stands() -> None:
     st.integers(1, 4),
 )
 def test_padding_makes_no_ngrams(words: list[int], padding: int, order: int) -> None:
-    rows = rows_of(words + [0] * padding, order)
-    assert len(rows) == max(0, len(words) - order + 1)
-    assert all(0 <= row < BUCKETS for row in rows)
+    codes = codes_of(words + [0] * padding, order)
+    assert len(codes) == max(0, len(words) - order + 1)
 
 
-@pytest.mark.parametrize("order", [1, 2])
-def test_ngrams_spread_over_the_table(order: int) -> None:
-    count = BUCKETS // 2
-    first = np.arange(2, count + 2, dtype=np.int32)
-    tokens = np.stack([first] + [first * 7 % 997 + 2] * (order - 1), axis=1)
-    rows = keras.ops.convert_to_numpy(hash_ngrams(tokens, order, BUCKETS)[0])
-    # Throwing n balls into 2n bins at random fills 2n (1 - exp(-1/2)) of them.
-    expected = BUCKETS * (1 - math.exp(-0.5))
-    assert len(np.unique(rows)) > 0.95 * expected
+def test_no_two_ngrams_share_a_code() -> None:
+    first, second = np.meshgrid(np.arange(1, 1500), np.arange(1, 1500))
+    pairs = np.stack([first.ravel(), second.ravel()], axis=1).astype(np.int32)
+    found = [ngram_codes(pairs, 2)[0], ngram_codes(np.arange(1, 10**6)[:, None], 1)[0]]
+    codes = np.concatenate([keras.ops.convert_to_numpy(part).ravel() for part in found])
+    assert len(np.unique(codes)) == len(codes)
 
 
 def wide(**options: object) -> WideNgrams:
-    arguments = {"width": 2, "buckets": BUCKETS, "orders": (1,), **options}
+    arguments = {"width": 2, "size": 16, "orders": (1,), **options}
     layer = WideNgrams(**arguments)  # type: ignore[arg-type]
     layer.build((None, None))
     return layer
 
 
-def test_weights_count_texts_once_and_discount_rare_ngrams() -> None:
-    layer = wide(rare=4)
-    texts = np.array([[2, 2, 3], [2, 4, 0], [2, 3, 0]], np.int32)
+def weights_of(layer: WideNgrams, word: int) -> list[float]:
+    at = np.asarray(layer.codes) == codes_of([word], 1)[0]
+    return [float(value) for value in np.asarray(layer.importance)[at]]
+
+
+def test_rows_go_to_what_two_texts_hold_and_weigh_by_rarity() -> None:
+    layer = wide()
+    layer.adapt(np.array([[2, 2, 3], [2, 4, 4], [2, 3, 0]], np.int32))
+    # Word 2 is in three of three texts, word 3 in two, word 4 in one, twice.
+    assert weights_of(layer, 2) == [pytest.approx(1 + math.log(4 / 4))]
+    assert weights_of(layer, 3) == [pytest.approx(1 + math.log(4 / 3))]
+    assert weights_of(layer, 4) == []
+    assert np.count_nonzero(layer.importance) == 2
+
+
+def test_a_small_table_keeps_the_most_frequent() -> None:
+    texts = np.array([[2, 3, 4]] * 2 + [[3, 4, 0]] * 2 + [[4, 0, 0]], np.int32)
+    layer = wide(size=2)
     layer.adapt(texts)
-    weights = keras.ops.convert_to_numpy(layer.importance)
-    # Word 2 is in three of three texts, word 3 in two, word 4 in one.
-    assert weights[rows_of([2], 1)[0]] == pytest.approx((1 + math.log(4 / 4)) * 3 / 4)
-    assert weights[rows_of([3], 1)[0]] == pytest.approx((1 + math.log(4 / 3)) * 2 / 4)
-    assert weights[rows_of([4], 1)[0]] == 0
-    assert np.count_nonzero(weights) == 2
+    assert len(weights_of(layer, 4)) == len(weights_of(layer, 3)) == 1
+    assert weights_of(layer, 2) == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(2, 12), max_size=9), min_size=2, max_size=8))
+def test_features_are_those_of_scikit_learn(texts: list[list[int]]) -> None:
+    texts = [text or [1] for text in texts]
+    tokens = np.zeros((len(texts), 9), np.int32)
+    for row, text in enumerate(texts):
+        tokens[row, : len(text)] = text
+    layer = wide(width=1, size=300, orders=(1, 2))
+    layer.adapt(tokens)
+    words = CountVectorizer(ngram_range=(1, 2), token_pattern=r"\S+")
+    counts = words.fit_transform([" ".join(map(str, text)) for text in texts])
+    # What one text alone holds has no row; the inverse document frequencies know all the texts.
+    known = np.asarray((counts > 0).sum(axis=0)).ravel() >= 2
+    expected = TfidfTransformer(norm=None, sublinear_tf=True).fit_transform(counts)[:, known]
+    values = np.random.default_rng(0).normal(size=known.sum())
+    table = np.zeros((300, 1), np.float32)
+    places = np.asarray(layer.codes)
+    for name, value in zip(words.get_feature_names_out()[known], values, strict=True):
+        ngram = [int(word) for word in name.split()]
+        table[np.searchsorted(places, codes_of(ngram, len(ngram))[0])] = value
+    layer.table.assign(table)
+    logits = keras.ops.convert_to_numpy(layer(tokens))[:, 0]
+    wanted = normalize(expected) @ values if known.any() else np.zeros(len(texts))
+    np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_sum_is_divided_by_the_norm_of_the_weights() -> None:
     layer = wide(scale=3.0)
-    a, b = rows_of([5], 1)[0], rows_of([6], 1)[0]
-    importance, table = np.zeros(BUCKETS, np.float32), np.zeros((BUCKETS, 2), np.float32)
-    importance[[a, b]] = 3.0, 4.0
-    table[a], table[b] = (1.0, 0.0), (0.0, 2.0)
-    layer.importance.assign(importance)
+    layer.adapt(np.array([[5, 6]] * 2, np.int32))
+    # Both words are in every text: importance 1. Twice weighs 1 + log 2.
+    table = np.zeros((16, 2), np.float32)
+    for word, row in ((5, (1.0, 0.0)), (6, (0.0, 2.0))):
+        table[np.searchsorted(np.asarray(layer.codes), codes_of([word], 1)[0])] = row
     layer.table.assign(table)
-    logits = layer(np.array([[5, 6, 0, 0]], np.int32))
-    np.testing.assert_allclose(logits, [[3 * 3 / 5, 3 * 8 / 5]], rtol=1e-6)
+    twice = 1 + math.log(2)
+    norm = math.hypot(1, twice)
+    logits = layer(np.array([[6, 5, 6, 0, 0]], np.int32))
+    np.testing.assert_allclose(logits, [[3 / norm, 3 * 2 * twice / norm]], rtol=1e-6)
     # Words that were never seen weigh nothing, and nothing is divided by zero.
     np.testing.assert_array_equal(layer(np.array([[7, 8]], np.int32)), [[0.0, 0.0]])
 
@@ -140,7 +175,7 @@ def test_word_dropout_replaces_its_share_of_words_in_training_only() -> None:
     [
         MaskedPooling("attention"),
         WordDropout(0.1, 1),
-        WideNgrams(3, 64, (1, 2), dropout=0.2, scale=2.0, rare=5),
+        WideNgrams(3, 64, (1, 2), dropout=0.2, scale=2.0),
     ],
 )
 def test_configuration_survives_serialization(layer: keras.layers.Layer) -> None:

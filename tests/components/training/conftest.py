@@ -35,7 +35,7 @@ WIDTH = 8
 _SHARES = (0.1, 0.3, 0.1, 0.1, 0.2, 0.1, 0.1)
 
 SMALL_MODEL = ModelSettings(
-    lstm_units=6, dense_units=8, wide_buckets=256, embedding_dropout=0.1, dense_dropout=0.2
+    lstm_units=6, dense_units=8, wide_ngrams=256, embedding_dropout=0.1, dense_dropout=0.2
 )
 SMALL_TRAINING = TrainingSettings(
     phase1=PhaseSettings(epochs=2, learning_rate=0.01, patience=2),

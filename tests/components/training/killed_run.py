@@ -35,7 +35,7 @@ SETTINGS = TrainingSettings.model_validate({
     "path_loss": 0.5,
     "histogram_every": 0,
 })  # fmt: skip
-MODEL = ModelSettings(lstm_units=4, lstm_dropout=0.2, dense_units=8, wide_buckets=64)
+MODEL = ModelSettings(lstm_units=4, lstm_dropout=0.2, dense_units=8, wide_ngrams=64)
 CLASSES = 3
 
 

@@ -53,3 +53,22 @@ def test_ngram_table_learns_by_adagrad() -> None:
         expected -= 0.2 * gradient / (np.sqrt(total) + optimizer.epsilon)
     np.testing.assert_allclose(np.array(table), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(np.array(table)[0], start[0])
+
+
+def test_ngram_table_sums_what_a_batch_says_of_a_row_twice() -> None:
+    random = np.random.default_rng(1)
+    start = random.normal(size=(9, 4)).astype(np.float32)
+    values = random.normal(size=(5, 4)).astype(np.float32)
+    slices = tf.IndexedSlices(
+        tf.constant(values), tf.constant([7, 2, 7, 0, 2]), tf.constant([9, 4])
+    )
+    tables = []
+    for gradient in (slices, tf.convert_to_tensor(slices)):
+        table = keras.Variable(start, name=NGRAM_TABLE)
+        optimizer = FusedAdam(1e-3, table_learning_rate=0.2)
+        optimizer.build([table])
+        for _ in range(3):
+            optimizer.apply([gradient])
+        tables.append([np.array(v) for v in (table, *optimizer.variables)])
+    for sparse, dense in zip(*tables, strict=True):
+        np.testing.assert_allclose(sparse, dense, rtol=1e-6)

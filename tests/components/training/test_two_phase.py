@@ -38,7 +38,7 @@ from components.training.two_phase import (
     train_two_phases,
 )
 
-MODEL = ModelSettings(lstm_units=0, dense_units=8, wide_buckets=0)
+MODEL = ModelSettings(lstm_units=0, dense_units=8, wide_ngrams=0)
 MATRIX = np.random.default_rng(1).normal(size=(45, 6)).astype(np.float32)
 
 
@@ -224,7 +224,7 @@ def test_objective_without_any_loss_is_an_error() -> None:
     assert objective_outputs(deep_only, settings_of(whole_loss=0.0, path_loss=1.0)) == {
         "logits": 1.0
     }
-    both = build_model(ModelSettings(lstm_units=0, wide_buckets=8), MATRIX, None, 3)
+    both = build_model(ModelSettings(lstm_units=0, wide_ngrams=8), MATRIX, None, 3)
     assert objective_outputs(both, settings_of(whole_loss=0.0, path_loss=1.0)) == {
         "logits": 0.0, "deep_logits": 1.0, "wide_logits": 1.0
     }  # fmt: skip
@@ -288,7 +288,7 @@ def test_two_mirrored_devices_learn_too(tmp_path) -> None:
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_learns_and_keeps_float32_logits(tmp_path, precision: str) -> None:
     settings = settings_of(mixed_precision=precision, path_loss=1.0, category_loss=1.0)
-    model_settings = ModelSettings(lstm_units=4, dense_units=8, wide_buckets=256)
+    model_settings = ModelSettings(lstm_units=4, dense_units=8, wide_ngrams=256)
     keras.utils.set_random_seed(5)
     train_split, evaluation = splits()
     groups = category_groups(train_split, 3).tolist()
