@@ -47,8 +47,8 @@ _DIMENSION = 100
 
 def _read(
     parquet: Path, papers: int
-) -> tuple[list[list[int]], npt.NDArray[np.int64], list[str], int]:
-    """Token ids, label ids and categories of papers spread over the file; number of classes."""
+) -> tuple[list[list[int]], npt.NDArray[np.int64], list[str], list[str], int]:
+    """Token ids, label ids, categories of papers spread over the file; words; class count."""
     columns = [features.ABSTRACT, features.LABEL, features.CATEGORY]
     table = pq.read_table(parquet, columns=columns).to_pandas().dropna()
     vocabulary: Counter[str] = Counter()
@@ -60,7 +60,7 @@ def _read(
     classes, labels = np.unique(table[features.LABEL].to_numpy()[chosen], return_inverse=True)
     categories = table[features.CATEGORY].to_list()
     tokens = [[ids.get(w, 1) for w in words[i]] or [1] for i in chosen]
-    return tokens, labels, [categories[i] for i in chosen], len(classes)
+    return tokens, labels, [categories[i] for i in chosen], list(ids), len(classes)
 
 
 def _notebook(classes: int) -> keras.Model:
@@ -90,7 +90,7 @@ def main(
     """Prints commit, hardware and the figures of both phases."""
     keras.utils.set_random_seed(0)
     device = prepare_device(len(os.sched_getaffinity(0)))
-    tokens, labels, names, classes = _read(parquet, papers)
+    tokens, labels, names, words, classes = _read(parquet, papers)
 
     padded = keras.utils.pad_sequences(tokens, _NOTEBOOK_LENGTH, padding="post", truncating="pre")
     balanced = compute_class_weight("balanced", classes=np.arange(classes), y=labels)
@@ -106,7 +106,7 @@ def main(
     matrix = np.random.default_rng(0).normal(size=(_WORDS, _DIMENSION)).astype(np.float32)
     matrix[features.PAD_ID] = 0
     ours = build_model(model_settings, matrix, None, classes, groups=groups.tolist())
-    adapt(ours, examples.tokens)
+    adapt(ours, examples.tokens, words)
 
     targets = make_targets(examples, groups, objective_outputs(ours, settings))
     batches = dataset.training_dataset(

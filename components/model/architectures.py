@@ -15,6 +15,7 @@ from components.model.layers import (
     MaskedPooling,
     RightPaddedBiLSTM,
     WideNgrams,
+    WordBeginnings,
     WordDropout,
 )
 from components.model.settings import ModelSettings
@@ -23,8 +24,12 @@ EMBEDDING_LAYER = "embedding"
 LOGITS_LAYER = "logits"
 DEEP_LAYER = "deep_logits"
 WIDE_LAYER = "wide_logits"
+BEGINNINGS_LAYER = "beginnings_logits"
+PATH_LAYERS = (DEEP_LAYER, WIDE_LAYER, BEGINNINGS_LAYER)
 DEEP_CATEGORY_LAYER = "deep_category_logits"
 WIDE_CATEGORY_LAYER = "wide_category_logits"
+BEGINNINGS_CATEGORY_LAYER = "beginnings_category_logits"
+CATEGORY_LAYERS = (DEEP_CATEGORY_LAYER, WIDE_CATEGORY_LAYER, BEGINNINGS_CATEGORY_LAYER)
 
 
 def build_model(
@@ -45,9 +50,9 @@ def build_model(
         sequence_length: tokens a text, or None where it varies from batch to batch.
         classes: number of classes.
         groups: class of each category, of which every class has one at least. Each path then
-            scores categories (layers :data:`DEEP_CATEGORY_LAYER`, :data:`WIDE_CATEGORY_LAYER`) and
-            gives a class the sum of their probabilities. None, or architecture "notebook": no
-            categories.
+            scores categories (layers :data:`CATEGORY_LAYERS`) and gives a class (layers
+            :data:`PATH_LAYERS`) the sum of their probabilities. None, or architecture "notebook":
+            no categories.
         use_cudnn: False for a graph that must also run without a GPU; the weights are the same.
 
     Returns:
@@ -70,16 +75,22 @@ def build_model(
     return model
 
 
-def adapt(model: keras.Model, tokens: npt.NDArray[np.integer[Any]]) -> None:
-    """Sets what is counted rather than learned: the wide path's n-grams and their weights.
+def adapt(model: keras.Model, tokens: npt.NDArray[np.integer[Any]], words: Sequence[str]) -> None:
+    """Sets what is counted rather than learned: beginnings of words, n-grams and their weights.
 
     Args:
         model: what :func:`build_model` returned; one without a wide path stays as it is.
         tokens: the train split, int ``[n, length]``.
+        words: the vocabulary, in the order of the token ids.
     """
+    beginnings = [layer for layer in model.layers if isinstance(layer, WordBeginnings)]
+    for layer in beginnings:
+        layer.adapt(words)
     for layer in model.layers:
         if isinstance(layer, WideNgrams):
-            layer.adapt(tokens)
+            cut = layer.name in (BEGINNINGS_LAYER, BEGINNINGS_CATEGORY_LAYER)
+            read = np.asarray(beginnings[0].beginnings)[tokens] if cut else tokens
+            layer.adapt(read)
 
 
 def with_probabilities(
@@ -136,8 +147,9 @@ def _bilstm_wide(
     groups: Sequence[int] | None,
     use_cudnn: bool | str,
 ) -> keras.Model:
-    """Mean of the logits of a recurrent-and-bag path and of an n-gram path."""
+    """Mean of the logits of a recurrent-and-bag path and of linear paths over n-grams."""
     tokens = keras.Input((length,), dtype="int32", name="tokens")
+    width = classes if groups is None else len(groups)
     paths = []
     if settings.lstm_units or settings.embedding_pooling:
         deep = _deep_features(settings, shape, tokens, use_cudnn)
@@ -145,25 +157,38 @@ def _bilstm_wide(
         deep = keras.layers.Dense(settings.dense_units, activation="relu", name="hidden")(deep)
         deep = keras.layers.Dropout(settings.dense_dropout)(deep)
         head = keras.layers.Dense(
-            classes if groups is None else len(groups),
-            dtype="float32",
-            name=DEEP_LAYER if groups is None else DEEP_CATEGORY_LAYER,
+            width, dtype="float32", name=DEEP_LAYER if groups is None else DEEP_CATEGORY_LAYER
         )
         paths.append(_classes(head(deep), groups, DEEP_LAYER))
-    if settings.wide_ngrams:
+    for read, name, category_name in _wide_inputs(settings, shape, tokens):
         wide = WideNgrams(
-            classes if groups is None else len(groups),
+            width,
             settings.wide_ngrams,
             settings.wide_orders,
             settings.wide_dropout,
             settings.wide_scale,
             dtype="float32",
-            name=WIDE_LAYER if groups is None else WIDE_CATEGORY_LAYER,
+            name=name if groups is None else category_name,
         )
-        paths.append(_classes(wide(tokens), groups, WIDE_LAYER))
+        paths.append(_classes(wide(read), groups, name))
     logits = paths[0] if len(paths) == 1 else keras.layers.Average(dtype="float32")(paths)
     logits = keras.layers.Identity(dtype="float32", name=LOGITS_LAYER)(logits)
     return keras.Model(tokens, logits, name="bilstm_wide")
+
+
+def _wide_inputs(
+    settings: ModelSettings, shape: tuple[int, ...], tokens: keras.KerasTensor
+) -> list[tuple[keras.KerasTensor, str, str]]:
+    """What each wide path reads, and the names of its logits of classes and of categories."""
+    if not settings.wide_ngrams:
+        return []
+    inputs = [(tokens, WIDE_LAYER, WIDE_CATEGORY_LAYER)]
+    if settings.wide_letters:
+        cut = WordBeginnings(
+            shape[0], settings.wide_letters, features.FIRST_WORD_ID, name="beginnings"
+        )
+        inputs.append((cut(tokens), BEGINNINGS_LAYER, BEGINNINGS_CATEGORY_LAYER))
+    return inputs
 
 
 def _classes(

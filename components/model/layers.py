@@ -191,6 +191,53 @@ class RightPaddedBiLSTM(keras.layers.Layer):
         }
 
 
+@keras.saving.register_keras_serializable("arxiv")
+class WordBeginnings(keras.layers.Layer):
+    """Replaces each word by its first letters: token ids to ids of beginnings, int32, same shape.
+
+    Padding and the unknown word keep their ids, which are below ``first``. Before :meth:`adapt`,
+    every word is its own beginning.
+    """
+
+    def __init__(self, vocabulary_size: int, letters: int, first: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.vocabulary_size = vocabulary_size
+        self.letters = letters
+        self.first = first
+
+    def build(self, _: tuple[int | None, ...]) -> None:
+        self.beginnings = self.add_weight(
+            name="beginnings",
+            shape=(self.vocabulary_size,),
+            dtype="int32",
+            initializer=lambda shape, dtype: ops.arange(shape[0], dtype=dtype),
+            trainable=False,
+        )
+        super().build(_)
+
+    def adapt(self, words: Sequence[str]) -> None:
+        """Numbers the beginnings of the words, of which word i has the token id i + ``first``."""
+        numbers: dict[str, int] = {}
+        ids = np.arange(self.vocabulary_size, dtype=np.int32)
+        for token, word in enumerate(words, self.first):
+            ids[token] = numbers.setdefault(word[: self.letters], len(numbers) + self.first)
+        self.beginnings.assign(ids)
+
+    def call(self, tokens: Any) -> Any:
+        return ops.take(self.beginnings, tokens, axis=0)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "letters": self.letters,
+            "first": self.first,
+        }
+
+
 def ngram_codes(tokens: Any, order: int) -> tuple[Any, Any]:
     """Codes every run of ``order`` adjacent tokens.
 

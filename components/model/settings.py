@@ -51,6 +51,13 @@ class ModelSettings(Settings):
         le=2**24,
         description="N-grams in the wide path, the most frequent ones; 0 leaves that path out.",
     )
+    wide_letters: int = Field(
+        5,
+        ge=0,
+        le=100,
+        description="Letters a word is cut to in a second wide path, over n-grams of the words' "
+        "beginnings; 0 leaves that path out.",
+    )
     wide_orders: tuple[int, ...] = Field(
         (1, 2), description="Lengths of the n-grams in the wide path, each 1 to 4."
     )

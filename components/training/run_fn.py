@@ -83,7 +83,7 @@ def run_fn(fn_args: Any) -> None:
     try:
         with device.strategy.scope():
             model = build_model(model_settings, matrix, length, len(classes), groups=groups)
-        adapt(model, train.tokens)
+        adapt(model, train.tokens, words)
         cudnn = uses_cudnn(model, train.sequence_length) if device.gpus else False
         logging.info("training: cuDNN's LSTM kernel is %s", "used" if cudnn else "not used")
         key = _key(config, words, train, evaluation)

@@ -76,7 +76,7 @@ class TrainingSettings(Settings):
         1.0,
         ge=0,
         le=100,
-        description="Weight of the loss of the deep and of the wide path's own logits.",
+        description="Weight of the loss of each path's own logits, deep and wide.",
     )
     category_loss: float = Field(
         1.0,

@@ -17,12 +17,10 @@ from absl import logging
 
 from components.errors import UserError
 from components.model.architectures import (
-    DEEP_CATEGORY_LAYER,
-    DEEP_LAYER,
+    CATEGORY_LAYERS,
     EMBEDDING_LAYER,
     LOGITS_LAYER,
-    WIDE_CATEGORY_LAYER,
-    WIDE_LAYER,
+    PATH_LAYERS,
 )
 from components.model.layers import WideNgrams
 from components.training import dataset, objective
@@ -41,7 +39,6 @@ from components.training.state import (
 # Sign of each watched figure such that less is better.
 _SIGNS = {"log_loss": 1.0, "accuracy": -1.0, "macro_f1": -1.0}
 _BIASES = ("bias", "beta", "gamma")
-_CATEGORY_LAYERS = (DEEP_CATEGORY_LAYER, WIDE_CATEGORY_LAYER)
 # Validation keeps no gradients, so larger batches fit.
 _EVALUATION_FACTOR = 4
 
@@ -324,15 +321,16 @@ def objective_outputs(model: keras.Model, settings: TrainingSettings) -> dict[st
     """
     names = {layer.name for layer in model.layers}
     outputs = {LOGITS_LAYER: settings.whole_loss}
-    if {DEEP_LAYER, WIDE_LAYER} <= names:
+    paths = [name for name in PATH_LAYERS if name in names]
+    if len(paths) > 1:
         if settings.path_loss:
-            outputs |= {DEEP_LAYER: settings.path_loss, WIDE_LAYER: settings.path_loss}
+            outputs |= dict.fromkeys(paths, settings.path_loss)
     else:
         # With one path, the model's logits are the path's.
         outputs[LOGITS_LAYER] += settings.path_loss
     if settings.category_loss:
         outputs |= dict.fromkeys(
-            sorted(names.intersection(_CATEGORY_LAYERS)), settings.category_loss
+            sorted(names.intersection(CATEGORY_LAYERS)), settings.category_loss
         )
     if not any(outputs.values()):
         raise UserError(
@@ -357,7 +355,7 @@ def make_targets(
     """What each of the named logits is to predict, int32 [n]."""
     return {
         name: dataset.category_targets(examples, groups)
-        if name in _CATEGORY_LAYERS
+        if name in CATEGORY_LAYERS
         else examples.labels
         for name in names
     }
@@ -401,7 +399,7 @@ def compile_phase(
         optimizer=make_optimizer(phase, settings, steps * phase.epochs),
         loss={
             name: objective.cross_entropy(compiled.output[name].shape[-1])
-            if name in _CATEGORY_LAYERS
+            if name in CATEGORY_LAYERS
             else by_class
             for name in outputs
         },

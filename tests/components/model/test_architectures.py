@@ -11,10 +11,10 @@ import pytest
 
 from components import features
 from components.model.architectures import (
+    BEGINNINGS_LAYER,
     DEEP_CATEGORY_LAYER,
-    DEEP_LAYER,
     EMBEDDING_LAYER,
-    WIDE_LAYER,
+    PATH_LAYERS,
     adapt,
     build_model,
     with_probabilities,
@@ -23,6 +23,8 @@ from components.model.layers import WideNgrams
 from components.model.settings import ModelSettings
 
 WORDS, WIDTH, CLASSES = 40, 6, 7
+# Their first five letters make nine beginnings.
+VOCABULARY = [f"word{'abcdefghi'[i % 9]}{i}" for i in range(WORDS - 2)]
 Tokens = npt.NDArray[np.int32]
 SMALL = ModelSettings(lstm_units=5, dense_units=8, wide_ngrams=1024)
 
@@ -36,7 +38,7 @@ def make_model(settings: ModelSettings = SMALL, **options: Any) -> keras.Model:
     keras.utils.set_random_seed(0)
     matrix = np.random.default_rng(0).normal(size=(WORDS, WIDTH)).astype(np.float32)
     model = build_model(settings, matrix, options.pop("length", None), CLASSES, **options)
-    adapt(model, make_tokens(rows=2000))
+    adapt(model, make_tokens(rows=2000), VOCABULARY)
     for layer in model.layers:
         if isinstance(layer, WideNgrams):
             table = np.random.default_rng(2).normal(size=layer.table.shape)
@@ -56,9 +58,10 @@ def predict(model: keras.Model, tokens: Tokens) -> npt.NDArray[np.float32]:
         SMALL.model_copy(update={"lstm_units": 0}),
         SMALL.model_copy(update={"embedding_pooling": ()}),
         SMALL.model_copy(update={"wide_ngrams": 0}),
+        SMALL.model_copy(update={"wide_letters": 0}),
         SMALL.model_copy(update={"lstm_units": 0, "embedding_pooling": ()}),
     ],
-    ids=["all", "no-lstm", "no-bag", "no-wide", "wide-alone"],
+    ids=["all", "no-lstm", "no-bag", "no-wide", "whole-words", "wide-alone"],
 )
 def test_padding_changes_nothing(settings: ModelSettings) -> None:
     model = make_model(settings)
@@ -140,11 +143,22 @@ def test_weights_fit_the_build_without_cudnn() -> None:
 
 def test_logits_are_the_mean_of_the_paths() -> None:
     model = make_model()
+    paths = keras.Model(model.input, [model.get_layer(name).output for name in PATH_LAYERS])
+    logits = np.stack(paths.predict_on_batch(make_tokens(rows=3)))
+    assert len(logits) == 3
+    np.testing.assert_allclose(predict(model, make_tokens(rows=3)), logits.mean(axis=0), atol=1e-5)
+
+
+def test_one_wide_path_sees_only_the_beginnings_of_words() -> None:
+    model = make_model()
     paths = keras.Model(
-        model.input, [model.get_layer(name).output for name in (DEEP_LAYER, WIDE_LAYER)]
+        model.input, [model.get_layer(name).output for name in (BEGINNINGS_LAYER, "wide_logits")]
     )
-    deep, wide = paths.predict_on_batch(make_tokens(rows=3))
-    np.testing.assert_allclose(predict(model, make_tokens(rows=3)), (deep + wide) / 2, atol=1e-5)
+    # Tokens 2, 11 and 20 begin alike; 3 does not.
+    cut, whole = (np.array(p) for p in paths.predict_on_batch(np.array([[2, 11], [20, 2], [2, 3]])))
+    np.testing.assert_allclose(cut[0], cut[1], atol=1e-6)
+    assert np.abs(cut[0] - cut[2]).max() > 1e-3
+    assert np.abs(whole[0] - whole[1]).max() > 1e-3
 
 
 def test_probabilities_follow_their_formula() -> None:

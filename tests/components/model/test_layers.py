@@ -18,6 +18,7 @@ from components.model.layers import (
     MaskedPooling,
     RightPaddedBiLSTM,
     WideNgrams,
+    WordBeginnings,
     WordDropout,
     ngram_codes,
 )
@@ -129,6 +130,14 @@ def test_sum_is_divided_by_the_norm_of_the_weights() -> None:
     np.testing.assert_array_equal(layer(np.array([[7, 8]], np.int32)), [[0.0, 0.0]])
 
 
+def test_words_are_cut_to_their_first_letters() -> None:
+    layer = WordBeginnings(7, letters=3, first=2)
+    tokens = np.array([[0, 1, 2, 3, 4, 5, 6]], np.int32)
+    np.testing.assert_array_equal(layer(tokens), tokens)
+    layer.adapt(["model", "mode", "mod", "we", "moon"])
+    np.testing.assert_array_equal(layer(tokens), [[0, 1, 2, 2, 2, 3, 4]])
+
+
 def test_importance_is_not_trained() -> None:
     layer = wide()
     layer.trainable = False
@@ -176,6 +185,7 @@ def test_word_dropout_replaces_its_share_of_words_in_training_only() -> None:
         MaskedPooling("attention"),
         WordDropout(0.1, 1),
         WideNgrams(3, 64, (1, 2), dropout=0.2, scale=2.0),
+        WordBeginnings(30, letters=4, first=2),
     ],
 )
 def test_configuration_survives_serialization(layer: keras.layers.Layer) -> None:

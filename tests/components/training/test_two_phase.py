@@ -226,7 +226,7 @@ def test_objective_without_any_loss_is_an_error() -> None:
     }
     both = build_model(ModelSettings(lstm_units=0, wide_ngrams=8), MATRIX, None, 3)
     assert objective_outputs(both, settings_of(whole_loss=0.0, path_loss=1.0)) == {
-        "logits": 0.0, "deep_logits": 1.0, "wide_logits": 1.0
+        "logits": 0.0, "deep_logits": 1.0, "wide_logits": 1.0, "beginnings_logits": 1.0
     }  # fmt: skip
 
 
@@ -295,7 +295,7 @@ def test_mixed_precision_learns_and_keeps_float32_logits(tmp_path, precision: st
     keras.config.set_dtype_policy(precision)
     try:
         model = build_model(model_settings, MATRIX, None, 3, groups=groups)
-        adapt(model, train_split.tokens)
+        adapt(model, train_split.tokens, [f"word{i}" for i in range(len(MATRIX) - 2)])
         outcome = train_two_phases(
             model, train_split, evaluation, settings, classes=3, state_dir=tmp_path / "state",
             log_dir=tmp_path / "logs",
