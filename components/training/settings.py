@@ -19,7 +19,7 @@ Missing = Literal["zeros", "mean", "random", "variants"]
 class PhaseSettings(Settings):
     """One phase: how long, how fast, and when to stop."""
 
-    epochs: int = Field(8, ge=1, le=1000, description="Most epochs of the phase.")
+    epochs: int = Field(8, ge=0, le=1000, description="Most epochs of the phase.")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Peak learning rate of Adam.")
     schedule: Schedule = Field(
         "constant", description="How the learning rate falls from its peak over the phase."
@@ -56,7 +56,8 @@ class TrainingSettings(Settings):
     )
     phase2: PhaseSettings = Field(
         _PHASES["phase2"],
-        description="Second phase: the embedding is trained too, the n-grams stay as they are.",
+        description="Second phase: the embedding is trained too, the n-grams stay as they are; "
+        "0 epochs leave it out.",
     )
     batch_size: int = Field(128, ge=1, le=65536, description="Examples a step, over all devices.")
     seed: int = Field(42, ge=0, lt=2**31, description="Seeds weights, dropout and example order.")
@@ -147,6 +148,13 @@ class TrainingSettings(Settings):
         if not isinstance(value, dict) or info.field_name is None:
             return value
         return {**_PHASES[info.field_name].model_dump(), **value}
+
+    @field_validator("phase1")
+    @classmethod
+    def _first_phase_trains(cls, value: PhaseSettings) -> PhaseSettings:
+        if not value.epochs:
+            raise ValueError("epochs = 0: only phase2 can be left out; give it 1 or more")
+        return value
 
     @field_validator("length_buckets")
     @classmethod

@@ -258,8 +258,9 @@ def train_two_phases(
     """Trains ``model`` in place and leaves the best epoch's weights in it.
 
     Phase 1 holds the layer :data:`EMBEDDING_LAYER` still; phase 2 starts from the best weights so
-    far with every layer trainable, a new optimizer and new callbacks. Each phase stops early by its
-    own patience; the best weights are those of the best epoch of both.
+    far with every layer trainable, a new optimizer and new callbacks; with 0 epochs it is left out.
+    Each phase stops early by its own patience; the best weights are those of the best epoch of
+    both.
 
     After each epoch the whole state is saved under ``state_dir``; called again with the same
     arguments after a kill, training goes on from there as if nothing had happened. The caller
@@ -296,7 +297,7 @@ def train_two_phases(
     job = _Job(model, train, evaluation, settings, classes, state_dir, log_dir, strategy, callbacks)
     if not state.progress.done:
         job.run_phase(state)
-    if state.progress.phase == 1:
+    if state.progress.phase == 1 and settings.phase2.epochs:
         state = State(_second_phase(state.progress), state.best, [], [], state.seeds)
         assign_variables(model.weights, state.best)
         job.run_phase(state)

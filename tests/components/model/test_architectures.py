@@ -14,6 +14,7 @@ from components.model.architectures import (
     DEEP_CATEGORY_LAYER,
     DEEP_LAYER,
     EMBEDDING_LAYER,
+    WIDE_CATEGORY_LAYER,
     WIDE_LAYER,
     adapt,
     build_model,
@@ -186,6 +187,16 @@ def test_categories_decide_the_deep_paths_classes() -> None:
         members = [i for i, owner in enumerate(GROUPS) if owner == group]
         expected = np.log(np.exp(categories[:, members]).sum(axis=1))
         np.testing.assert_allclose(logits[:, group], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_without_categories_the_paths_score_classes_themselves() -> None:
+    whole = make_model(groups=GROUPS)
+    without = make_model(SMALL.model_copy(update={"categories": False}), groups=GROUPS)
+    categories = {DEEP_CATEGORY_LAYER, WIDE_CATEGORY_LAYER}
+    assert categories <= {layer.name for layer in whole.layers}
+    assert not categories & {layer.name for layer in without.layers}
+    assert without.get_layer(DEEP_LAYER).get_weights()[0].shape[1] == CLASSES
+    assert without.count_params() == make_model(groups=None).count_params()
 
 
 def test_groups_of_too_few_classes_are_refused() -> None:

@@ -21,7 +21,7 @@ from components.model.architectures import (
 from components.model.settings import ModelSettings
 from components.training.dataset import category_groups, make_examples
 from components.training.export import rebuild_for_serving
-from components.training.settings import TrainingSettings, check_settings
+from components.training.settings import PhaseSettings, TrainingSettings, check_settings
 from components.training.state import (
     Progress,
     State,
@@ -129,6 +129,17 @@ class Ruin(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, **_):
         if (self._epoch, batch) == (1, 4):
             self.model.get_layer("deep_logits").bias.assign([np.nan] * 3)
+
+
+def test_second_phase_of_no_epochs_is_left_out(tmp_path) -> None:
+    settings = settings_of(
+        phase1=PhaseSettings(epochs=2, learning_rate=0.01, patience=2),
+        phase2=PhaseSettings(epochs=0),
+    )
+    model, outcome = train(tmp_path, settings)
+    assert [record["phase"] for record in outcome.history] == [1, 1]
+    np.testing.assert_array_equal(model.get_layer("embedding").get_weights()[0], MATRIX)
+    assert eval_log_loss(model, settings) == pytest.approx(outcome.best["val_log_loss"], abs=1e-5)
 
 
 def test_nan_stops_with_phase_epoch_step_and_advice(tmp_path) -> None:
