@@ -140,6 +140,16 @@ def test_unset_variable_names_the_variable(monkeypatch) -> None:
         ),
         (
             "[data]",
+            "[tuning]\nenabled = true\n[tuning.space]\n'model.lstm' = {low = 1, high = 2}\n[data]",
+            ('tuning.space."model.lstm"', "no such key in [model] or [training]"),
+        ),
+        (
+            "[data]",
+            "[tuning.space]\n'model.lstm_units' = {low = 3, high = 2}\n[data]",
+            ("tuning.space.model.lstm_units: low = 3 is not below high = 2",),
+        ),
+        (
+            "[data]",
             "[training]\nwhole_loss = 0\npath_loss = 0\n[data]",
             (": training.whole_loss = 0 and training.path_loss = 0: ", "above 0"),
         ),
