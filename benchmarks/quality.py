@@ -363,9 +363,12 @@ def train_by_run_fn(
 ) -> tuple[FloatArray, FloatArray | None, dict[str, Any]]:
     """Runs the Trainer node's function and scores what it exports."""
     place = state / "output"
-    shutil.rmtree(place, ignore_errors=True)
-    run_fn.run_fn(_trainer_arguments(data, {**config, "checkpoint_dir": str(state)}, place))
-    trained = json.loads((place / "run" / run_fn.REPORT).read_text(encoding="utf-8"))
+    written = place / "run" / run_fn.REPORT
+    # Written last: with it, an earlier call was killed while it scored the model.
+    if not written.is_file():
+        shutil.rmtree(place, ignore_errors=True)
+        run_fn.run_fn(_trainer_arguments(data, {**config, "checkpoint_dir": str(state)}, place))
+    trained = json.loads(written.read_text(encoding="utf-8"))
     loaded = tf.saved_model.load(str(place / "model"))
 
     def scores(split: str) -> FloatArray:
@@ -756,6 +759,8 @@ def main(
         data = prepare_data(settings, say)
         data.folder.mkdir(parents=True, exist_ok=True)
         progress = ProgressHandler([], say)
+        # Nodes are prepare_data's to report.
+        progress.addFilter(lambda record: record.getMessage().startswith("training: "))
         logging.getLogger().addHandler(progress)
         known = make_candidates(settings, data, numbers, parts, notebook_epochs, say)
         results: dict[str, Result] = {}
