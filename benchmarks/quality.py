@@ -3,9 +3,10 @@
 python benchmarks/quality.py CONFIG [--candidates linear,pipeline,notebook] [--ablations]
 
 All train and are scored on the pipeline's own splits. The pipeline's model is what the Trainer
-node exports, scored through the SavedModel's raw-text signature. Each finished candidate is kept
-under the configuration's output folder, so that a further call does only what is missing, and the
-test split is scored once for each.
+node exports, scored through the SavedModel's raw-text signature. The scores of each finished
+candidate are kept under the configuration's output folder, and the tables are written anew after
+each: a further call trains only what is missing, takes up a training that was killed, and shows
+whatever is kept. The test split is scored once for each candidate, and not at all for ablations.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +44,7 @@ import pyarrow.parquet as pq
 import quality_report as report
 import sklearn
 import tensorflow as tf
+import tomli
 import typer
 from absl import logging as absl_logging
 from quality_report import ABLATION, LINEAR, NOTEBOOK, PIPELINE, Result
@@ -63,10 +66,10 @@ from components.model.settings import ModelSettings
 from components.text import clean_python
 from components.training import dataset, objective, run_fn
 from components.training.device import prepare_device
-from components.training.settings import PhaseSettings, TrainingSettings
+from components.training.settings import TrainingSettings
 from components.training.two_phase import predict_logits, train_two_phases
 from pipeline import lock
-from pipeline.config import PipelineConfig, load_config
+from pipeline.config import PipelineConfig, TransformSettings, load_config
 from pipeline.fingerprint import code_fingerprint, file_fingerprint
 from pipeline.graph import create_pipeline, read_classes
 from pipeline.progress import ProgressHandler
@@ -88,18 +91,31 @@ LINEAR_MODELS: dict[str, Callable[[], Any]] = {
         C=10.0, class_weight="balanced", max_iter=1000
     ),
     "svc": lambda: LinearSVC(),
+    "svc-balanced": lambda: LinearSVC(class_weight="balanced"),
 }
-# Changed settings of the model and of the training.
-ABLATIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "without wide path": ({"wide_ngrams": 0}, {}),
-    "without BiLSTM": ({"lstm_units": 0}, {}),
-    "without bag of embeddings": ({"embedding_pooling": []}, {}),
-    "wide path alone": ({"lstm_units": 0, "embedding_pooling": []}, {}),
-    "without categories": ({}, {"category_loss": 0.0}),
-}
-_UNADJUSTED = "without logit adjustment"
-_NOTEBOOK_WORDS = 40_000
-_NOTEBOOK_LENGTH = 150
+_METHOD, _CONFIGURED = "notebook-method", "notebook-configuration"
+_UNADJUSTED, _UNCALIBRATED = "without logit adjustment", "without temperature"
+_NOTEBOOK_CONFIG = Path(__file__).parents[1] / "pipeline" / "configs" / "notebook.toml"
+_SETTINGS = {"model": ModelSettings, "training": TrainingSettings}
+
+
+def ablations(training: TrainingSettings) -> dict[str, dict[str, dict[str, Any]]]:
+    """Changed settings by group, for each part that the model can do without."""
+    still = training.phase2.model_copy(
+        update={"epochs": training.phase1.epochs + training.phase2.epochs}
+    )
+    # A phase has one epoch at least; at this rate it changes nothing that a figure would show.
+    none = {"epochs": 1, "learning_rate": 1e-9, "schedule": "constant"}
+    return {
+        "without BiLSTM": {"model": {"lstm_units": 0}},
+        "without bag of embeddings": {"model": {"embedding_pooling": []}},
+        "without wide n-grams": {"model": {"wide_ngrams": 0}},
+        "without beginnings of words": {"model": {"wide_letters": 0}},
+        "wide n-grams alone": {"model": {"lstm_units": 0, "embedding_pooling": []}},
+        "without categories": {"model": {"categories": False}},
+        "without phase 2": {"training": {"phase2": none}},
+        "phase 1 as long as both": {"training": {"phase1": still.model_dump(), "phase2": none}},
+    }
 
 
 @dataclass(frozen=True)
@@ -158,14 +174,14 @@ class Candidate:
     Attributes:
       identity: JSON values on which its scores depend, besides the papers.
       train: takes a folder for its unfinished state; gives the scores of the splits eval and test
-        and what :class:`Result` keeps as ``meta``.
+        (None for ablations) and what :class:`Result` keeps as ``meta``.
     """
 
     name: str
     kind: str
     seed: int | None
     identity: Mapping[str, Any]
-    train: Callable[[Path], tuple[FloatArray, FloatArray, dict[str, Any]]]
+    train: Callable[[Path], tuple[FloatArray, FloatArray | None, dict[str, Any]]]
 
     @property
     def title(self) -> str:
@@ -198,10 +214,6 @@ def prepare_data(config: PipelineConfig, say: Say) -> Data:
             for artifact in store.outputs(status.execution_id)
         }
     classes = read_classes(config.data.schema_file)
-    transform = [
-        json.dumps(config.transform.model_dump(mode="json"), sort_keys=True),
-        code_fingerprint("components.transform.preprocessing"),
-    ]
     return Data(
         splits={
             name: read_split(uris[_FIRST, _EXAMPLES], name, classes) for name in features.SPLITS
@@ -210,8 +222,18 @@ def prepare_data(config: PipelineConfig, say: Say) -> Data:
         examples=uris[_LAST, _EXAMPLES],
         transform_graph=uris[_LAST, standard_artifacts.TransformGraph.TYPE_NAME],
         trainer=json_utils.loads(by_id["Trainer"].exec_properties["custom_config"]),
-        transform=_hash(transform),
+        transform=transform_identity(config),
         folder=config.output_dir / "quality",
+    )
+
+
+def transform_identity(config: PipelineConfig) -> str:
+    """Hash of all that the transformed examples depend on besides the papers."""
+    return _hash(
+        [
+            json.dumps(config.transform.model_dump(mode="json"), sort_keys=True),
+            code_fingerprint("components.transform.preprocessing"),
+        ]
     )
 
 
@@ -293,53 +315,78 @@ def linear_candidate(name: str, source: LinearFeatures) -> Candidate:
 def pipeline_candidate(
     data: Data,
     seed: int,
-    name: str = "pipeline",
+    name: str = PIPELINE,
     kind: str = PIPELINE,
-    model: Mapping[str, Any] | None = None,
-    training: Mapping[str, Any] | None = None,
+    changes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Candidate:
     """The Trainer node's own model for a seed, with some settings changed.
 
     Args:
-      model, training: changed settings of the two groups.
+      changes: settings by group, "model" or "training".
     """
-    config = dict(data.trainer)
-    config["model"] = ModelSettings.model_validate({**config["model"], **(model or {})}).model_dump(
-        mode="json"
+    config = changed(data.trainer, seed, changes or {})
+    identity = {"transform": data.transform, **trained_identity(config)}
+    return Candidate(
+        name,
+        kind,
+        seed,
+        identity,
+        lambda state: train_by_run_fn(data, config, state, test=kind != ABLATION),
     )
-    config["training"] = TrainingSettings.model_validate(
-        {**config["training"], **(training or {}), "seed": seed}
-    ).model_dump(mode="json")
 
-    def train(state: Path) -> tuple[FloatArray, FloatArray, dict[str, Any]]:
-        place = state / "output"
-        shutil.rmtree(place, ignore_errors=True)
-        run_fn.run_fn(_trainer_arguments(data, {**config, "checkpoint_dir": str(state)}, place))
-        trained = json.loads((place / "run" / run_fn.REPORT).read_text(encoding="utf-8"))
-        loaded = tf.saved_model.load(str(place / "model"))
-        scores = [
-            score_texts(loaded, data.splits[split].texts, len(data.classes))
-            for split in (features.EVAL, features.TEST)
-        ]
-        before = trained["history"][: trained["resumed_epochs"]]
-        meta = {
-            "seconds": trained["seconds"] + sum(record["seconds"] for record in before),
-            "probabilistic": True,
-            "device": trained["device"],
-            "parameters": trained["parameters"],
-            "temperature": trained["temperature"],
-            "logit_bias": trained["logit_bias"],
-            "best": trained["best"],
-            "history": trained["history"],
-        }
-        return scores[0], scores[1], meta
 
-    identity = {
-        "transform": data.transform,
-        "code": [inspect.getsource(pipeline_candidate), inspect.getsource(score_texts)],
+def changed(
+    trainer: Mapping[str, Any], seed: int, changes: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The Trainer's ``custom_config`` with other settings; phases keep what is left out."""
+    config = dict(trainer)
+    for group, kind in _SETTINGS.items():
+        values = {**config[group]}
+        for name, value in changes.get(group, {}).items():
+            values[name] = {**values[name], **value} if isinstance(value, Mapping) else value
+        if group == "training":
+            values["seed"] = seed
+        config[group] = kind.model_validate(values).model_dump(mode="json")
+    return config
+
+
+def trained_identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """All that a training by ``run_fn`` depends on, besides the examples."""
+    code = [inspect.getsource(train_by_run_fn), inspect.getsource(score_texts)]
+    return {
+        "code": code,
         **{key: config[key] for key in config if key not in ("checkpoint_dir", "glove")},
     }
-    return Candidate(name, kind, seed, identity, train)
+
+
+def train_by_run_fn(
+    data: Data, config: Mapping[str, Any], state: Path, *, test: bool
+) -> tuple[FloatArray, FloatArray | None, dict[str, Any]]:
+    """Runs the Trainer node's function and scores what it exports."""
+    place = state / "output"
+    written = place / "run" / run_fn.REPORT
+    # Written last: with it, an earlier call was killed while it scored the model.
+    if not written.is_file():
+        shutil.rmtree(place, ignore_errors=True)
+        run_fn.run_fn(_trainer_arguments(data, {**config, "checkpoint_dir": str(state)}, place))
+    trained = json.loads(written.read_text(encoding="utf-8"))
+    loaded = tf.saved_model.load(str(place / "model"))
+
+    def scores(split: str) -> FloatArray:
+        return score_texts(loaded, data.splits[split].texts, len(data.classes))
+
+    before = trained["history"][: trained["resumed_epochs"]]
+    meta = {
+        "seconds": trained["seconds"] + sum(record["seconds"] for record in before),
+        "probabilistic": True,
+        "device": trained["device"],
+        "parameters": trained["parameters"],
+        "temperature": trained["temperature"],
+        "logit_bias": trained["logit_bias"],
+        "best": trained["best"],
+        "history": trained["history"],
+    }
+    return scores(features.EVAL), scores(features.TEST) if test else None, meta
 
 
 def _trainer_arguments(data: Data, config: Mapping[str, Any], place: Path) -> FnArgs:
@@ -374,44 +421,48 @@ def score_texts(loaded: Any, texts: Sequence[str], classes: int) -> FloatArray:
     return np.log(np.maximum(scores, np.finfo(np.float32).tiny))
 
 
-def unadjusted(result: Result, labels: npt.NDArray[np.int64]) -> Result:
-    """The same trained model exported without logit adjustment, its temperature fitted anew."""
+def without_calibration(result: Result, labels: npt.NDArray[np.int64]) -> list[Result]:
+    """The same trained model exported without logit adjustment, and without temperature.
+
+    Args:
+      labels: of the eval split. Without logit adjustment the temperature is fitted anew.
+    """
     temperature, bias = result.meta["temperature"], np.asarray(result.meta["logit_bias"])
-    evaluation, test = (
-        temperature * scores - bias for scores in (result.eval_scores, result.test_scores)
-    )
-    refitted = objective.fit_temperature(evaluation, labels)
+    adjusted = temperature * result.eval_scores
+    plain = adjusted - bias
+    refitted = objective.fit_temperature(plain, labels)
     meta = {key: value for key, value in result.meta.items() if key != "logit_bias"}
-    return Result(
-        _UNADJUSTED,
-        ABLATION,
-        result.seed,
-        evaluation / refitted,
-        test / refitted,
-        {**meta, "temperature": refitted},
-    )
+    return [
+        Result(name, ABLATION, result.seed, scores, None, {**meta, "temperature": fitted})
+        for name, scores, fitted in (
+            (_UNADJUSTED, plain / refitted, refitted),
+            (_UNCALIBRATED, adjusted, 1.0),
+        )
+    ]
 
 
-def notebook_settings(config: TrainingSettings, seed: int) -> TrainingSettings:
-    """The notebook's training, with vectors as wide as those of ``config``."""
-    return TrainingSettings(
-        phase1=PhaseSettings(epochs=8, learning_rate=1e-3, patience=6),
-        phase2=PhaseSettings(epochs=50, learning_rate=1e-4, patience=6),
-        batch_size=64,
-        seed=seed,
-        whole_loss=1.0,
-        path_loss=0.0,
-        category_loss=0.0,
-        class_weighting=1.0,
-        logit_adjustment=0.0,
-        fit_temperature=False,
-        length_buckets=(),
-        missing_words="zeros",
-        embedding_dim=config.embedding_dim,
-    )
+def notebook_tables(embedding_dim: int, seed: int, epochs: int | None) -> dict[str, Any]:
+    """The tables of ``notebook.toml``, validated: transform, model and training.
+
+    Args:
+      embedding_dim: of the vectors at hand.
+      epochs: most epochs of a phase, for a smoke test; None for the notebook's own.
+    """
+    tables = tomli.loads(_NOTEBOOK_CONFIG.read_text(encoding="utf-8"))
+    training = {**tables["training"], "embedding_dim": embedding_dim, "seed": seed}
+    if epochs is not None:
+        for phase in ("phase1", "phase2"):
+            training[phase] = {**training[phase], "epochs": epochs}
+    return {
+        "transform": TransformSettings.model_validate(tables["transform"]),
+        "model": ModelSettings.model_validate(tables["model"]),
+        "training": TrainingSettings.model_validate(training),
+    }
 
 
-def notebook_examples(data: Data) -> tuple[dict[str, dataset.Examples], list[str]]:
+def notebook_examples(
+    data: Data, settings: TransformSettings
+) -> tuple[dict[str, dataset.Examples], list[str]]:
     """Splits as the notebook's tokenizer gives them, and its words.
 
     The words are those of the train split by falling count; an abstract keeps its last words and is
@@ -422,14 +473,14 @@ def notebook_examples(data: Data) -> tuple[dict[str, dataset.Examples], list[str
         for name, split in data.splits.items()
     }
     counts = Counter(word for text in words[features.TRAIN] for word in text)
-    known = _NOTEBOOK_WORDS - features.FIRST_WORD_ID
+    known = settings.vocabulary_size - features.FIRST_WORD_ID
     vocabulary = [word for word, _ in counts.most_common(known)]
     ids = {word: index for index, word in enumerate(vocabulary, features.FIRST_WORD_ID)}
     splits = {}
     for name, split in data.splits.items():
-        tokens = np.full((len(split.texts), _NOTEBOOK_LENGTH), features.PAD_ID, np.int32)
+        tokens = np.full((len(split.texts), settings.sequence_length), features.PAD_ID, np.int32)
         for row, text in zip(tokens, words[name], strict=True):
-            kept = text[-_NOTEBOOK_LENGTH:]
+            kept = text[-settings.sequence_length :]
             row[: len(kept)] = [ids.get(word, features.OOV_ID) for word in kept]
         lengths = (tokens != features.PAD_ID).sum(axis=1).astype(np.int32)
         none = np.full(len(tokens), -1, np.int32)
@@ -438,24 +489,19 @@ def notebook_examples(data: Data) -> tuple[dict[str, dataset.Examples], list[str
 
 
 def notebook_candidate(data: Data, seed: int, epochs: int | None) -> Candidate:
-    """The notebook's method as it was.
+    """The notebook's method as it was: its tokens too, which keep the end of a long abstract.
 
     Args:
-      epochs: most epochs of a phase, for a smoke test; None for the notebook's own.
+      epochs: see :func:`notebook_tables`.
     """
-    settings = notebook_settings(TrainingSettings.model_validate(data.trainer["training"]), seed)
-    if epochs is not None:
-        phases = {
-            name: getattr(settings, name).model_copy(update={"epochs": epochs})
-            for name in ("phase1", "phase2")
-        }
-        settings = settings.model_copy(update=phases)
+    tables = notebook_tables(data.trainer["training"]["embedding_dim"], seed, epochs)
+    settings: TrainingSettings = tables["training"]
 
     def train(state: Path) -> tuple[FloatArray, FloatArray, dict[str, Any]]:
         started = time.monotonic()
         keras.utils.set_random_seed(seed)
         device = prepare_device(len(os.sched_getaffinity(0)))
-        splits, words = notebook_examples(data)
+        splits, words = notebook_examples(data, tables["transform"])
         matrix, _ = load_glove(
             Path(data.trainer["glove"]),
             words,
@@ -465,7 +511,7 @@ def notebook_candidate(data: Data, seed: int, epochs: int | None) -> Candidate:
         classes = len(data.classes)
         with device.strategy.scope():
             model = build_model(
-                ModelSettings(architecture="notebook"), matrix, _NOTEBOOK_LENGTH, classes
+                tables["model"], matrix, tables["transform"].sequence_length, classes
             )
         outcome = train_two_phases(
             model,
@@ -494,7 +540,7 @@ def notebook_candidate(data: Data, seed: int, epochs: int | None) -> Candidate:
         )
 
     identity = {
-        "training": settings.model_dump(mode="json"),
+        **{name: group.model_dump(mode="json") for name, group in tables.items()},
         "glove_sha256": data.trainer["glove_sha256"],
         "code": [
             inspect.getsource(notebook_candidate),
@@ -505,36 +551,88 @@ def notebook_candidate(data: Data, seed: int, epochs: int | None) -> Candidate:
     return Candidate("notebook's method", NOTEBOOK, seed, identity, train)
 
 
-def finish(candidate: Candidate, data: Data, say: Say) -> Result:
-    """Trains and scores a candidate, or takes what an earlier call has kept of it."""
-    key = _hash([candidate.identity, data.digest, candidate.seed])[:24]
-    kept = data.folder / f"{key}.npz"
-    if kept.is_file():
-        with np.load(kept) as arrays:
+def notebook_configuration(
+    config: PipelineConfig, data: Data, seed: int, epochs: int | None, say: Say
+) -> Candidate:
+    """The notebook's network as a configuration, ``notebook.toml``: this pipeline's tokens.
+
+    Args:
+      epochs: see :func:`notebook_tables`.
+    """
+    tables = notebook_tables(config.training.embedding_dim, seed, epochs)
+    own = config.model_copy(update=tables)
+    trainer = changed(
+        data.trainer, seed, {name: tables[name].model_dump(mode="json") for name in _SETTINGS}
+    )
+
+    def train(state: Path) -> tuple[FloatArray, FloatArray | None, dict[str, Any]]:
+        return train_by_run_fn(prepare_data(own, say), trainer, state, test=True)
+
+    identity = {"transform": transform_identity(own), **trained_identity(trainer)}
+    return Candidate("notebook.toml", NOTEBOOK, seed, identity, train)
+
+
+def _key(candidate: Candidate, data: Data) -> str:
+    return _hash([candidate.identity, data.digest, candidate.seed])[:24]
+
+
+def kept_result(candidate: Candidate, data: Data, *, older: bool) -> Result | None:
+    """What an earlier call has kept of a candidate; None where it has not finished it.
+
+    Args:
+      older: take the latest result of the candidate's name and seed on the same papers, whatever
+        has changed in code or settings since.
+    """
+    file = data.folder / f"{_key(candidate, data)}.npz"
+    if file.is_file():
+        return _read(file, candidate)
+    if not older:
+        return None
+    for other in sorted(data.folder.glob("*.npz"), key=lambda path: -path.stat().st_mtime_ns):
+        with np.load(other) as arrays:
             meta = json.loads(str(arrays["meta"]))
-            say(f"{candidate.title}: kept ({meta['seconds']:.0f} s of training)")
-            return Result(
-                candidate.name,
-                candidate.kind,
-                candidate.seed,
-                arrays["eval_scores"],
-                arrays["test_scores"],
-                meta,
-            )
+        wanted = [candidate.name, candidate.kind, candidate.seed, data.digest]
+        if meta.get("of") == wanted:
+            return _read(other, candidate)
+    return None
+
+
+def _read(file: Path, candidate: Candidate) -> Result:
+    with np.load(file) as arrays:
+        test = arrays.get("test_scores")
+        meta = json.loads(str(arrays["meta"]))
+        return Result(
+            candidate.name, candidate.kind, candidate.seed, arrays["eval_scores"], test, meta
+        )
+
+
+def finish(candidate: Candidate, data: Data, say: Say) -> Result:
+    """Trains and scores a candidate, and keeps its scores."""
     say(f"{candidate.title}: training ...")
+    key = _key(candidate, data)
     state = data.folder / "unfinished" / key
     state.mkdir(parents=True, exist_ok=True)
+    started = time.process_time()
     eval_scores, test_scores, meta = candidate.train(state)
-    meta |= {"commit": machine.commit(), "processor": machine.processor()}
-    new = kept.with_suffix(".new.npz")
-    np.savez_compressed(
-        new, eval_scores=eval_scores, test_scores=test_scores, meta=np.array(json.dumps(meta))
-    )
+    meta |= {
+        "of": [candidate.name, candidate.kind, candidate.seed, data.digest],
+        "commit": machine.commit(),
+        "processor": machine.processor(),
+        "processor_seconds": round(time.process_time() - started, 1),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    arrays = {"eval_scores": eval_scores, "meta": np.array(json.dumps(meta))}
+    if test_scores is not None:
+        arrays["test_scores"] = test_scores
+    kept = data.folder / f"{key}.npz"
+    new = kept.with_suffix(".new")
+    with new.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)
     new.replace(kept)
     shutil.rmtree(state)
     keras.backend.clear_session()
     say(f"{candidate.title}: done ({meta['seconds']:.0f} s of training)")
-    return Result(candidate.name, candidate.kind, candidate.seed, eval_scores, test_scores, meta)
+    return _read(kept, candidate)
 
 
 def small_config(config: PipelineConfig, rows: int) -> PipelineConfig:
@@ -561,43 +659,55 @@ def small_config(config: PipelineConfig, rows: int) -> PipelineConfig:
     )
 
 
-def choose(names: str, seeds: str) -> tuple[list[str], list[int]]:
-    """Reads the two lists of the command line.
+def choose(names: str) -> list[str]:
+    """Reads the list of candidates of the command line; "none" is empty.
 
     Raises:
-      typer.BadParameter: an unknown candidate, or a seed that is no number.
+      typer.BadParameter: an unknown candidate.
     """
-    known = {LINEAR: list(LINEAR_MODELS), PIPELINE: [PIPELINE], NOTEBOOK: [NOTEBOOK]}
-    known |= {name: [name] for name in LINEAR_MODELS}
+    known = {LINEAR: list(LINEAR_MODELS), NOTEBOOK: [_METHOD, _CONFIGURED], "none": []}
+    known |= {name: [name] for name in (*LINEAR_MODELS, PIPELINE, _METHOD, _CONFIGURED)}
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:
         raise typer.BadParameter(
-            f"candidates: {', '.join(unknown) or 'none'}; allowed are {', '.join(known)}"
+            f"candidates: {', '.join(unknown) or 'an empty list'}; allowed are {', '.join(known)}"
         )
+    return list(dict.fromkeys(candidate for name in wanted for candidate in known[name]))
+
+
+def numbers_of(seeds: str) -> list[int]:
+    """Reads a list of seeds of the command line.
+
+    Raises:
+      typer.BadParameter: one is no number.
+    """
     try:
-        numbers = [int(seed) for seed in seeds.split(",")]
+        return list(dict.fromkeys(int(seed) for seed in seeds.split(",")))
     except ValueError:
         raise typer.BadParameter(f"seeds: {seeds!r}; expected numbers such as 1,2,3") from None
-    chosen = [candidate for name in wanted for candidate in known[name]]
-    return list(dict.fromkeys(chosen)), list(dict.fromkeys(numbers))
 
 
 def make_candidates(
-    data: Data, names: Sequence[str], seeds: Sequence[int], ablations: bool, epochs: int | None
-) -> list[Candidate]:
-    """The candidates in the order of the tables."""
+    config: PipelineConfig,
+    data: Data,
+    seeds: Sequence[int],
+    ablation_seeds: Sequence[int],
+    epochs: int | None,
+    say: Say,
+) -> list[tuple[str, Candidate]]:
+    """All candidates in the order of the tables, each with its name on the command line."""
     source = LinearFeatures(data)
-    candidates = [linear_candidate(name, source) for name in LINEAR_MODELS if name in names]
-    if NOTEBOOK in names:
-        candidates.append(notebook_candidate(data, seeds[0], epochs))
-    if PIPELINE in names:
-        candidates += [pipeline_candidate(data, seed) for seed in seeds]
-    if ablations:
-        candidates += [
-            pipeline_candidate(data, seeds[0], name, ABLATION, model, training)
-            for name, (model, training) in ABLATIONS.items()
-        ]
+    candidates = [(name, linear_candidate(name, source)) for name in LINEAR_MODELS]
+    candidates.append((_METHOD, notebook_candidate(data, seeds[0], epochs)))
+    candidates.append((_CONFIGURED, notebook_configuration(config, data, seeds[0], epochs, say)))
+    candidates += [(PIPELINE, pipeline_candidate(data, seed)) for seed in seeds]
+    training = TrainingSettings.model_validate(data.trainer["training"])
+    candidates += [
+        (ABLATION, pipeline_candidate(data, seed, name, ABLATION, changes))
+        for name, changes in ablations(training).items()
+        for seed in ablation_seeds
+    ]
     return candidates
 
 
@@ -606,10 +716,24 @@ def main(
     seeds: Annotated[str, typer.Option(help="Of the pipeline's model.")] = "1,2,3",
     candidates: Annotated[
         str,
-        typer.Option(help="Of linear, pipeline and notebook (long), or names of linear models."),
+        typer.Option(
+            help="To train where missing: of linear, pipeline and notebook (long; or of "
+            "notebook-method and notebook-configuration), or names of linear models, or none."
+        ),
     ] = f"{LINEAR},{PIPELINE}",
-    ablations: Annotated[
-        bool, typer.Option("--ablations", help="Also the model without each of its parts.")
+    with_ablations: Annotated[
+        bool, typer.Option("--ablations", help="Also train the model without each of its parts.")
+    ] = False,
+    ablation_seeds: Annotated[
+        str, typer.Option(help="Of the ablations; by default the pipeline's first.")
+    ] = "",
+    older: Annotated[
+        bool,
+        typer.Option(
+            "--older",
+            help="Of candidates not to be trained now, show the latest result even where the code "
+            "has changed since.",
+        ),
     ] = False,
     out: Annotated[
         Path, typer.Option(file_okay=False, help="Folder of quality.md, .json and .svg.")
@@ -622,7 +746,10 @@ def main(
     ] = None,
 ) -> None:
     """Trains and scores what is missing, prints the tables and keeps them."""
-    names, numbers = choose(candidates, seeds)
+    names, numbers = choose(candidates), numbers_of(seeds)
+    if with_ablations:
+        names.append(ABLATION)
+    parts = numbers_of(ablation_seeds) if ablation_seeds else numbers[:1]
     settings = load_config(config)
     if rows is not None:
         settings = small_config(settings, rows)
@@ -631,26 +758,45 @@ def main(
         say = terminal.say
         say(f"log in {settings.log_dir / 'quality.log'}")
         data = prepare_data(settings, say)
+        data.folder.mkdir(parents=True, exist_ok=True)
         progress = ProgressHandler([], say)
+        # Nodes are prepare_data's to report.
+        progress.addFilter(lambda record: record.getMessage().startswith("training: "))
         logging.getLogger().addHandler(progress)
-        results: list[Result] = []
-        for candidate in make_candidates(data, names, numbers, ablations, notebook_epochs):
-            results.append(finish(candidate, data, say))
-        if ablations:
-            whole = [result for result in results if result.kind == PIPELINE][:1]
-            results += [unadjusted(result, data.labels[features.EVAL]) for result in whole]
-        say("bootstrap and tables ...")
-        header = {
-            "commit": machine.commit(),
-            "processor": machine.processor(),
-            "rows": {name: len(split.labels) for name, split in data.splits.items()},
-            "data": data.digest,
-        }
-        made = report.make_report(results, data.labels, data.classes, header)
-        files = report.write_report(made, out)
+        known = make_candidates(settings, data, numbers, parts, notebook_epochs, say)
+        results: dict[str, Result] = {}
+        for name, candidate in known:
+            found = kept_result(candidate, data, older=older and name not in names)
+            if found is not None:
+                say(f"{candidate.title}: kept ({found.meta['seconds']:.0f} s of training)")
+                results[candidate.title] = found
+        made = _tabulate(results, known, data, out)
+        for name, candidate in known:
+            if name in names and candidate.title not in results:
+                results[candidate.title] = finish(candidate, data, say)
+                made = _tabulate(results, known, data, out)
         logging.getLogger().removeHandler(progress)
     print(report.markdown(made))
-    print("\n".join(map(str, files)))
+
+
+def _tabulate(
+    results: Mapping[str, Result], known: Sequence[tuple[str, Candidate]], data: Data, out: Path
+) -> dict[str, Any]:
+    """Writes tables and plot of the finished candidates; returns the report."""
+    finished = [results[candidate.title] for _, candidate in known if candidate.title in results]
+    seeds = {result.seed for result in finished if result.kind == ABLATION}
+    for result in list(finished):
+        if result.kind == PIPELINE and result.seed in seeds:
+            finished += without_calibration(result, data.labels[features.EVAL])
+    header = {
+        "commit": machine.commit(),
+        "processor": machine.processor(),
+        "rows": {name: len(split.labels) for name, split in data.splits.items()},
+        "data": data.digest,
+    }
+    made = report.make_report(finished, data.labels, data.classes, header)
+    report.write_report(made, out)
+    return made
 
 
 if __name__ == "__main__":

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import html
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 from scipy.special import log_softmax
 
 from components.evaluation import metrics
@@ -23,6 +25,8 @@ LINEAR, PIPELINE, NOTEBOOK, ABLATION = "linear", "pipeline", "notebook", "ablati
 RESAMPLES = 2000
 # Best validation accuracy that the notebook records.
 WATCHED_ACCURACY = 0.749
+# Those that the notebook's method has been seen to pass, for its curve.
+_CURVE = (0.70, 0.72, 0.74, 0.75, 0.76, 0.77, 0.78)
 _LOG_LOSS = "log_loss"
 _FIGURES = {
     metrics.ACCURACY: "accuracy",
@@ -34,6 +38,7 @@ _FIGURES = {
 _NONE = "n/a"
 _BOOTSTRAPPED = (metrics.ACCURACY, metrics.MACRO_F1)
 _COLORS = {LINEAR: "#888888", PIPELINE: "#1f6fb4", NOTEBOOK: "#c0504d", ABLATION: "#7fb2dc"}
+_LINES = {"notebook.toml": "--"}
 
 
 @dataclass(frozen=True)
@@ -45,16 +50,16 @@ class Result:
       kind: LINEAR, PIPELINE, NOTEBOOK or ABLATION.
       seed: None where nothing is random.
       eval_scores, test_scores: float [n, k], log-probabilities, or margins of a model without
-        probabilities.
-      meta: ``seconds`` of training, ``probabilistic``, ``commit``, ``processor``, ``device`` and,
-        of networks, the ``history`` of epochs.
+        probabilities; no test scores where only the eval split is looked at.
+      meta: ``seconds`` of training, ``processor_seconds``, ``probabilistic``, ``commit``,
+        ``processor``, ``device`` and, of networks, the ``history`` of epochs.
     """
 
     name: str
     kind: str
     seed: int | None
     eval_scores: FloatArray
-    test_scores: FloatArray
+    test_scores: FloatArray | None
     meta: dict[str, Any]
 
 
@@ -126,7 +131,7 @@ def bootstrap(labels: IntArray, results: Sequence[Result]) -> list[dict[str, Any
     runs = {
         f"{result.name}, seed {result.seed}": resampled(labels, result.test_scores, draws)
         for result in results
-        if result.kind == PIPELINE
+        if result.kind == PIPELINE and result.test_scores is not None
     }
     if len(runs) > 1:
         runs["mean of the seeds"] = {
@@ -135,7 +140,7 @@ def bootstrap(labels: IntArray, results: Sequence[Result]) -> list[dict[str, Any
         }
     compared = []
     for linear in results:
-        if linear.kind != LINEAR or not runs:
+        if linear.kind != LINEAR or linear.test_scores is None or not runs:
             continue
         other = resampled(labels, linear.test_scores, draws)
         for name, run in runs.items():
@@ -153,14 +158,78 @@ def bootstrap(labels: IntArray, results: Sequence[Result]) -> list[dict[str, Any
     return compared
 
 
-def time_to_accuracy(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Seconds and epochs until the validation accuracy is reached; None where it never is."""
+def time_to_accuracy(
+    history: Sequence[dict[str, Any]], accuracy: float = WATCHED_ACCURACY
+) -> dict[str, Any]:
+    """Seconds and epochs until the validation accuracy is reached; None where it never is.
+
+    Seconds are those of the epochs, their validation included.
+    """
     seconds = 0.0
     for epoch, record in enumerate(history, 1):
         seconds += record["seconds"]
-        if record["val_accuracy"] >= WATCHED_ACCURACY:
+        if record["val_accuracy"] >= accuracy:
             return {"seconds": seconds, "epochs": epoch}
     return {"seconds": None, "epochs": None}
+
+
+def speed(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Time of the pipeline's model to the watched accuracy, as a share of each notebook run's.
+
+    Args:
+      runs: of the report. Only runs on the same processor and device are compared.
+    """
+    rows = []
+    for notebook in runs:
+        theirs = notebook.get("time_to_accuracy", {}).get("seconds")
+        if notebook["kind"] != NOTEBOOK or theirs is None:
+            continue
+        same = [
+            run
+            for run in runs
+            if run["kind"] == PIPELINE
+            and all(run[key] == notebook[key] for key in ("processor", "device"))
+        ]
+        ours = [run["time_to_accuracy"]["seconds"] for run in same]
+        if not ours or None in ours:
+            continue
+        rows.append(
+            {
+                "against": notebook["name"],
+                "notebook_seconds": theirs,
+                "pipeline_seconds": _spread(ours),
+                "share": _spread([seconds / theirs for seconds in ours]),
+                "finished": [run.get("finished") for run in (notebook, *same)],
+            }
+        )
+    return rows
+
+
+def ablation_gains(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What each part is worth on the eval split: the whole model less the one without the part.
+
+    Returns:
+      A row for each ablation, with the difference of each figure, paired by seed.
+    """
+    whole = {run["seed"]: run["eval"] for run in runs if run["kind"] == PIPELINE}
+    rows = []
+    for name in dict.fromkeys(run["name"] for run in runs if run["kind"] == ABLATION):
+        pairs = [
+            (whole[run["seed"]], run["eval"])
+            for run in runs
+            if run["name"] == name and run["kind"] == ABLATION and run["seed"] in whole
+        ]
+        if pairs:
+            rows.append(
+                {
+                    "name": name,
+                    **{
+                        figure: _spread([full[figure] - part[figure] for full, part in pairs])
+                        for figure in _FIGURES
+                    },
+                }
+            )
+    return rows
 
 
 def make_report(
@@ -178,19 +247,24 @@ def make_report(
     runs = []
     for result in results:
         probabilistic = bool(result.meta["probabilistic"])
-        temperature = fit_temperature(result.eval_scores, labels["eval"])
         history = result.meta.get("history", [])
+        tested: dict[str, Any] = {}
+        if result.test_scores is not None:
+            temperature = fit_temperature(result.eval_scores, labels["eval"])
+            tested = {
+                "test": figures(labels["test"], result.test_scores, probabilistic=probabilistic),
+                "refitted": {
+                    "temperature": temperature,
+                    **calibration(labels["test"], result.test_scores, temperature),
+                },
+            }
         runs.append(
             {
                 "name": result.name,
                 "kind": result.kind,
                 "seed": result.seed,
                 "eval": figures(labels["eval"], result.eval_scores, probabilistic=probabilistic),
-                "test": figures(labels["test"], result.test_scores, probabilistic=probabilistic),
-                "refitted": {
-                    "temperature": temperature,
-                    **calibration(labels["test"], result.test_scores, temperature),
-                },
+                **tested,
                 **({"time_to_accuracy": time_to_accuracy(history)} if history else {}),
                 **result.meta,
             }
@@ -200,6 +274,8 @@ def make_report(
         "classes": list(classes),
         "summary": _summary(runs),
         "bootstrap": {"resamples": RESAMPLES, "rows": bootstrap(labels["test"], results)},
+        "speed": speed(runs),
+        "ablations": ablation_gains(runs),
         "runs": runs,
     }
 
@@ -214,8 +290,11 @@ def _summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "kind": same[0]["kind"],
             "seeds": [run["seed"] for run in same if run["seed"] is not None],
             "seconds": _spread([run["seconds"] for run in same]),
+            "commits": sorted({run["commit"] for run in same}),
         }
         for split in ("eval", "test"):
+            if split not in same[0]:
+                continue
             row[split] = {
                 figure: _spread([run[split][figure] for run in same])
                 for figure in _FIGURES
@@ -224,10 +303,11 @@ def _summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             row[split]["per_class_f1"] = np.mean(
                 [run[split]["per_class_f1"] for run in same], axis=0
             ).tolist()
-        row["refitted"] = {
-            figure: _spread([run["refitted"][figure] for run in same])
-            for figure in same[0]["refitted"]
-        }
+        if "refitted" in same[0]:
+            row["refitted"] = {
+                figure: _spread([run["refitted"][figure] for run in same])
+                for figure in same[0]["refitted"]
+            }
         summary.append(row)
     return summary
 
@@ -255,7 +335,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def markdown(report: dict[str, Any]) -> str:
     """The tables for people."""
     main = [row for row in report["summary"] if row["kind"] != ABLATION]
-    ablations = [row for row in report["summary"] if row["kind"] in (ABLATION, PIPELINE)]
     parts = [
         "# Model quality\n",
         _header(report),
@@ -290,10 +369,20 @@ def markdown(report: dict[str, Any]) -> str:
     timed = [run for run in report["runs"] if "time_to_accuracy" in run and run["kind"] != ABLATION]
     if timed:
         parts += [f"\n## Time to a validation accuracy of {WATCHED_ACCURACY}\n", _time_table(timed)]
-    if any(row["kind"] == ABLATION for row in ablations):
-        for split in ("eval", "test"):
-            parts += [f"\n## Ablations, {split} split\n", _figures_table(ablations, split)]
-        parts += ["\nOne seed each, the first of the pipeline's.\n"]
+        parts += ["\nSeconds of the epochs, their validation included.\n"]
+    for row in report["speed"]:
+        ours, share = row["pipeline_seconds"], row["share"]
+        parts += [
+            f"\nThe pipeline's model needs {ours['mean']:.0f} s where {row['against']} needs "
+            f"{row['notebook_seconds']:.0f} s: {share['mean']:.3f} of its time "
+            f"(1/{1 / share['mean']:.1f}), on the same machine.\n"
+        ]
+    notebooks = [run for run in timed if run["kind"] == NOTEBOOK]
+    if notebooks:
+        parts += ["\n## First epoch of a validation accuracy\n", _curve_table(notebooks)]
+    if report["ablations"]:
+        parts += ["\n## Ablations, eval split\n", _ablation_table(report)]
+        parts += ["\nIn brackets: the whole model's figure, of the same seed, less this one's.\n"]
     return "\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
@@ -313,15 +402,43 @@ def _header(report: dict[str, Any]) -> str:
 
 def _figures_table(summary: Sequence[dict[str, Any]], split: str) -> str:
     return _table(
-        ["candidate", "seeds", *_FIGURES.values(), "seconds"],
+        ["candidate", "seeds", *_FIGURES.values(), "seconds", "commit"],
         [
             [
                 row["name"],
                 ", ".join(map(str, row["seeds"])) or _NONE,
                 *(_cell(row[split].get(figure)) for figure in _FIGURES),
                 _cell(row["seconds"], 0),
+                ", ".join(row["commits"]),
             ]
             for row in summary
+        ],
+    )
+
+
+def _ablation_table(report: dict[str, Any]) -> str:
+    gains = {row["name"]: row for row in report["ablations"]}
+    shown = [row for row in report["summary"] if row["kind"] == PIPELINE or row["name"] in gains]
+    rows = []
+    for row in shown:
+        cells = [_cell(row["eval"][figure]) for figure in _FIGURES]
+        if row["name"] in gains:
+            means = [gains[row["name"]][figure]["mean"] for figure in _FIGURES]
+            cells = [f"{cell} ({mean:+.4f})" for cell, mean in zip(cells, means, strict=True)]
+        rows.append([row["name"], ", ".join(map(str, row["seeds"])), *cells])
+    return _table(["model", "seeds", *_FIGURES.values()], rows)
+
+
+def _curve_table(runs: Sequence[dict[str, Any]]) -> str:
+    reached = [
+        [time_to_accuracy(run["history"], accuracy)["epochs"] for accuracy in _CURVE]
+        for run in runs
+    ]
+    return _table(
+        ["candidate", *(f"{accuracy:.2f}" for accuracy in _CURVE), "epochs trained"],
+        [
+            [run["name"], *(str(epoch or "never") for epoch in epochs), str(len(run["history"]))]
+            for run, epochs in zip(runs, reached, strict=True)
         ],
     )
 
@@ -360,66 +477,76 @@ def _time_table(runs: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def plot(report: dict[str, Any]) -> str:
-    """An SVG: a panel a figure, a line a candidate, a dot a seed, a bar at the mean."""
+def plot(report: dict[str, Any]) -> Figure:
+    """Figures on the test split, a dot a seed and a bar at the mean; below, validation curves."""
     shown = [metrics.ACCURACY, metrics.MACRO_F1, _LOG_LOSS, metrics.ECE]
-    left, width, gap, line, top = 210, 190, 60, 24, 40
-    summary = report["summary"]
-    height = top + line * len(summary) + 40
-    whole = left + len(shown) * (width + gap)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {whole} {height}" '
-        f'width="{whole}" height="{height}" font-family="sans-serif" font-size="12">',
-        f'<rect width="{whole}" height="{height}" fill="white"/>',
-    ]
-    for index, row in enumerate(summary):
-        y = top + line * (index + 0.5)
-        parts.append(
-            f'<text x="{left - 12}" y="{y + 4:.0f}" text-anchor="end">'
-            f"{html.escape(row['name'])}</text>"
-        )
-    for panel, figure in enumerate(shown):
-        start = left + panel * (width + gap)
-        values = [v for row in summary for v in row["test"].get(figure, {}).get("values", [])]
-        if not values:
-            continue
-        low, high = min(values), max(values)
-        margin = 0.08 * (high - low) or 0.01
-        low, high = low - margin, high + margin
-        parts.append(
-            f'<text x="{start}" y="20" font-weight="bold">{_FIGURES[figure]}</text>'
-            f'<line x1="{start}" x2="{start + width}" y1="{top - 6}" y2="{top - 6}" '
-            'stroke="#cccccc"/>'
-        )
-        for index, row in enumerate(summary):
-            spread = row["test"].get(figure)
+    summary = [row for row in report["summary"] if "test" in row][::-1]
+    curves = [run for run in report["runs"] if run.get("history") and run["kind"] != ABLATION]
+    height = 1.2 + 0.32 * len(summary)
+    figure = Figure(figsize=(13, height + (4 if curves else 0)), layout="constrained")
+    ratios = [height, 4] if curves else [height]
+    grid = figure.add_gridspec(len(ratios), 4, height_ratios=ratios)
+    for column, name in enumerate(shown):
+        axes = figure.add_subplot(grid[0, column])
+        for position, row in enumerate(summary):
+            spread, color = row["test"].get(name), _COLORS[row["kind"]]
             if spread is None:
                 continue
-            y, color = top + line * (index + 0.5), _COLORS[row["kind"]]
-            for value in spread["values"]:
-                x = start + (value - low) / (high - low) * width
-                parts.append(f'<circle cx="{x:.1f}" cy="{y}" r="3.5" fill="{color}"/>')
-            x = start + (spread["mean"] - low) / (high - low) * width
-            parts.append(
-                f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y - 8}" y2="{y + 8}" stroke="{color}"/>'
-                f'<text x="{start + width + 6}" y="{y + 4:.0f}" fill="{color}">'
-                f"{spread['mean']:.3f}</text>"
+            axes.plot(spread["values"], [position] * len(spread["values"]), "o", color=color, ms=4)
+            axes.plot([spread["mean"]], [position], "|", color=color, ms=14)
+            axes.annotate(
+                f"{spread['mean']:.3f}", (1.01, position), xycoords=("axes fraction", "data"),
+                color=color, va="center", fontsize=8,
+            )  # fmt: skip
+        axes.set_title(_FIGURES[name], loc="left")
+        labels = [row["name"] for row in summary] if column == 0 else []
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set_ylim(-0.6, len(summary) - 0.4)
+        axes.spines[["top", "right"]].set_visible(False)
+    for half, (name, along) in enumerate({"epoch": _epochs, "seconds of epochs": _seconds}.items()):
+        if not curves:
+            break
+        axes = figure.add_subplot(grid[1, 2 * half : 2 * half + 2])
+        for index, run in enumerate(curves):
+            first = run["name"] not in [other["name"] for other in curves[:index]]
+            axes.plot(
+                along(run["history"]),
+                [record["val_accuracy"] for record in run["history"]],
+                marker=".",
+                color=_COLORS[run["kind"]],
+                linestyle=_LINES.get(run["name"], "-"),
+                label=run["name"] if first else None,
             )
-    parts.append(
-        f'<text x="{left}" y="{height - 12}" fill="#666666">test split, commit '
-        f"{html.escape(report['commit'])}; each panel has a scale of its own</text></svg>"
-    )
-    return "\n".join(parts) + "\n"
+        axes.axhline(WATCHED_ACCURACY, color="#999999", linewidth=0.8, linestyle=":")
+        axes.set_xlabel(name)
+        axes.set_ylabel("validation accuracy")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, loc="lower right")
+    figure.supxlabel(f"test split above; commit {report['commit']}", fontsize=8, color="#666666")
+    return figure
 
 
-def write_report(report: dict[str, Any], folder: Path) -> list[Path]:
-    """Writes ``quality.md``, ``quality.json`` and ``quality.svg``; returns their paths."""
+def _epochs(history: Sequence[dict[str, Any]]) -> list[float]:
+    return [float(epoch) for epoch in range(1, len(history) + 1)]
+
+
+def _seconds(history: Sequence[dict[str, Any]]) -> list[float]:
+    return np.cumsum([record["seconds"] for record in history]).tolist()
+
+
+def write_report(report: dict[str, Any], folder: Path) -> None:
+    """Writes ``quality.md``, ``quality.json`` and ``quality.svg``, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
+    # The same report gives the same file.
+    with matplotlib.rc_context({"svg.hashsalt": "quality", "svg.fonttype": "none"}):
+        drawing = io.StringIO()
+        plot(report).savefig(drawing, format="svg", metadata={"Date": None})
     contents = {
         "quality.md": markdown(report),
         "quality.json": json.dumps(report, indent=1) + "\n",
-        "quality.svg": plot(report),
+        "quality.svg": drawing.getvalue(),
     }
     for name, content in contents.items():
-        (folder / name).write_text(content, encoding="utf-8")
-    return [folder / name for name in contents]
+        new = folder / f".{name}.new"
+        new.write_text(content, encoding="utf-8")
+        new.replace(folder / name)

@@ -30,6 +30,7 @@ from components.evaluation.settings import EvaluationSettings
 from components.model.settings import ModelSettings
 from components.settings import Settings
 from components.training.settings import TrainingSettings, check_settings
+from components.tuning.settings import TuningSettings, check_tuning
 
 CONFIG_VARIABLE = "ARXIV_PIPELINE_CONFIG"
 _ROOT = Path(__file__).resolve().parent.parent
@@ -159,11 +160,14 @@ class PipelineConfig(Settings):
     transform: TransformSettings = TransformSettings()
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
+    tuning: TuningSettings = TuningSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
 
     @model_validator(mode="after")
     def _fits_together(self) -> PipelineConfig:
         check_settings(self.model, self.training)
+        if self.tuning.enabled:
+            check_tuning(self.model, self.training, self.tuning)
         return self
 
     @property
@@ -190,6 +194,11 @@ class PipelineConfig(Settings):
     def checkpoint_dir(self) -> Path:
         """Training state of unfinished runs; outside ``pipeline_root``, which failures empty."""
         return self.output_dir / "checkpoints"
+
+    @property
+    def tuning_dir(self) -> Path:
+        """Searches for better settings and their finished trials; outside ``pipeline_root`` too."""
+        return self.output_dir / "tuning"
 
     @property
     def log_dir(self) -> Path:

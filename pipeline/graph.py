@@ -18,7 +18,7 @@ from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import trainer_pb2
-from tfx.types import Channel
+from tfx.types import BaseChannel, Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing, PushedModel
 
 from components import features
@@ -31,6 +31,7 @@ from components.resolvers import (
     LatestOtherDataStrategy,
     LatestPushStrategy,
 )
+from components.tuning.component import Tuner
 from components.validation.gate import AcceptedData, AnomalyGate
 from components.validation.reviewed_schema import ReviewedSchemaGen
 from pipeline.config import PipelineConfig
@@ -39,6 +40,8 @@ from pipeline.fingerprint import code_fingerprint, file_fingerprint
 
 _PREPROCESSING = "components.transform.preprocessing"
 _RUN_FN = "components.training.run_fn"
+_TUNER_FN = "components.tuning.tuner_fn"
+_TUNER = "components.tuning.component"
 
 
 def _parse(path: Path, message: Message) -> Message:
@@ -141,6 +144,8 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         },
     )
     model = trainer.outputs["model"]
+    # Its best values are for the people who edit the configuration; no node reads them.
+    searches = [_tuner(config, classes, transform, schema)] if config.tuning.enabled else []
 
     baseline = Resolver(
         strategy_class=LatestOtherBlessedModelStrategy,
@@ -188,6 +193,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             gate,
             transform,
             trainer,
+            *searches,
             baseline,
             evaluator,
             summary,
@@ -197,4 +203,28 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         enable_cache=True,
         metadata_connection_config=sqlite_metadata_connection_config(str(config.metadata_file)),
         beam_pipeline_args=list(config.run.beam_args),
+    )
+
+
+def _tuner(
+    config: PipelineConfig, classes: list[str], transform: Transform, schema: BaseChannel
+) -> Tuner:
+    """The node that searches for better settings of the Trainer."""
+    return Tuner(
+        tuner_fn=f"{_TUNER_FN}.tuner_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema,
+        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
+        eval_args=trainer_pb2.EvalArgs(splits=[features.EVAL]),
+        custom_config={
+            "model": config.model.model_dump(mode="json"),
+            "training": config.training.model_dump(mode="json"),
+            "tuning": config.tuning.model_dump(mode="json"),
+            "classes": classes,
+            "glove": str(config.data.glove),
+            "glove_sha256": file_fingerprint(config.data.glove),
+            "tuning_dir": str(config.tuning_dir),
+            "fingerprint": code_fingerprint(_TUNER),
+        },
     )

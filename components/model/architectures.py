@@ -51,8 +51,8 @@ def build_model(
         classes: number of classes.
         groups: class of each category, of which every class has one at least. Each path then
             scores categories (layers :data:`CATEGORY_LAYERS`) and gives a class (layers
-            :data:`PATH_LAYERS`) the sum of their probabilities. None, or architecture "notebook":
-            no categories.
+            :data:`PATH_LAYERS`) the sum of their probabilities. None, ``settings.categories`` off,
+            or architecture "notebook": no categories.
         use_cudnn: False for a graph that must also run without a GPU; the weights are the same.
 
     Returns:
@@ -64,6 +64,8 @@ def build_model(
         raise ValueError(f"embedding_matrix must have two axes, received {embedding_matrix.shape}")
     if classes < 2:
         raise ValueError(f"classes must be at least 2, received {classes}")
+    if not settings.categories:
+        groups = None
     build = _notebook if settings.architecture == "notebook" else _bilstm_wide
     if groups is not None and max(groups) + 1 != classes:
         raise ValueError(f"groups must name {classes} classes, received {max(groups) + 1}")

@@ -41,6 +41,11 @@ class ModelSettings(Settings):
         description="How the embeddings themselves become one vector beside the LSTM; empty "
         "leaves the bag of embeddings out.",
     )
+    categories: bool = Field(
+        True,
+        description="Score primary categories and add them up to classes; false scores the classes "
+        "themselves.",
+    )
     dense_units: int = Field(512, ge=1, le=4096, description="Units of the hidden layer.")
     dense_dropout: float = Field(
         0.2, ge=0, lt=1, description="Dropout before and after the hidden layer."

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from keras import ops
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
+from sklearn.metrics import f1_score
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -114,3 +115,22 @@ def fit_temperature(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float
 
     found = minimize_scalar(log_loss, bounds=(0.3, 5.0), method="bounded")
     return float(found.x)
+
+
+def eval_figures(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> dict[str, float]:
+    """Log loss (nats), accuracy and macro-F1 of ``softmax(logits)``, by the names of ``monitor``.
+
+    Args:
+      logits: float [n, k], as exported: adjusted and divided by the temperature.
+      labels: integer [n].
+    """
+    logs = log_softmax(np.asarray(logits, np.float64), axis=1)
+    found, classes = logs.argmax(axis=1), range(logs.shape[1])
+    return {
+        "log_loss": float(-logs[np.arange(len(labels)), labels].mean()),
+        "accuracy": float((found == labels).mean()),
+        # As MacroF1: a class neither present nor predicted counts with 0.
+        "macro_f1": float(
+            f1_score(labels, found, labels=classes, average="macro", zero_division=0)
+        ),
+    }

@@ -14,6 +14,7 @@ from components.evaluation.settings import EvaluationSettings
 from components.model.settings import ModelSettings
 from components.settings import Settings
 from components.training.settings import PhaseSettings, TrainingSettings
+from components.tuning.settings import Range, TuningSettings
 
 
 class Inner(Settings):
@@ -71,6 +72,7 @@ def test_settings_do_not_change() -> None:
         ModelSettings(wide_orders=(1, 2, 3), embedding_pooling=()),
         TrainingSettings(length_buckets=(8, 24), phase1=PhaseSettings(warmup=0.25), clip_norm=1),
         EvaluationSettings(slices=("year",)),
+        TuningSettings(space={"model.lstm_units": Range(choices=(0, 64))}),
     ],
     ids=lambda settings: type(settings).__name__,
 )
@@ -94,4 +96,6 @@ def test_real_configuration_shows_every_value_as_it_is_by_default() -> None:
     shown = tomli.loads(path.read_text(encoding="utf-8"))
     assert shown["model"] == ModelSettings().model_dump(mode="json")
     assert shown["training"] == TrainingSettings().model_dump(mode="json")
+    assert TuningSettings.model_validate(shown["tuning"]) == TuningSettings()
+    assert set(shown["tuning"]) == set(TuningSettings.model_fields)
     assert set(shown["evaluation"]) == set(EvaluationSettings.model_fields)

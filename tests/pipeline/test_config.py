@@ -86,7 +86,7 @@ def test_unset_variable_names_the_variable(monkeypatch) -> None:
             "[data.splits]\ntrain = 0.8\neval = 0.2\ntest = 0\n[data]",
             ("data.splits", "test", "0"),
         ),
-        ("[data]", "[training.phase1]\nepochs = 0\n[data]", ("training.phase1.epochs = 0", "1")),
+        ("[data]", "[training.phase1]\nepochs = 0\n[data]", ("training.phase1: epochs = 0", "1")),
         (
             "[data]",
             '[model]\narchitecture = "bert"\n[data]',
@@ -137,6 +137,16 @@ def test_unset_variable_names_the_variable(monkeypatch) -> None:
             "[data]",
             '[model]\narchitecture = "notebook"\n[data]',
             (": training.length_buckets = [32, 48,", "set it to []"),
+        ),
+        (
+            "[data]",
+            "[tuning]\nenabled = true\n[tuning.space]\n'model.lstm' = {low = 1, high = 2}\n[data]",
+            ('tuning.space."model.lstm"', "no such key in [model] or [training]"),
+        ),
+        (
+            "[data]",
+            "[tuning.space]\n'model.lstm_units' = {low = 3, high = 2}\n[data]",
+            ("tuning.space.model.lstm_units: low = 3 is not below high = 2",),
         ),
         (
             "[data]",

@@ -12,9 +12,12 @@ import pytest
 from components import features
 from components.model.architectures import (
     BEGINNINGS_LAYER,
+    CATEGORY_LAYERS,
     DEEP_CATEGORY_LAYER,
+    DEEP_LAYER,
     EMBEDDING_LAYER,
     PATH_LAYERS,
+    WIDE_LAYER,
     adapt,
     build_model,
     with_probabilities,
@@ -152,7 +155,7 @@ def test_logits_are_the_mean_of_the_paths() -> None:
 def test_one_wide_path_sees_only_the_beginnings_of_words() -> None:
     model = make_model()
     paths = keras.Model(
-        model.input, [model.get_layer(name).output for name in (BEGINNINGS_LAYER, "wide_logits")]
+        model.input, [model.get_layer(name).output for name in (BEGINNINGS_LAYER, WIDE_LAYER)]
     )
     # Tokens 2, 11 and 20 begin alike; 3 does not.
     cut, whole = (np.array(p) for p in paths.predict_on_batch(np.array([[2, 11], [20, 2], [2, 3]])))
@@ -200,6 +203,16 @@ def test_categories_decide_the_deep_paths_classes() -> None:
         members = [i for i, owner in enumerate(GROUPS) if owner == group]
         expected = np.log(np.exp(categories[:, members]).sum(axis=1))
         np.testing.assert_allclose(logits[:, group], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_without_categories_the_paths_score_classes_themselves() -> None:
+    whole = make_model(groups=GROUPS)
+    without = make_model(SMALL.model_copy(update={"categories": False}), groups=GROUPS)
+    categories = set(CATEGORY_LAYERS)
+    assert categories <= {layer.name for layer in whole.layers}
+    assert not categories & {layer.name for layer in without.layers}
+    assert without.get_layer(DEEP_LAYER).get_weights()[0].shape[1] == CLASSES
+    assert without.count_params() == make_model(groups=None).count_params()
 
 
 def test_groups_of_too_few_classes_are_refused() -> None:

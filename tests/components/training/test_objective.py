@@ -10,6 +10,7 @@ from components.training.objective import (
     MacroF1,
     WeightedCrossEntropy,
     class_weights,
+    eval_figures,
     fit_temperature,
     log_shares,
     watched_metrics,
@@ -77,3 +78,16 @@ def test_temperature_is_recovered(temperature: float) -> None:
     shares = softmax(logits, axis=1)
     labels = (shares.cumsum(axis=1) > random.random((20000, 1))).argmax(axis=1)
     assert fit_temperature(logits * temperature, labels) == pytest.approx(temperature, rel=0.05)
+
+
+def test_eval_figures_are_sklearns() -> None:
+    predicted = LOGITS.argmax(axis=1)
+    assert eval_figures(LOGITS, LABELS) == pytest.approx({
+        "log_loss": log_loss(LABELS, softmax(LOGITS.astype(np.float64), axis=1)),
+        "accuracy": (predicted == LABELS).mean(),
+        "macro_f1": f1_score(LABELS, predicted, average="macro"),
+    })  # fmt: skip
+    absent = np.column_stack([LOGITS, np.full(100, -9.0)])
+    assert eval_figures(absent, LABELS)["macro_f1"] == pytest.approx(
+        0.75 * f1_score(LABELS, predicted, average="macro")
+    )

@@ -115,6 +115,36 @@ def test_report(finished: Finished, workbench) -> None:
     assert json.loads(beside.read_text()) == report
 
 
+def test_report_has_the_eval_figures_of_what_is_exported(finished: Finished, workbench) -> None:
+    rows = workbench.rows[features.EVAL]
+    answer = finished.loaded.signatures["serving_default"](
+        abstract=tf.constant([row[features.ABSTRACT] for row in rows])
+    )
+    labels = np.array([CLASSES.index(row[features.LABEL]) for row in rows])
+    scores = answer["scores"].numpy()
+    figures = finished.report["eval"]
+    assert figures["accuracy"] == pytest.approx((scores.argmax(axis=1) == labels).mean())
+    expected = -np.log(scores[np.arange(len(labels)), labels]).mean()
+    assert figures["log_loss"] == pytest.approx(expected, abs=1e-5)
+    assert finished.report["categories"] > 0
+
+
+def test_without_categories_the_classes_are_learned_directly(workbench, tmp_path: Path) -> None:
+    settings = TrainingSettings.model_validate({
+        "phase1": {"epochs": 2, "learning_rate": 0.01}, "phase2": {"epochs": 1}, "batch_size": 32,
+        "embedding_dim": 8, "length_buckets": [8, 16], "histogram_every": 0,
+    })  # fmt: skip
+    model = ModelSettings(lstm_units=4, dense_units=8, wide_ngrams=256, categories=False)
+    module.run_fn(workbench.fn_args(tmp_path, model, settings))
+    report = json.loads((tmp_path / "model_run" / "training.json").read_text())
+    assert report["categories"] == 0
+    assert report["eval"]["accuracy"] > 0.5
+    scores = tf.saved_model.load(str(tmp_path / "Format-Serving")).signatures["serving_default"](
+        abstract=tf.constant(["csterm1 csterm2"])
+    )["scores"]
+    assert scores.shape == (1, 7)
+
+
 def test_learns_the_corpus(finished: Finished) -> None:
     assert finished.report["best"]["val_accuracy"] > 0.6
 

@@ -1,0 +1,1 @@
+"""Optional search for better settings, as a node of the pipeline."""
