@@ -86,7 +86,7 @@ def test_unset_variable_names_the_variable(monkeypatch) -> None:
             "[data.splits]\ntrain = 0.8\neval = 0.2\ntest = 0\n[data]",
             ("data.splits", "test", "0"),
         ),
-        ("[data]", "[training.phase1]\nepochs = 0\n[data]", ("training.phase1: epochs = 0", "1")),
+        ("[data]", "[training.phase1]\nepochs = 0\n[data]", ("training.phase1.epochs = 0", "1")),
         (
             "[data]",
             '[model]\narchitecture = "bert"\n[data]',
