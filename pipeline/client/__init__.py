@@ -1,0 +1,48 @@
+"""Asks a served classifier, or one in a folder, for the subjects of abstracts.
+
+    from pipeline.client import connect
+
+    with connect("grpc://127.0.0.1:8500") as client:
+        for answer in client.classify(["We prove that ..."]):
+            print(answer.label, answer.scores["math"])
+
+:func:`connect` speaks TF Serving's REST or gRPC interface, as the address says; :func:`open_model`
+loads the SavedModel into this process. Neither TFX nor TensorFlow is imported, but by the latter.
+The command line is ``arxiv-classify`` (:mod:`pipeline.client.cli`).
+"""
+
+from pipeline.client.api import (
+    Classification,
+    Client,
+    Options,
+    VersionStatus,
+    connect,
+    open_model,
+)
+from pipeline.client.errors import (
+    BadInputError,
+    ClientError,
+    DeniedError,
+    ModelNotLoadedError,
+    ServerError,
+    TextTooLongError,
+    UnavailableError,
+    WrongSignatureError,
+)
+
+__all__ = [
+    "BadInputError",
+    "Classification",
+    "Client",
+    "ClientError",
+    "DeniedError",
+    "ModelNotLoadedError",
+    "Options",
+    "ServerError",
+    "TextTooLongError",
+    "UnavailableError",
+    "VersionStatus",
+    "WrongSignatureError",
+    "connect",
+    "open_model",
+]
