@@ -424,6 +424,15 @@ def test_status_lists_versions_newest_first(url, server):
         ]
 
 
+def test_no_proxy_is_asked_for_this_machine(url, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with connect(url, Options(retries=0)) as client:
+        assert len(client.classify(["abstract"])) == 1
+
+
 # --- credentials and TLS --------------------------------------------------------------------------
 
 
