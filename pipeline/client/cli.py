@@ -21,7 +21,7 @@ def _run() -> int:
     import typer
 
     from components.errors import UserError
-    from pipeline.client.commands import app
+    from pipeline.client.commands import BROKEN_PIPE, app
 
     try:
         code = app(prog_name="arxiv-classify", standalone_mode=False)
@@ -30,10 +30,17 @@ def _run() -> int:
         return 2
     except typer.Abort:
         return INTERRUPTED
+    except SystemExit as ended:
+        # What typer makes of a reader of its help that went away.
+        return BROKEN_PIPE if isinstance(ended.__context__, BrokenPipeError) else _code(ended)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return int(getattr(error, "exit_code", 2))
     return code if isinstance(code, int) else 0
+
+
+def _code(ended: SystemExit) -> int:
+    return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
 
 
 if __name__ == "__main__":

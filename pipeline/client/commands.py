@@ -14,7 +14,13 @@ from typer.core import TyperGroup
 
 from components.errors import UserError
 from pipeline.client import api, inputs, options, outputs
-from pipeline.client.errors import ModelNotLoadedError, ServerError, one_line
+from pipeline.client.errors import (
+    BadInputError,
+    ClientError,
+    ModelNotLoadedError,
+    ServerError,
+    one_line,
+)
 
 DEFAULT_COMMAND = "classify"
 BROKEN_PIPE = 141  # 128 + SIGPIPE
@@ -113,6 +119,13 @@ def classify(
     batch_size: Annotated[
         int, typer.Option(help="Texts in a request; 1 answers each line as it comes.")
     ] = _DEFAULTS.batch_size,
+    skip_bad_rows: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad-rows",
+            help="Name rows of JSON lines and parquet that cannot be used, and go on; exit code 7.",
+        ),
+    ] = False,
     url: options.Url = None,
     model: options.Model = None,
     model_name: options.ModelName = _DEFAULTS.model_name,
@@ -147,7 +160,10 @@ def classify(
     )
     if identifier is not None and text:
         raise UserError("--id needs jsonl or parquet files: arguments have no fields")
+    skipped = _Skipped()
     fields = inputs.Fields(field, identifier, max_text_bytes)
+    if skip_bad_rows:
+        fields = fields._replace(reject=skipped)
     rows = _rows(context, text or [], file or [], form, fields)
     server, folder = options.choose_source(context, url, model)
     with _open(server, folder, chosen) as client, _Output() as stream:
@@ -157,6 +173,8 @@ def classify(
             for row, answer in zip(batch, answers, strict=True):
                 writer.write(row, answer)
             stream.flush()
+    if skipped.rows:
+        raise BadInputError(f"{skipped.rows:,} rows were skipped; all others are answered")
 
 
 @app.command()
@@ -199,6 +217,17 @@ def status(
         outputs.write_status(found, output, stream)
     if not any(one.state in _AVAILABLE for one in found):
         raise ModelNotLoadedError(f"{server}: no version of {model_name!r} is available")
+
+
+class _Skipped:
+    """Names each row that is passed over, and counts them."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def __call__(self, error: ClientError) -> None:
+        self.rows += 1
+        print(f"skipped: {error}", file=sys.stderr)
 
 
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:

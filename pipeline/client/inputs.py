@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from pipeline.client.api import check_length, encode
-from pipeline.client.errors import BadInputError, TextTooLongError
+from pipeline.client.errors import BadInputError, ClientError, TextTooLongError
 
 ARGUMENTS = "arguments"
 STDIN = "stdin"
@@ -43,6 +43,10 @@ class Row(NamedTuple):
     identifier: object = None
 
 
+def _raise(error: ClientError) -> None:
+    raise error
+
+
 class Fields(NamedTuple):
     """How rows are read.
 
@@ -50,11 +54,14 @@ class Fields(NamedTuple):
         text: JSON field or parquet column of the text.
         identifier: field or column to copy to the output; None for none.
         longest: limit of a text, bytes.
+        reject: what becomes of a row that cannot be used: it raises the error, or returns to go on
+            with the next row.
     """
 
     text: str
     identifier: str | None
     longest: int
+    reject: Callable[[ClientError], None] = _raise
 
 
 def format_of(path: str, asked: str) -> str:
@@ -118,8 +125,12 @@ def read_stream(stream: IO[bytes], source: str, form: str, fields: Fields) -> It
         if form != JSONL:
             yield Row(line, source, number)
         elif line.strip():
-            text, identifier = _parse(line, f"{source}, row {number}", fields)
-            yield Row(text, source, number, identifier)
+            try:
+                text, identifier = _parse(line, f"{source}, row {number}", fields)
+            except ClientError as error:
+                fields.reject(error)
+            else:
+                yield Row(text, source, number, identifier)
 
 
 def _lines(stream: IO[bytes], source: str, longest: int) -> Iterator[bytes]:
@@ -184,9 +195,14 @@ def _read_parquet(path: str, fields: Fields) -> Iterator[Row]:
                     number += 1
                     where = f"{path}, row {number}"
                     if text is None:
-                        raise BadInputError(f"{where}: column {fields.text!r} is null")
-                    checked = check_length(encode(text), where, fields.longest)
-                    yield Row(checked, path, number, identifier)
+                        fields.reject(BadInputError(f"{where}: column {fields.text!r} is null"))
+                        continue
+                    try:
+                        checked = check_length(encode(text), where, fields.longest)
+                    except ClientError as error:
+                        fields.reject(error)
+                    else:
+                        yield Row(checked, path, number, identifier)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise BadInputError(f"{path}: cannot be read as parquet ({_first_line(error)})") from None
 

@@ -209,6 +209,30 @@ def test_bad_json_row_is_named_after_what_precedes_it_is_answered(run, tmp_path,
     assert [row["row"] for row in read_json(result[1])] == [1]
 
 
+def test_bad_rows_are_skipped_where_that_is_asked(run, server, tmp_path):
+    rows, table = tmp_path / "a.jsonl", tmp_path / "b.parquet"
+    rows.write_text(
+        '{"abstract": "one"}\n{\n{"abstract": "' + "x" * 50 + '"}\n{"abstract": "two"}\n'
+    )
+    pq.write_table(pa.table({"abstract": ["three", None, "y" * 50, "four"]}), table)
+
+    code, output, errors = run(
+        "-f", str(rows), "-f", str(table), "-o", "json", "--skip-bad-rows", "--max-text-bytes", "20"
+    )
+
+    assert code == 7
+    assert server.requests == [[b"one", b"two", b"three", b"four"]]
+    assert [row["row"] for row in read_json(output)] == [1, 4, 1, 4]
+    lines = errors.splitlines()
+    assert [line.split(": ")[1] for line in lines[:-1]] == [
+        f"{rows}, row 2",
+        f"{rows}, row 3",
+        f"{table}, row 2",
+        f"{table}, row 3",
+    ]
+    assert lines[-1] == "error: 4 rows were skipped; all others are answered"
+
+
 def test_invalid_utf8_in_a_json_row(run, tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_bytes(b'{"abstract": "\xff"}\n')
@@ -414,6 +438,16 @@ def test_reader_that_goes_away_ends_the_command_quietly(server, process_options)
 
     assert process.stderr.read() == b""
     assert process.wait(60) == 141
+
+
+def test_reader_of_the_help_that_goes_away(process_options):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        result = subprocess.run(
+            command("--help"), stdout=pipe, stderr=subprocess.PIPE, check=False, **process_options
+        )
+    assert (result.returncode, result.stderr) == (141, b"")
 
 
 def test_interrupt_is_quiet(server, process_options):
