@@ -79,6 +79,7 @@ class Failure:
         drop: whether the connection is closed without one (REST).
         headers: further headers (REST).
         body: the body instead of TF Serving's (REST).
+        trickle: seconds before each byte of that body.
     """
 
     code: grpc.StatusCode | None = None
@@ -87,6 +88,7 @@ class Failure:
     drop: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    trickle: float = 0.0
 
 
 @dataclass
@@ -166,6 +168,9 @@ class StandIn:
         self.versions: list[int] = []
         self.headers: list[dict[str, str]] = []
         self.required: tuple[str, str] | None = None
+        self._busy = 0
+        self._idle = threading.Condition()
+        self._hurry = threading.Event()
         self._grpc = grpc.server(
             ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", -1)]
         )
@@ -210,7 +215,11 @@ class StandIn:
         self.failures.extend(failures)
 
     def reset(self, model: Model) -> None:
-        """Forgets what happened and serves that model."""
+        """Forgets what happened and serves that model; late answers of before are hurried up."""
+        self._hurry.set()
+        with self._idle:
+            self._idle.wait_for(lambda: not self._busy)
+        self._hurry.clear()
         self.model = model
         self.failures.clear()
         self.requests.clear()
@@ -225,11 +234,24 @@ class StandIn:
         self._http.server_close()
         self._thread.join()
 
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """Counts a request that is being answered."""
+        with self._idle:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._busy -= 1
+                self._idle.notify_all()
+
     def take(self, headers: Mapping[str, str]) -> Failure:
         """Counts a request and returns what happens to it; waits where it says so."""
         self.headers.append({name.lower(): value for name, value in headers.items()})
         failure = self.failures.popleft() if self.failures else Failure()
-        time.sleep(failure.delay)
+        if failure.delay:
+            self._hurry.wait(failure.delay)
         if self.required and self.headers[-1].get(self.required[0]) != self.required[1]:
             failure = Failure(grpc.StatusCode.UNAUTHENTICATED, "no valid token")
         return failure
@@ -303,13 +325,14 @@ class _Status(model_service_pb2_grpc.ModelServiceServicer):
 
 @contextlib.contextmanager
 def _grpc_errors(server: StandIn, context: Any) -> Iterator[None]:
-    failure = server.take(dict(context.invocation_metadata()))
-    if failure.code is not None:
-        context.abort(failure.code, failure.message)
-    try:
-        yield
-    except Refused as error:
-        context.abort(error.code, error.message)
+    with server.answering():
+        failure = server.take(dict(context.invocation_metadata()))
+        if failure.code is not None:
+            context.abort(failure.code, failure.message)
+        try:
+            yield
+        except Refused as error:
+            context.abort(error.code, error.message)
 
 
 def _as_proto_field(array: np.ndarray, tensor: Any) -> None:
@@ -349,6 +372,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._handle(self.rfile.read(int(self.headers.get("content-length", 0))))
 
     def _handle(self, body: bytes) -> None:
+        with self.server.stand_in.answering():
+            self._serve(body)
+
+    def _serve(self, body: bytes) -> None:
         failure = self.server.stand_in.take(dict(self.headers.items()))
         if failure.drop:
             self.close_connection = True
@@ -356,7 +383,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             if failure.body is not None:
-                self._send(HTTP_STATUS[failure.code] if failure.code else 200, failure.body)
+                status = HTTP_STATUS[failure.code] if failure.code else 200
+                self._send(status, failure.body, trickle=failure.trickle)
                 return
             if failure.code is not None:
                 raise Refused(failure.code, failure.message)
@@ -367,14 +395,26 @@ class _Handler(BaseHTTPRequestHandler):
                 HTTP_STATUS[error.code], f'{{ "error": "{text}" }}'.encode(), failure.headers
             )
 
-    def _send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+    def _send(
+        self,
+        status: int,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        trickle: float = 0.0,
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if not trickle:
+            self.wfile.write(body)
+            return
+        with contextlib.suppress(OSError):
+            for i in range(len(body)):
+                time.sleep(trickle)
+                self.wfile.write(body[i : i + 1])
 
     def _answer(self, body: bytes) -> bytes:
         stand_in = self.server.stand_in

@@ -485,6 +485,31 @@ def test_interrupt_while_a_request_waits_is_quiet(server, stand_in, process_opti
     assert process.returncode == 130
 
 
+INTERRUPTED_IMPORT = """
+import sys
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+from pipeline.client import cli
+
+cli.main()
+"""
+
+
+def test_interrupt_is_quiet_before_the_command_line_is_read(process_options):
+    result = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT],
+        capture_output=True,
+        check=False,
+        **process_options,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (130, b"", b"")
+
+
 def test_full_disk_is_one_line(server, process_options):
     with Path("/dev/full").open("wb") as full:
         result = subprocess.run(
