@@ -17,16 +17,19 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import machine
+import pyarrow.parquet as pq
 import typer
 
 from components import features
 from pipeline.client import Classification, Client, Options, connect, open_model
+from pipeline.inputs.sample import make_sample
 
 _STAND_IN = Path(__file__).resolve().parent.parent / "tests/pipeline/client/stand_in.py"
 _WARM_UP = 30
@@ -34,13 +37,9 @@ _WARM_UP = 30
 
 def _texts(parquet: Path | None, count: int) -> list[str]:
     """Abstracts, repeated where there are fewer."""
-    if parquet is None:
-        from pipeline.inputs.sample import make_sample
-
-        parquet = make_sample(Path("var/benchmarks/serving_client"), max(count, 500), 1).corpus
-    import pyarrow.parquet as pq
-
-    column = pq.read_table(parquet, columns=[features.ABSTRACT]).column(0).drop_null()
+    with tempfile.TemporaryDirectory() as folder:
+        file = parquet or make_sample(Path(folder), max(count, 500), 1).corpus
+        column = pq.read_table(file, columns=[features.ABSTRACT]).column(0).drop_null()
     found: list[str] = column.slice(0, count).to_pylist()
     return [found[i % len(found)] for i in range(count)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 import os
@@ -17,6 +18,7 @@ import grpc
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tomli
 
 from pipeline.client import TextTooLongError, cli, inputs
 
@@ -398,6 +400,12 @@ def test_local_mode_prints_what_a_server_would(run, server, stand_in, push_folde
         "10       ON_DISK",
         "9        ON_DISK",
     ]
+
+
+def test_the_project_installs_this_command(repository):
+    scripts = tomli.loads((repository / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, function = scripts["arxiv-classify"].partition(":")
+    assert getattr(importlib.import_module(module), function) is cli.main
 
 
 def test_help_and_version(run):
