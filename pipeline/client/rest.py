@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import ssl
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -17,8 +16,7 @@ from urllib.parse import quote
 import httpx
 
 from components import features
-from components.errors import UserError
-from pipeline.client import retry
+from pipeline.client import retry, tls
 from pipeline.client.api import Address, Classification, Client, Options, VersionStatus, assemble
 from pipeline.client.errors import (
     ClientError,
@@ -34,6 +32,8 @@ from pipeline.client.errors import (
 _OVERLOADED = (429, 502, 503, 504)
 # Words of TF Serving's messages with HTTP 400 that blame the signature, not the request.
 _SIGNATURE_WORDS = ("signature", "named input", "multiple input tensors", "not of expected type")
+# Names of the TLS alerts with which a server refuses a client's certificate, or the lack of one.
+_CLIENT_CERTIFICATE_WORDS = ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE")
 _NO_MODEL_WORDS = ("servable not found", "could not find", "version label")
 
 
@@ -52,7 +52,7 @@ class RestClient(Client):
         self._predict = f"{self._model}{chosen}:predict"
         self._http = httpx.Client(
             headers={"accept": "application/json", **options.all_headers()},
-            verify=_tls_context(options) if address.tls else False,
+            verify=tls.make_context(options) if address.tls else False,
             # No proxy stands between a machine and itself, whatever the environment says.
             trust_env=not address.loopback,
         )
@@ -136,9 +136,9 @@ class RestClient(Client):
                 f"{self._address}: the server's certificate is not trusted ({reason}); "
                 "give the authority that signed it"
             )
-        if "ALERT" in reason.upper() and "CERTIFICATE" in reason.upper():
+        if "ALERT" in reason and any(word in reason for word in _CLIENT_CERTIFICATE_WORDS):
             return DeniedError(
-                f"{self._address}: the server asks for a client certificate ({reason})"
+                f"{self._address}: it asks for another client certificate ({reason})"
             )
         return UnavailableError(
             f"{self._address}: not reachable ({reason}); is the server running there?",
@@ -197,19 +197,3 @@ def _error_message(content: bytes) -> str:
 def _retry_after(value: str | None) -> float | None:
     """Seconds of a Retry-After header; None where it is absent or a date."""
     return float(value) if value is not None and value.strip().isdecimal() else None
-
-
-def _tls_context(options: Options) -> ssl.SSLContext:
-    """What is trusted, and the client's own certificate."""
-    try:
-        context = ssl.create_default_context(cafile=options.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise UserError(f"{options.ca_file}: not a readable PEM file ({error})") from None
-    if options.cert_file:
-        try:
-            context.load_cert_chain(options.cert_file, options.key_file)
-        except (OSError, ssl.SSLError) as error:
-            raise UserError(
-                f"{options.cert_file}: not a readable certificate with its key ({error})"
-            ) from None
-    return context

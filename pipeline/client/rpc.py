@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components import features
-from components.errors import UserError
-from pipeline.client import retry, wire
+from pipeline.client import retry, tls, wire
 from pipeline.client.api import Address, Classification, Client, Options, VersionStatus, assemble
 from pipeline.client.errors import (
     ClientError,
@@ -152,11 +151,12 @@ class GrpcClient(Client):
                 f"{where}: the server's certificate is not trusted ({message}); "
                 "give the authority that signed it"
             )
-        if code == status.UNAVAILABLE and "alert" in said and "certificate" in said:
-            return DeniedError(f"{where}: it asks for a client certificate ({message})")
         if code == status.UNAVAILABLE:
+            # All that the client sees of a refused certificate of its own, or of a missing one.
+            closed = self._address.tls and "socket closed" in said
+            hint = "; does it ask for another client certificate?" if closed else ""
             return UnavailableError(
-                f"{where}: not reachable or overloaded ({message})", transient=True
+                f"{where}: not reachable or overloaded ({message}){hint}", transient=True
             )
         if code == status.RESOURCE_EXHAUSTED and "larger than max" in said:
             return TextTooLongError(f"{where}: the request is too large for the server ({message})")
@@ -177,17 +177,9 @@ class GrpcClient(Client):
 
 def _credentials(options: Options) -> grpc.ChannelCredentials:
     """What is trusted, and the client's own certificate."""
+    # gRPC takes any bytes, and reports a bad certificate as an unreachable server.
+    tls.make_context(options)
     trusted = options.ca_file or ssl.get_default_verify_paths().cafile
-    chain = _pem(options.cert_file) if options.cert_file else None
-    key = _pem(options.key_file) if options.key_file else chain
-    return grpc.ssl_channel_credentials(_pem(Path(trusted)) if trusted else None, key, chain)
-
-
-def _pem(file: Path) -> bytes:
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{file}: not a readable PEM file ({error.strerror})") from None
-    if b"-----BEGIN " not in content:
-        raise UserError(f"{file}: not a PEM file")
-    return content
+    chain = options.cert_file.read_bytes() if options.cert_file else None
+    key = options.key_file.read_bytes() if options.key_file else chain
+    return grpc.ssl_channel_credentials(Path(trusted).read_bytes() if trusted else None, key, chain)

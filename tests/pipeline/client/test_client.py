@@ -80,7 +80,9 @@ def test_texts_reach_the_server_byte_by_byte(url, server):
 
 
 @given(st.lists(st.one_of(st.binary(max_size=40), st.text(max_size=40)), max_size=6))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_any_text_is_answered_alike_through_rest_and_grpc(server, texts):
     with connect(server.rest) as rest, connect(server.grpc) as rpc:
         assert rest.classify(texts) == rpc.classify(texts)
@@ -125,6 +127,7 @@ def test_batches_have_the_asked_size_and_keep_the_order(url, server, expected):
     assert [answer.label for answer in answers] == [expected(text)[0] for text in texts]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, MAX_BATCH_BYTES * 2), max_size=12), st.integers(1, 5))
 def test_batches_lose_nothing_and_stay_in_their_limits(lengths, size):
     made = list(batches(lengths, size, lambda length: length))
@@ -501,6 +504,23 @@ def test_tls(tls_server, certificates, interface):
         client.classify(["abstract"])
 
 
+@pytest.mark.parametrize("own", ["none", "a stranger's"])
+@pytest.mark.parametrize("interface", ["rest", "grpc"])
+def test_server_that_asks_for_another_certificate(tls_server, certificates, interface, own):
+    running, mutual = tls_server
+    pair = {"cert_file": certificates.stranger_pem, "key_file": certificates.stranger_key}
+    options = Options(
+        ca_file=certificates.authority_pem, retries=0, **(pair if own != "none" else {})
+    )
+    with connect(getattr(running, interface), options) as client:
+        if not mutual:
+            assert len(client.classify(["abstract"])) == 1
+            return
+        with pytest.raises(ClientError, match=r"asks? for another client certificate") as refused:
+            client.classify(["abstract"])
+    assert isinstance(refused.value, DeniedError if interface == "rest" else UnavailableError)
+
+
 @pytest.mark.parametrize("interface", ["rest", "grpc"])
 def test_tls_server_is_not_asked_in_plaintext(tls_server, interface):
     running, _ = tls_server
@@ -516,6 +536,10 @@ def test_certificate_files_are_checked_before_a_request(tmp_path, certificates):
         for file in (broken, tmp_path / "absent.pem"):
             with pytest.raises(UserError, match=file.name):
                 connect(f"{scheme}://localhost:1", Options(ca_file=file))
+        foreign = Options(cert_file=certificates.client_pem, key_file=certificates.server_key)
+        for options in (foreign, Options(cert_file=certificates.client_pem)):
+            with pytest.raises(UserError, match=r"client\.pem.*certificate and its key"):
+                connect(f"{scheme}://localhost:1", options)
     with pytest.raises(UserError, match="need https:// or grpcs://"):
         connect("http://localhost:1", Options(ca_file=certificates.authority_pem))
 

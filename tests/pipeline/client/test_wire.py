@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_serving.apis import get_model_status_pb2, predict_pb2
 
 from pipeline.client import wire
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=20), max_size=4), st.integers(0, 2**63 - 1), st.text())
 def test_generated_messages_read_our_request(texts, version, name):
     ours = wire.PredictRequest(
@@ -42,6 +43,7 @@ def response(**tensors):
     return {pair.key: pair.value for pair in ours.outputs}
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.floats(width=32, allow_nan=False), min_size=3, max_size=3), max_size=4))
 def test_we_read_a_generated_response_in_both_encodings(scores):
     array = np.array(scores, np.float32).reshape(-1, 3)
