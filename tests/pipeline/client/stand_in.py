@@ -80,6 +80,7 @@ class Failure:
         headers: further headers (REST).
         body: the body instead of TF Serving's (REST).
         trickle: seconds before each byte of that body.
+        status: HTTP status of that body; by default the code's.
     """
 
     code: grpc.StatusCode | None = None
@@ -89,6 +90,7 @@ class Failure:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
     trickle: float = 0.0
+    status: int | None = None
 
 
 @dataclass
@@ -383,7 +385,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             if failure.body is not None:
-                status = HTTP_STATUS[failure.code] if failure.code else 200
+                status = failure.status or (HTTP_STATUS[failure.code] if failure.code else 200)
                 self._send(status, failure.body, trickle=failure.trickle)
                 return
             if failure.code is not None:

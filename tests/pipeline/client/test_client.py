@@ -407,6 +407,18 @@ def test_a_server_that_is_no_tf_serving(server, stand_in):
             client.status()
 
 
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(301, ServerError), (403, DeniedError), (413, TextTooLongError), (502, UnavailableError)],
+)
+def test_what_a_proxy_answers(server, stand_in, status, kind):
+    server.fail(*[stand_in.Failure(status=status, body=b"<html></html>")] * 2)
+    with connect(server.rest, Options(retries=1)) as client, pytest.raises(kind) as failed:
+        client.classify(["abstract"])
+    assert type(failed.value) is kind
+    assert len(server.headers) == (2 if kind is UnavailableError else 1)
+
+
 def test_the_other_interfaces_port_is_one_line(server):
     for url in (f"http://127.0.0.1:{server.grpc_port}", f"grpc://127.0.0.1:{server.rest_port}"):
         with (
