@@ -425,7 +425,10 @@ def command(*arguments: str) -> list[str]:
 
 @pytest.fixture
 def process_options(repository):
-    return {"cwd": repository, "env": {**os.environ, "PYTHONPATH": str(repository)}}
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
+    # It would flush what the command forgets to.
+    environment.pop("PYTHONUNBUFFERED", None)
+    return {"cwd": repository, "env": environment}
 
 
 def test_reader_that_goes_away_ends_the_command_quietly(server, process_options):
