@@ -1,0 +1,47 @@
+"""``arxiv-classify``: classifies abstracts from the command line.
+
+This module imports nothing, so that Ctrl-C is quiet from the first moment; the commands are in
+:mod:`pipeline.client.commands`.
+"""
+
+import sys
+
+INTERRUPTED = 130  # 128 + SIGINT
+
+
+def main() -> None:
+    """Runs the command line; whatever the user can mend is one line and an exit code."""
+    try:
+        sys.exit(_run())
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _run() -> int:
+    import typer
+
+    from components.errors import UserError
+    from pipeline.client.commands import BROKEN_PIPE, app
+
+    try:
+        code = app(prog_name="arxiv-classify", standalone_mode=False)
+    except typer.TyperException as error:
+        print(f"error: {error.format_message()}; see arxiv-classify --help", file=sys.stderr)
+        return 2
+    except typer.Abort:
+        return INTERRUPTED
+    except SystemExit as ended:
+        # What typer makes of a reader of its help that went away.
+        return BROKEN_PIPE if isinstance(ended.__context__, BrokenPipeError) else _code(ended)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return int(getattr(error, "exit_code", 2))
+    return code if isinstance(code, int) else 0
+
+
+def _code(ended: SystemExit) -> int:
+    return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+
+
+if __name__ == "__main__":
+    main()
