@@ -1,0 +1,1 @@
+"""Asking a trained classifier: over the network, or from the pushed SavedModel itself."""
