@@ -3,9 +3,9 @@
 python benchmarks/batch.py PARQUET MODEL
 
 The bare call: `serving_default` on the abstracts in the file's order, already in memory, one call
-at a time, at whichever batch size of a sweep is fastest. Half of its rows are timed before the batch
-job and half after it, so that other load on the machine hits both. The batch job reads parquet,
-sorts, scores, writes, flushes to disk and checks the counts.
+at a time, at whichever batch size of a sweep is fastest. Half of its rows are timed before the
+batch job and half after it, so that other load on the machine hits both. The batch job reads
+parquet, sorts, scores, writes, flushes to disk and checks the counts.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def main(
     by_processor = rows / job.processor / (len(texts) / bare.processor)
     print(f"batch / bare         {by_clock:.2f} by the clock, {by_processor:.2f} by processor time")
     print(
-        f"peak memory          {machine.peak_mib():,.0f} MiB, all abstracts for the bare call included"
+        f"peak memory          {machine.peak_mib():,.0f} MiB, with all abstracts for the bare call"
     )
 
 
