@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from components.errors import UserError
+from components.pushing.versions import list_versions
 from pipeline.deployment.labels import (
     BASE_PATH,
     CANARY,
@@ -117,6 +118,12 @@ def serving(
         if version not in versions:
             listed = ", ".join(map(str, versions))
             raise UserError(f"{label} {version}: not in {folder}, which has {listed}")
+    newest = list_versions(folder)[-1]
+    if not labels and newest != versions[-1]:
+        raise UserError(
+            f"{folder / str(newest)}: no SavedModel, and TF Serving takes it for the newest "
+            f"version; remove it, or serve {versions[-1]} with --stable {versions[-1]}"
+        )
     awaited = stable or canary or versions[-1]
     runtime = _choose(runtime)
     for port, option in ((grpc_port, "--grpc-port"), (rest_port, "--rest-port")):

@@ -14,12 +14,11 @@ FAKE_SERVER = Path(__file__).with_name("fake_model_server.py")
 
 @pytest.fixture
 def push_folder(tmp_path: Path) -> Path:
-    """Versions 5 and 12, one that is no model, and what a push in progress leaves."""
+    """Versions 5 and 12, and what a push in progress leaves."""
     folder = tmp_path / "serving" / "arxiv-tiny"
     for name in ("5", "12", ".staging-7"):
         (folder / name).mkdir(parents=True)
         (folder / name / "saved_model.pb").touch()
-    (folder / "99").mkdir()
     (folder / ".push.lock").touch()
     return folder
 

@@ -40,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(raw)
 
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         """Status and metadata."""
         state, status = "AVAILABLE", {"error_code": "OK", "error_message": ""}
         if BEHAVIOUR == "loads":
@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._answer(404, {"error": f"Servable not found for request: {self.path}"})
 
-    def do_POST(self):  # noqa: N802
+    def do_POST(self):
         """Predict, in the row format."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         paths = [f"/v1/models/{model.name}/versions/{v}:predict" for v in versions]
