@@ -238,6 +238,7 @@ def run_batch(
 
     Raises:
       UserError: one line: what was wrong, where, what to do.
+      KeyboardInterrupt: Ctrl-C; the shards in progress are not there, the finished ones are.
     """
     job = plan(pattern, columns, rows_per_part, find_model(model_folder))
     out = out.absolute()
@@ -358,6 +359,8 @@ def _score(todo: Sequence[Shard], work: Work, beam_args: Sequence[str]) -> None:
     except UserError:
         raise
     except Exception as error:
+        if "KeyboardInterrupt" in str(error):
+            raise KeyboardInterrupt from error
         logging.getLogger(__name__).error("The pipeline failed.", exc_info=error)
         log = Path(work.out) / batch_output.LOG
         raise UserError(f"{_cause(error)} (log: {log})") from error

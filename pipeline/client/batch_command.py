@@ -47,7 +47,7 @@ def batch(
     The same command goes on where a killed run stopped. Rows that cannot be scored are in
     OUT/_rejected with the reason; OUT/_SUCCESS holds the counts.
 
-    Exit codes: 0 every row scored or rejected; 2 anything else, in one line.
+    Exit codes: 0 every row scored or rejected; 2 anything else, in one line; 130 Ctrl-C.
     """
     from pipeline import environment
 
@@ -55,18 +55,22 @@ def batch(
     from pipeline.client.batch import run_batch
     from pipeline.client.batch_plan import Columns
 
-    outcome = run_batch(
-        source,
-        out,
-        model,
-        columns=Columns(id_column, abstract_column),
-        rows_per_part=rows_per_part,
-        batch_size=batch_size,
-        threads=threads,
-        restart=restart,
-        beam_args=beam_arg or [],
-        say=lambda line: typer.echo(line, err=True),
-    )
+    try:
+        outcome = run_batch(
+            source,
+            out,
+            model,
+            columns=Columns(id_column, abstract_column),
+            rows_per_part=rows_per_part,
+            batch_size=batch_size,
+            threads=threads,
+            restart=restart,
+            beam_args=beam_arg or [],
+            say=lambda line: typer.echo(line, err=True),
+        )
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
     counts = outcome.counts
     typer.echo(
         f"{counts.scored:,} rows scored, {counts.rejected:,} rejected, "

@@ -162,29 +162,40 @@ def test_text_in_an_arrow_string_column_may_still_be_undecodable(tmp_path, push_
     assert rejected_rows(tmp_path / "out")[0]["reason"] == "abstract is not valid UTF-8"
 
 
-def test_killed_run_is_finished_without_doing_a_part_twice(tmp_path, push_folder, repository):
-    corpus = papers(400)
-    source, out = write(tmp_path / "in.parquet", corpus), tmp_path / "out"
-    arguments = [str(source), str(out), "--model", str(push_folder), "--rows-per-part", "40"]
+def stopped_on_the_way(
+    source: Path, out: Path, model: Path, repository: Path, number: signal.Signals
+) -> tuple[int, str]:
+    """Ends a slow run by a signal once it has 3 of its parts; returns exit code and stderr."""
+    script = str(Path(__file__).with_name("killed_batch.py"))
     process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("killed_batch.py")), *arguments],
+        [sys.executable, script, source, out, "--model", model, "--rows-per-part", "40"],
         cwd=repository,
         env={**os.environ, "PYTHONPATH": str(repository)},
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 120
     while len(list(out.glob("part-*"))) < 3:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.send_signal(number)
+    _, said = process.communicate()
+    return process.returncode, said
+
+
+def test_killed_run_is_finished_without_doing_a_part_twice(tmp_path, push_folder, repository):
+    corpus = papers(400)
+    source, out = write(tmp_path / "in.parquet", corpus), tmp_path / "out"
+    code, _ = stopped_on_the_way(source, out, push_folder, repository, signal.SIGKILL)
+    assert code == -signal.SIGKILL
     before = changes(out)
     assert 3 <= len(before) < 10
     assert not (out / "_SUCCESS").exists()
     # What a kill in the middle of a write leaves.
     (out / ".part-00009-of-00010.parquet.0123.tmp").write_bytes(b"PAR1 half a part")
 
-    printed = run(*map(Path, arguments[:2]), push_folder, "--rows-per-part", "40")
+    printed = run(source, out, push_folder, "--rows-per-part", "40")
 
     after = changes(out)
     assert f"{len(before)} of 10 parts are there" in printed
@@ -192,6 +203,16 @@ def test_killed_run_is_finished_without_doing_a_part_twice(tmp_path, push_folder
     assert [row["id"] for row in scored_rows(out)] == corpus["id"]
     assert json.loads((out / "_SUCCESS").read_text())["rows_scored"] == 400
     assert not list(out.glob(".*"))
+
+
+def test_interrupted_run_says_how_to_go_on(tmp_path, push_folder, repository):
+    source, out = write(tmp_path / "in.parquet", papers(400)), tmp_path / "out"
+
+    code, said = stopped_on_the_way(source, out, push_folder, repository, signal.SIGINT)
+
+    assert code == 130
+    assert said.strip().splitlines()[-1] == "stopped; the same command goes on from there"
+    assert not (out / "_SUCCESS").exists()
 
 
 def test_finished_job_is_left_alone_and_a_lost_part_alone_is_written_anew(scored, push_folder):
