@@ -21,7 +21,7 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 from components.errors import UserError
-from pipeline.client import batch_command, batch_output
+from pipeline.client import batch, batch_command, batch_output
 from pipeline.client.batch import divide
 from pipeline.client.batch_model import find_model
 from pipeline.client.batch_plan import Columns, Rows, Shard, plan, read_rows
@@ -258,6 +258,20 @@ def test_changed_input_is_refused_and_taken_with_restart(scored, push_folder):
         "part-00000-of-00002.parquet",
         "part-00001-of-00002.parquet",
     ]
+
+
+def test_input_that_changes_while_it_is_read_is_no_success(tmp_path, push_folder, monkeypatch):
+    source, out = write(tmp_path / "in.parquet", papers(30)), tmp_path / "out"
+    score = batch._score
+
+    def score_and_touch(*arguments: Any) -> None:
+        score(*arguments)
+        os.utime(source, ns=(1, 1))
+
+    monkeypatch.setattr(batch, "_score", score_and_touch)
+
+    assert f"{source}: changed while it was read" in refused(source, out, push_folder)
+    assert not (out / "_SUCCESS").exists()
 
 
 def test_another_model_column_or_input_is_refused(scored, push_folder, tmp_path):
