@@ -18,7 +18,7 @@ unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV PIP_NO_BINARY CDP
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env gpu run test lint format types layers pytest sample glove lock clean
+.PHONY: help env gpu run serve test lint format types layers pytest sample glove lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ ifeq ($(abspath $(CONFIG)),$(abspath $(SAMPLE)))
 endif
 	@ARXIV_PIPELINE_CONFIG=$(call quoted,$(CONFIG)) $(PYTHON) -m pipeline.cli_session \
 		'make run' $(if $(filter-out file,$(origin CONFIG)),$(call quoted,CONFIG=$(CONFIG)))
+
+serve: env ## TF Serving on the pushed model, until Ctrl-C; CONFIG=my.toml for one's own
+	@ARXIV_PIPELINE_CONFIG=$(call quoted,$(CONFIG)) $(PYTHON) -m pipeline serve
 
 test: lint types layers pytest ## every check: .ci/run calls this
 

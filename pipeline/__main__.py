@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from components.errors import UserError
+from pipeline.deployment import command as deployment
 
 SAMPLE_INPUT = Path("var/sample/input")
 
@@ -82,6 +83,9 @@ def glove(
     from pipeline.inputs.glove import fetch
 
     fetch(target, source=source)
+
+
+deployment.register(app)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from components.errors import UserError
-from pipeline.client import api, inputs, options, outputs
+from pipeline.client import api, batch_command, inputs, options, outputs
 from pipeline.client.errors import (
     BadInputError,
     ClientError,
@@ -306,3 +306,6 @@ class _Output:
         raise ServerError(
             f"the output cannot be written ({one_line(error.strerror or str(error))})"
         ) from None
+
+
+batch_command.register(app)

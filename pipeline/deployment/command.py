@@ -1,0 +1,112 @@
+"""``python -m pipeline serve`` and ``labels``."""
+
+# Optional[...] because typer reads the annotations at run time.
+import contextlib
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn, Optional
+
+import typer
+
+from components.errors import UserError
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the sub-commands to an application."""
+    app.command()(serve)
+    app.command()(labels)
+
+
+def _push_folder(folder: Optional[Path], config: Optional[Path]) -> Path:  # noqa: UP045
+    if folder is not None:
+        return folder
+    from pipeline.config import load_config
+
+    return load_config(config).serving_dir
+
+
+_FOLDER = typer.Option(help="Push folder; by default that of the configuration.")
+_CONFIG = typer.Option(help="TOML file; by default the one that ARXIV_PIPELINE_CONFIG names.")
+
+
+def serve(
+    folder: Annotated[Optional[Path], _FOLDER] = None,  # noqa: UP045
+    config: Annotated[Optional[Path], _CONFIG] = None,  # noqa: UP045
+    runtime: Annotated[
+        str, typer.Option(help="native (tensorflow_model_server on PATH), docker or auto.")
+    ] = "auto",
+    stable: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Serve this version under the label stable."),
+    ] = None,
+    canary: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Serve this version under the label canary."),
+    ] = None,
+    grpc_port: Annotated[int, typer.Option(min=1, max=65535)] = 8500,
+    rest_port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
+    timeout: Annotated[float, typer.Option(help="Seconds until the model must be loaded.")] = 120.0,
+    check: Annotated[bool, typer.Option("--check", help="Stop after the first answer.")] = False,
+) -> None:
+    """Start TF Serving on the pushed model, wait until it is AVAILABLE, ask it, stay until Ctrl-C.
+
+    Exit codes: 0 it served (and was stopped); 1 the server ended by itself; 2 something is missing.
+    """
+    from pipeline.deployment import serve as server
+
+    if runtime not in ("auto", "native", "docker"):
+        raise UserError(f"--runtime {runtime}: must be auto, native or docker")
+    signal.signal(signal.SIGTERM, _leave)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        server.serving(
+            _push_folder(folder, config),
+            runtime=runtime,
+            stable=stable,
+            canary=canary,
+            grpc_port=grpc_port,
+            rest_port=rest_port,
+            timeout=timeout,
+            say=lambda line: typer.echo(line, err=True),
+        ) as running,
+    ):
+        typer.echo(f"version {running.version} is AVAILABLE; it says {running.answer['label']} of")
+        typer.echo(f"  {server.EXAMPLE}")
+        typer.echo(f"REST  {running.url}:predict")
+        typer.echo(f"gRPC  127.0.0.1:{grpc_port}")
+        if check:
+            return
+        typer.echo(f"Ctrl-C stops it; labels are in {running.config_file}")
+        code = running.process.wait()
+        typer.echo(f"the server ended with code {code} (log: {running.log_file})", err=True)
+        raise typer.Exit(1)
+
+
+def _leave(number: int, frame: Optional[FrameType]) -> NoReturn:  # noqa: ARG001, UP045
+    sys.exit(128 + number)
+
+
+def labels(
+    config_file: Annotated[
+        Path, typer.Argument(help="The models.config of the server, or a new one for it.")
+    ],
+    stable: Annotated[int, typer.Option(help="Version that gets the label stable.")],
+    canary: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Version that gets the label canary; without it, none has it."),
+    ] = None,
+    folder: Annotated[Optional[Path], _FOLDER] = None,  # noqa: UP045
+    config: Annotated[Optional[Path], _CONFIG] = None,  # noqa: UP045
+    base_path: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="The push folder as the server sees it; by default, what the file has."),
+    ] = None,
+) -> None:
+    """Assign the labels stable and canary: which versions TF Serving loads, and under what name."""
+    from pipeline.deployment.labels import assign
+
+    assigned = assign(_push_folder(folder, config), config_file, stable, canary, base_path)
+    listed = ", ".join(f"{label} {version}" for label, version in assigned.items())
+    typer.echo(f"{config_file}: {listed}; a running server takes it within 30 s")

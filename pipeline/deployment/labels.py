@@ -1,0 +1,137 @@
+"""Which versions TF Serving loads, and which of them carry the labels stable and canary.
+
+TF Serving assigns a label that is free to a version that is not loaded yet (with
+``--allow_version_labels_for_unavailable_models``), but moves one that is in use to a loaded version
+only. So a new version becomes the canary first, and stable once it is loaded as that.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+
+from components.errors import UserError
+from components.pushing.versions import list_versions
+
+STABLE = "stable"
+CANARY = "canary"
+MODEL = "arxiv"
+# Where compose.yaml and kubernetes.yaml mount the push folder.
+BASE_PATH = "/models/arxiv"
+CONFIG_FILE = "models.config"
+
+_SAVED_MODEL = "saved_model.pb"
+
+
+def servable_versions(folder: Path) -> list[int]:
+    """Returns the versions of a push folder that a server can load, ascending.
+
+    Raises:
+      UserError: there is none.
+    """
+    versions = [
+        version
+        for version in list_versions(folder)
+        if (folder / str(version) / _SAVED_MODEL).is_file()
+    ]
+    if not versions:
+        raise UserError(
+            f"{folder}: no model: no numeric folder in it with {_SAVED_MODEL}; "
+            "name the push folder of a run that was blessed"
+        )
+    return versions
+
+
+def models_config(base_path: str, labels: dict[str, int]) -> str:
+    """Returns a ``ModelServerConfig`` in text format.
+
+    Args:
+      base_path: the push folder as the server sees it.
+      labels: version by label; where empty, the newest version is served, without a label.
+    """
+    config = model_server_config_pb2.ModelServerConfig()
+    model = config.model_config_list.config.add(
+        name=MODEL, base_path=base_path, model_platform="tensorflow"
+    )
+    if labels:
+        model.model_version_policy.specific.versions.extend(sorted(set(labels.values())))
+        for label, version in sorted(labels.items()):
+            model.version_labels[label] = version
+    else:
+        model.model_version_policy.latest.num_versions = 1
+    return text_format.MessageToString(config)
+
+
+def assign(
+    folder: Path,
+    config_file: Path,
+    stable: int,
+    canary: int | None,
+    base_path: str | None = None,
+) -> dict[str, int]:
+    """Writes a config file with labels, whole or not at all.
+
+    Args:
+      folder: the push folder as this machine sees it.
+      config_file: of a server that reads it again by itself, or of one yet to be started.
+      stable, canary: versions.
+      base_path: the push folder as the server sees it; by default what the file has, and that of
+        the containers where there is no file.
+
+    Returns:
+      Version by label.
+
+    Raises:
+      UserError: a version is not there, or a server that has the file's present content would
+        refuse the new one.
+    """
+    labels = {STABLE: stable} | ({} if canary is None else {CANARY: canary})
+    present = servable_versions(folder)
+    for label, version in labels.items():
+        if version not in present:
+            listed = ", ".join(map(str, present))
+            raise UserError(f"{label} {version}: not in {folder}, which has {listed}")
+    earlier = _read(config_file)
+    before = dict(earlier.version_labels)
+    loaded = set(earlier.model_version_policy.specific.versions)
+    base_path = base_path or earlier.base_path or BASE_PATH
+    for label, version in labels.items():
+        if label in before and version not in loaded:
+            way = (
+                f"assign it as {CANARY} first, and as {STABLE} when it is AVAILABLE"
+                if label == STABLE
+                else f"take the label away first (no --{CANARY}), and assign it a minute later"
+            )
+            raise UserError(
+                f"{label} {version}: TF Serving moves a label in use (now {before[label]}) only to "
+                f"a version that it has loaded; {way}"
+            )
+    scratch = config_file.with_name(f".{config_file.name}.{os.getpid()}.tmp")
+    try:
+        config_file.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_text(models_config(base_path, labels), encoding="utf-8")
+        scratch.replace(config_file)
+    except OSError as error:
+        raise UserError(f"{config_file}: cannot be written: {error.strerror}") from error
+    finally:
+        scratch.unlink(missing_ok=True)
+    return labels
+
+
+def _read(config_file: Path) -> model_server_config_pb2.ModelConfig:
+    """The file's entry for the model; an empty one where there is none."""
+    config = model_server_config_pb2.ModelServerConfig()
+    try:
+        text_format.Parse(config_file.read_text(encoding="utf-8"), config)
+    except FileNotFoundError:
+        return model_server_config_pb2.ModelConfig()
+    except (OSError, ValueError, text_format.ParseError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{config_file}: not a ModelServerConfig: {reason}") from error
+    for model in config.model_config_list.config:
+        if model.name == MODEL:
+            return model
+    return model_server_config_pb2.ModelConfig()

@@ -1,0 +1,68 @@
+"""Labels: what is written, and what a running server would refuse."""
+
+from __future__ import annotations
+
+import pytest
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+
+from components.errors import UserError
+from pipeline.deployment.labels import assign, models_config
+
+
+def read(path):
+    """Base path, labels and versions of a config file."""
+    config = text_format.Parse(path.read_text(), model_server_config_pb2.ModelServerConfig())
+    (model,) = config.model_config_list.config
+    return (
+        model.base_path,
+        dict(model.version_labels),
+        list(model.model_version_policy.specific.versions),
+    )
+
+
+def test_canary_comes_is_promoted_and_another_follows(tmp_path, push_folder):
+    file = tmp_path / "new" / "models.config"
+    (push_folder / "13").mkdir()
+    (push_folder / "13" / "saved_model.pb").touch()
+
+    assign(push_folder, file, stable=5, canary=12)
+    assert read(file) == ("/models/arxiv", {"stable": 5, "canary": 12}, [5, 12])
+    assign(push_folder, file, stable=12, canary=None)
+    assert read(file) == ("/models/arxiv", {"stable": 12}, [12])
+    assign(push_folder, file, stable=12, canary=13)
+    assert read(file)[1:] == ({"stable": 12, "canary": 13}, [12, 13])
+    assert [path.name for path in file.parent.iterdir()] == ["models.config"]
+
+
+def test_label_in_use_moves_to_a_loaded_version_only(tmp_path, push_folder):
+    file = tmp_path / "models.config"
+    assign(push_folder, file, stable=5, canary=None)
+    before = file.read_text()
+
+    with pytest.raises(UserError, match="assign it as canary first"):
+        assign(push_folder, file, stable=12, canary=None)
+    assert file.read_text() == before
+
+
+def test_shipped_file_takes_labels(tmp_path, push_folder):
+    file = tmp_path / "models.config"
+    file.write_text(models_config("/elsewhere", {}))
+
+    assign(push_folder, file, stable=12, canary=None)
+
+    assert read(file) == ("/elsewhere", {"stable": 12}, [12])
+
+
+@pytest.mark.parametrize(("stable", "canary"), [(99, None), (5, 6)])
+def test_version_without_a_model_is_refused(tmp_path, push_folder, stable, canary):
+    with pytest.raises(UserError, match="which has 5, 12"):
+        assign(push_folder, tmp_path / "models.config", stable, canary)
+
+
+def test_file_that_is_something_else_is_refused(tmp_path, push_folder):
+    file = tmp_path / "models.config"
+    file.write_text("stable = 5\n")
+
+    with pytest.raises(UserError, match="not a ModelServerConfig"):
+        assign(push_folder, file, 5, None)
