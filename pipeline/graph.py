@@ -12,12 +12,10 @@ from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.schema_gen.component import SchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
-from tfx.components.trainer.component import Trainer
 from tfx.components.transform.component import Transform
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import trainer_pb2
 from tfx.types import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing, PushedModel
 
@@ -31,6 +29,7 @@ from components.resolvers import (
     LatestOtherDataStrategy,
     LatestPushStrategy,
 )
+from components.training.component import TextTrainer
 from components.validation.gate import AcceptedData, AnomalyGate
 from components.validation.reviewed_schema import ReviewedSchemaGen
 from pipeline.config import PipelineConfig
@@ -123,13 +122,12 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
     )
     transform.add_upstream_node(gate)
 
-    trainer = Trainer(
+    trainer = TextTrainer(
         run_fn=f"{_RUN_FN}.run_fn",
         examples=transform.outputs["transformed_examples"],
+        raw_examples=example_gen.outputs["examples"],
         transform_graph=transform.outputs["transform_graph"],
         schema=schema,
-        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
-        eval_args=trainer_pb2.EvalArgs(splits=[features.EVAL]),
         custom_config={
             "model": config.model.model_dump(mode="json"),
             "training": config.training.model_dump(mode="json"),
@@ -139,7 +137,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             "checkpoint_dir": str(config.checkpoint_dir),
             "fingerprint": code_fingerprint(_RUN_FN),
         },
-    )
+    ).with_id("Trainer")
     model = trainer.outputs["model"]
 
     baseline = Resolver(
