@@ -22,7 +22,9 @@ from tfx.types.standard_artifacts import Model, ModelBlessing, PushedModel
 from components import features
 from components.errors import UserError
 from components.evaluation.component import EvaluationSummary
+from components.infra_validation.component import ServingValidator
 from components.ingestion.component import ParquetExampleGen
+from components.model_card.component import ModelCardWriter
 from components.pushing.component import VersionedPusher
 from components.resolvers import (
     LatestOtherBlessedModelStrategy,
@@ -162,13 +164,34 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         classes=classes,
         fingerprint=code_fingerprint("components.evaluation.component"),
     )
+    infra_validator = ServingValidator(
+        model=model,
+        settings=config.infra_validation,
+        fingerprint=code_fingerprint(
+            "components.infra_validation.component", "components.infra_validation.probe"
+        ),
+    ).with_id("InfraValidator")
+    card = ModelCardWriter(
+        examples=example_gen.outputs["examples"],
+        model=model,
+        metrics=summary.outputs["metrics"],
+        infra_blessing=infra_validator.outputs["blessing"],
+        pipeline_name=config.name,
+        fingerprint=code_fingerprint("components.model_card.component"),
+    ).with_id("ModelCard")
     served = Resolver(
-        strategy_class=LatestPushStrategy, pushed=Channel(type=PushedModel), model=model
+        strategy_class=LatestPushStrategy,
+        pushed=Channel(type=PushedModel),
+        rolled_back=Channel(type=PushedModel),
+        model=model,
     ).with_id("LatestPush")
     pusher = VersionedPusher(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=infra_validator.outputs["blessing"],
+        model_card=card.outputs["card"],
         served=served.outputs["pushed"],
+        rolled_back=served.outputs["rolled_back"],
         folder=str(config.serving_dir),
         fingerprint=code_fingerprint("components.pushing.component"),
     ).with_id("Pusher")
@@ -189,6 +212,8 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             baseline,
             evaluator,
             summary,
+            infra_validator,
+            card,
             served,
             pusher,
         ],

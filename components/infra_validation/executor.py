@@ -61,11 +61,12 @@ class ServingValidatorExecutor(base_executor.BaseExecutor):
             if not failed or not all(check.budget for check in failed):
                 break
             logging.warning("measurement %d of %d: %s", attempt, settings.tries, failed[0].line)
+        reasons = [check.line for check in failed]
         report = {
             "blessed": not failed,
             "runtime": runtime,
             "note": note,
-            "reasons": [check.line for check in failed],
+            "reasons": reasons,
             "checks": [check.to_json() for check in checks],
             "figures": figures,
         }
@@ -75,7 +76,7 @@ class ServingValidatorExecutor(base_executor.BaseExecutor):
         (folder / (NOT_BLESSED_FILE if failed else BLESSED_FILE)).touch()
         blessing.set_int_custom_property(BLESSED, int(not failed))
         blessing.set_string_custom_property(RUNTIME, runtime)
-        blessing.set_string_custom_property(REASONS, "\n".join(report["reasons"]))
+        blessing.set_string_custom_property(REASONS, "\n".join(reasons))
         for check in checks:
             logging.info("%s: %s", "passed" if check.passed else "FAILED", check.line)
 

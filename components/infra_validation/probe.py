@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -91,7 +92,7 @@ def _ask_texts(runtime: ModelRuntime, rows: Sequence[bytes]) -> Reply:
     return _reply(runtime.ask(features.SERVING_TEXT, features.ABSTRACT, rows))
 
 
-def _reply(outputs: dict[str, np.ndarray]) -> Reply:
+def _reply(outputs: dict[str, Any]) -> Reply:
     classes = outputs[features.CLASSES_OUTPUT]
     return Reply(
         texts_of(outputs[features.LABEL_OUTPUT]),
@@ -100,7 +101,7 @@ def _reply(outputs: dict[str, np.ndarray]) -> Reply:
     )
 
 
-def _replay_warmup(runtime: ModelRuntime, warmup: Sequence[object], answers: Answers) -> Check:
+def _replay_warmup(runtime: ModelRuntime, warmup: Sequence[Any], answers: Answers) -> Check:
     if not 0 < len(warmup) <= MAX_RECORDS:
         return _failed(
             "warm-up", f"{len(warmup)} requests; TF Serving takes from 1 to {MAX_RECORDS}"
