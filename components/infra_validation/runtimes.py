@@ -68,7 +68,7 @@ class InProcess:
                 **{name: tf.constant(list(rows), tf.string, shape=[len(rows)])}
             )
         except tf.errors.OpError as error:
-            raise RuntimeError(_one_line(error.message)) from error
+            raise RuntimeError(_cause(error.message)) from error
         return {key: value.numpy() for key, value in outputs.items()}
 
     def memory_mib(self) -> float | None:
@@ -153,6 +153,12 @@ def _described(signatures: Mapping[str, Any]) -> dict[str, Signature]:
 def _kind(info: Any) -> TensorKind:
     shape = tuple(int(dimension.size) for dimension in info.tensor_shape.dim)
     return TensorKind(tf.dtypes.as_dtype(info.dtype).name, shape)
+
+
+def _cause(message: str) -> str:
+    """The line of TensorFlow's message that says what is wrong, below the trace of the node."""
+    lines = [line.strip() for line in message.splitlines()]
+    return _one_line(next(line for line in reversed(lines) if line and not line.startswith("[[")))
 
 
 def _one_line(text: str) -> str:
