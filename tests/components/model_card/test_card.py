@@ -19,7 +19,9 @@ INGESTION = {
     "dropped_duplicate_ids": 33, "rows_kept": 12_279, "rows_without_id": 0, "unreadable_dates": 0,
     "cleaned_to_nothing": 0, "duplicate_texts": 44, "conflicting_texts": 0, "conflicting_rows": 0,
     "splits": {
-        "train": {"cs": 7000, "math|x": 859}, "eval": {"cs": 1964}, "test": {"cs": 2400, "math|x": 56}
+        "train": {"cs": 7000, "math|x": 859},
+        "eval": {"cs": 1964},
+        "test": {"cs": 2400, "math|x": 56},
     },
 }  # fmt: skip
 TRAINING = {
