@@ -1,8 +1,8 @@
 """Runs a pipeline of trivial components through ``pipeline.launch``; also a runner for the TFX CLI.
 
 Usage: TINY_DIR=<folder> python tiny_runner.py [word ...]. The graphs "chain", "hungry", "judged"
-and "served" are run once each, in turn; "trap=<order>" changes what the nodes do from there on. Without a
-word, as the TFX CLI calls it, it is "chain".
+and "served" are run once each, in turn; "trap=<order>" changes what the nodes do from there on.
+Without a word, as the TFX CLI calls it, it is "chain".
 """
 
 import functools
