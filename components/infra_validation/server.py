@@ -28,6 +28,8 @@ _ENGINE_SECONDS = 5
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 10
 _GRPC_PORT = 8500
+# The docker package's address of an engine behind a socket file.
+_LOCAL_ENGINE = "http+docker://"
 _AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
 _FAILED = get_model_status_pb2.ModelVersionStatus.END
 
@@ -121,6 +123,9 @@ def _container(base: Path) -> Iterator[_Started]:
         engine.ping()
     except (docker.errors.DockerException, requests.RequestException):
         raise NoServerError(f"no {BINARY} on PATH, and no Docker engine answers") from None
+    if not str(engine.api.base_url).startswith(_LOCAL_ENGINE):
+        # It could neither mount the model nor publish a port here.
+        raise NoServerError(f"no {BINARY} on PATH, and the Docker engine is on another machine")
     try:
         container = engine.containers.run(
             IMAGE,

@@ -80,6 +80,7 @@ class Engine:
     def __init__(self, stand_in) -> None:
         self.stand_in = stand_in
         self.containers = self
+        self.api = SimpleNamespace(base_url="http+docker://localhost")
         self.options: dict = {}
         self.removed = False
         self.status = "created"
@@ -135,11 +136,29 @@ def test_engine_without_the_image_is_no_server(
     def refuse(*_: object, **__: object) -> None:
         raise server.docker.errors.ImageNotFound("no such image")
 
-    engine = SimpleNamespace(ping=lambda: True, containers=SimpleNamespace(run=refuse))
+    engine = SimpleNamespace(
+        ping=lambda: True,
+        containers=SimpleNamespace(run=refuse),
+        api=SimpleNamespace(base_url="http+docker://localhost"),
+    )
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(server.docker, "from_env", lambda **_: engine)
     with (
         pytest.raises(server.NoServerError, match=r"Docker cannot start tensorflow/serving:2\.16"),
+        server.serving(good_model, 5.0),
+    ):
+        pass
+
+
+def test_engine_on_another_machine_is_no_server(
+    good_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = SimpleNamespace(base_url="https://engine.example:2376")
+    engine = SimpleNamespace(ping=lambda: True, api=remote)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(server.docker, "from_env", lambda **_: engine)
+    with (
+        pytest.raises(server.NoServerError, match=r"the Docker engine is on another machine$"),
         server.serving(good_model, 5.0),
     ):
         pass
