@@ -12,13 +12,12 @@ from tfx.utils import io_utils, proto_utils
 
 from components.errors import UserError
 from components.pushing import versions
+from components.training.report import EXTRA_ASSETS
 
 # Custom properties of a PushedModel: the id of the Model artifact that it is a copy of, and why
 # nothing was pushed where that is not for want of a blessing.
 MODEL_ID = "model_id"
 REASON = "reason"
-
-EXTRA_ASSETS = "assets.extra"
 
 
 class VersionedPusherExecutor(executor.Executor):  # type: ignore[misc]
