@@ -19,6 +19,7 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
 from tfx.utils import path_utils
 
 from components.pushing.executor import MODEL_ID
+from components.pushing.versions import was_rolled_back
 from components.training.report import EXTRA_ASSETS, REPORT
 from components.validation.gate import STATISTICS_FILE, STATISTICS_ID
 
@@ -62,6 +63,10 @@ class LatestPushStrategy(ResolverStrategy):
     That is what was served when ``model`` was pushed, and stays the same as long as it is the one
     served, so that a node which takes it is cached. When another model was pushed since it changes,
     and when the version was removed it is that push of ``model`` itself: the node runs again.
+
+    A push that was rolled back counts for nothing there: the one before it is served. But where it
+    is the last one of ``model``, ``rolled_back`` resolves to it, so that the node can tell that the
+    model was rejected.
     """
 
     def resolve_artifacts(
@@ -69,19 +74,26 @@ class LatestPushStrategy(ResolverStrategy):
         store: mlmd.MetadataStore,  # noqa: ARG002
         input_dict: dict[str, list[types.Artifact]],
     ) -> dict[str, list[types.Artifact]] | None:
-        """Returns the input with at most one ``pushed`` artifact."""
+        """Returns the input with at most one ``pushed`` and one ``rolled_back`` artifact."""
         models = {model.id for model in input_dict["model"]}
         pushes = sorted(
             (push for push in input_dict["pushed"] if push.get_int_custom_property("pushed") == 1),
             key=lambda push: push.id,
         )
-        if (
-            pushes
-            and not Path(pushes[-1].get_string_custom_property("pushed_destination")).is_dir()
-        ):
-            return {"pushed": pushes[-1:], "model": input_dict["model"]}
-        others = [push for push in pushes if push.get_int_custom_property(MODEL_ID) not in models]
-        return {"pushed": others[-1:], "model": input_dict["model"]}
+        own = [push for push in pushes if push.get_int_custom_property(MODEL_ID) in models]
+        standing = [push for push in pushes if not was_rolled_back(_destination(push))]
+        served = [push for push in standing if push not in own]
+        if standing and not _destination(standing[-1]).is_dir():
+            served = standing
+        return {
+            "pushed": served[-1:],
+            "rolled_back": [push for push in own[-1:] if push not in standing],
+            "model": input_dict["model"],
+        }
+
+
+def _destination(push: types.Artifact) -> Path:
+    return Path(push.get_string_custom_property("pushed_destination"))
 
 
 class LatestOtherDataStrategy(ResolverStrategy):

@@ -36,7 +36,7 @@ def run(
     """Run the pipeline once.
 
     Exit codes: 0 complete and blessed; 1 a node failed; 2 configuration or usage error; 3 complete,
-    but the model was not blessed; 4 another run holds the lock.
+    but the model was not pushed; 4 another run holds the lock.
     """
     from pipeline import launch
     from pipeline.config import load_config

@@ -27,6 +27,7 @@ from pydantic import (
 from components import features
 from components.errors import UserError
 from components.evaluation.settings import EvaluationSettings
+from components.infra_validation.settings import InfraValidationSettings
 from components.model.settings import ModelSettings
 from components.settings import Settings
 from components.training.settings import TrainingSettings, check_settings
@@ -162,6 +163,7 @@ class PipelineConfig(Settings):
     training: TrainingSettings = TrainingSettings()
     tuning: TuningSettings = TuningSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    infra_validation: InfraValidationSettings = InfraValidationSettings()
 
     @model_validator(mode="after")
     def _fits_together(self) -> PipelineConfig:

@@ -12,7 +12,6 @@ from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.schema_gen.component import SchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
-from tfx.components.trainer.component import Trainer
 from tfx.components.transform.component import Transform
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
@@ -24,13 +23,16 @@ from tfx.types.standard_artifacts import Model, ModelBlessing, PushedModel
 from components import features
 from components.errors import UserError
 from components.evaluation.component import EvaluationSummary
+from components.infra_validation.component import ServingValidator
 from components.ingestion.component import ParquetExampleGen
+from components.model_card.component import ModelCardWriter
 from components.pushing.component import VersionedPusher
 from components.resolvers import (
     LatestOtherBlessedModelStrategy,
     LatestOtherDataStrategy,
     LatestPushStrategy,
 )
+from components.training.component import TextTrainer
 from components.tuning.component import Tuner
 from components.validation.gate import AcceptedData, AnomalyGate
 from components.validation.reviewed_schema import ReviewedSchemaGen
@@ -126,13 +128,12 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
     )
     transform.add_upstream_node(gate)
 
-    trainer = Trainer(
+    trainer = TextTrainer(
         run_fn=f"{_RUN_FN}.run_fn",
         examples=transform.outputs["transformed_examples"],
+        raw_examples=example_gen.outputs["examples"],
         transform_graph=transform.outputs["transform_graph"],
         schema=schema,
-        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
-        eval_args=trainer_pb2.EvalArgs(splits=[features.EVAL]),
         custom_config={
             "model": config.model.model_dump(mode="json"),
             "training": config.training.model_dump(mode="json"),
@@ -142,7 +143,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             "checkpoint_dir": str(config.checkpoint_dir),
             "fingerprint": code_fingerprint(_RUN_FN),
         },
-    )
+    ).with_id("Trainer")
     model = trainer.outputs["model"]
     # Its best values are for the people who edit the configuration; no node reads them.
     searches = [_tuner(config, classes, transform, schema)] if config.tuning.enabled else []
@@ -169,13 +170,34 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         classes=classes,
         fingerprint=code_fingerprint("components.evaluation.component"),
     )
+    infra_validator = ServingValidator(
+        model=model,
+        settings=config.infra_validation,
+        fingerprint=code_fingerprint(
+            "components.infra_validation.component", "components.infra_validation.probe"
+        ),
+    ).with_id("InfraValidator")
+    card = ModelCardWriter(
+        examples=example_gen.outputs["examples"],
+        model=model,
+        metrics=summary.outputs["metrics"],
+        infra_blessing=infra_validator.outputs["blessing"],
+        pipeline_name=config.name,
+        fingerprint=code_fingerprint("components.model_card.component"),
+    ).with_id("ModelCard")
     served = Resolver(
-        strategy_class=LatestPushStrategy, pushed=Channel(type=PushedModel), model=model
+        strategy_class=LatestPushStrategy,
+        pushed=Channel(type=PushedModel),
+        rolled_back=Channel(type=PushedModel),
+        model=model,
     ).with_id("LatestPush")
     pusher = VersionedPusher(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=infra_validator.outputs["blessing"],
+        model_card=card.outputs["card"],
         served=served.outputs["pushed"],
+        rolled_back=served.outputs["rolled_back"],
         folder=str(config.serving_dir),
         fingerprint=code_fingerprint("components.pushing.component"),
     ).with_id("Pusher")
@@ -197,6 +219,8 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             baseline,
             evaluator,
             summary,
+            infra_validator,
+            card,
             served,
             pusher,
         ],

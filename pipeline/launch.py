@@ -75,8 +75,9 @@ def run(
 
     Returns:
         The exit code: 0 all nodes complete or cached and the model blessed; 1 a node failed; 2 the
-        configuration cannot be used; 3 complete, but the model was not blessed; 4 another run
-        held the lock; 128 + the signal's number where one ended the run.
+        configuration cannot be used; 3 complete, but the model was not blessed, by the Evaluator or
+        for want of fitness to be served, or was rolled back before; 4 another run held the lock;
+        128 + the signal's number where one ended the run.
     """
     build = build or _graph
     if _cli_reads_pipeline():
@@ -299,6 +300,17 @@ def _report(report: _Report, screen: Terminal) -> int:
         reasons = "; ".join(verdict.reasons) or "the Evaluator gave no reason, see the log"
         screen.warn(f"NOT BLESSED, nothing was pushed: {reasons}")
         code = NOT_BLESSED
+    if verdict.infra_blessed is False:
+        screen.warn("NOT PUSHED, the model cannot be served as it should be:")
+        for reason in verdict.infra_reasons or ("no reason was given, see the log",):
+            screen.warn(f"  {reason}")
+        code = NOT_BLESSED
+    if verdict.held_back:
+        screen.warn(f"NOT PUSHED: {verdict.held_back}")
+        code = NOT_BLESSED
+    present = list_versions(report.config.serving_dir)
+    if code == NOT_BLESSED and present:
+        screen.say(f"Still served: {report.config.serving_dir / str(present[-1])}")
     if verdict.pushed_to:
         _say_served(screen, verdict, report.config.serving_dir)
     screen.say(f"Log: {report.log_file}")

@@ -70,6 +70,9 @@ class Verdict:
         reasons: a sentence for each threshold that does not hold or, of a blessed model, for each.
         accuracy: on the test split, 0 to 1; None where it was not measured.
         macro_f1: on the test split, 0 to 1; None where it was not measured.
+        infra_blessed: the InfraValidator's blessing; None where the run has none.
+        infra_reasons: a line for each check of its that failed.
+        held_back: why a model that was blessed was not pushed all the same; empty where it was.
         pushed_to: the version folder for TF Serving; None where nothing was pushed. It may be gone.
         pushed_copy: the pushed model's copy among the artifacts; None where nothing was pushed.
     """
@@ -78,6 +81,9 @@ class Verdict:
     reasons: tuple[str, ...] = ()
     accuracy: float | None = None
     macro_f1: float | None = None
+    infra_blessed: bool | None = None
+    infra_reasons: tuple[str, ...] = ()
+    held_back: str = ""
     pushed_to: Path | None = None
     pushed_copy: Path | None = None
 
@@ -168,8 +174,15 @@ class RunStore:
         for artifact in outputs.get("EvaluationSummary", []):
             metrics = read_metrics(Path(artifact.uri))
         overall = metrics.get("overall", {})
+        infra_blessed: bool | None = None
+        infra_reasons: list[str] = []
+        for artifact in outputs.get("InfraValidator", []):
+            infra_blessed = artifact.custom_properties["blessed"].int_value == 1
+            infra_reasons = artifact.custom_properties["reasons"].string_value.splitlines()
         pushed_to = pushed_copy = None
+        held_back = ""
         for artifact in outputs.get("Pusher", []):
+            held_back = artifact.custom_properties["reason"].string_value
             destination = artifact.custom_properties["pushed_destination"].string_value
             if artifact.custom_properties["pushed"].int_value == 1 and destination:
                 pushed_to, pushed_copy = Path(destination), Path(artifact.uri)
@@ -178,6 +191,9 @@ class RunStore:
             reasons=tuple(str(reason) for reason in metrics.get("reasons", ())),
             accuracy=overall.get("accuracy"),
             macro_f1=overall.get("macro_f1"),
+            infra_blessed=infra_blessed,
+            infra_reasons=tuple(infra_reasons),
+            held_back=held_back,
             pushed_to=pushed_to,
             pushed_copy=pushed_copy,
         )

@@ -12,17 +12,21 @@ from tfx.utils import io_utils, proto_utils
 
 from components.errors import UserError
 from components.pushing import versions
+from components.training.report import EXTRA_ASSETS
 
-# Custom property of a PushedModel: the id of the Model artifact that it is a copy of.
+# Custom properties of a PushedModel: the id of the Model artifact that it is a copy of, and why
+# nothing was pushed where that is not for want of a blessing.
 MODEL_ID = "model_id"
+REASON = "reason"
 
 
 class VersionedPusherExecutor(executor.Executor):  # type: ignore[misc]
-    """Pushes a blessed model to a local folder with `versions.publish`.
+    """Pushes a blessed model, with its model card, to a local folder with `versions.publish`.
 
-    A model without the blessings that the node was given is marked as not pushed, as in TFX. The
-    ``pushed_model`` artifact holds a copy of the model and TFX's properties ``pushed``,
-    ``pushed_destination`` (the version's folder) and ``pushed_version``.
+    A model without the blessings that the node was given is marked as not pushed, as in TFX; so is
+    one that was served and rolled back. The ``pushed_model`` artifact holds a copy of the version
+    and TFX's properties ``pushed``, ``pushed_destination`` (the version's folder) and
+    ``pushed_version``.
     """
 
     def Do(  # noqa: N802
@@ -34,7 +38,8 @@ class VersionedPusherExecutor(executor.Executor):  # type: ignore[misc]
         """Pushes the model, or marks it as not pushed.
 
         Args:
-          input_dict: ``model``, and ``model_blessing`` and ``infra_blessing`` where given.
+          input_dict: ``model``, and ``model_blessing``, ``infra_blessing``, ``model_card`` and
+            ``rolled_back`` (the model's last push, if it was rolled back) where given.
           output_dict: ``pushed_model``.
           exec_properties: ``push_destination``, JSON of a ``PushDestination``.
 
@@ -49,11 +54,29 @@ class VersionedPusherExecutor(executor.Executor):  # type: ignore[misc]
             self._MarkNotPushed(pushed)
             logging.warning("The model is not blessed: nothing was pushed.")
             return
+        if input_dict.get("rolled_back"):
+            rejected = artifact_utils.get_single_instance(input_dict["rolled_back"])
+            version = rejected.get_string_custom_property("pushed_version")
+            reason = (
+                f"this model was served as version {version} and rolled back; to push it all the "
+                f"same, remove {versions.ROLLED_BACK_PREFIX}{version} from the serving folder"
+            )
+            self._MarkNotPushed(pushed)
+            pushed.set_string_custom_property(REASON, reason)
+            logging.warning("Nothing was pushed: %s.", reason)
+            return
+        additions = {
+            f"{EXTRA_ASSETS}/{file.name}": file
+            for card in input_dict.get("model_card", [])
+            for file in sorted(Path(card.uri).iterdir())
+        }
         model = self.GetModelPath(input_dict)
         folder = _push_folder(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY])
         # The archive first: once a version is visible, nothing is left that could fail.
         io_utils.copy_dir(model, pushed.uri)
-        version, path = versions.publish(Path(model), folder)
+        for name, file in additions.items():
+            io_utils.copy_file(str(file), str(Path(pushed.uri) / name), overwrite=True)
+        version, path = versions.publish(Path(model), folder, additions=additions)
         candidate = artifact_utils.get_single_instance(
             input_dict[standard_component_specs.MODEL_KEY]
         )

@@ -2,15 +2,20 @@
 
 A model server takes every numeric name in its model folder for a version and ignores the rest. So a
 version is copied under another name in the same folder, written through to the disk, and renamed.
+
+The server serves the highest version. To roll back is to rename that one to a name it ignores,
+``.rolled-back-<version>``. The name stays as the record that this version was rejected: neither its
+number nor its model comes back by itself. Removing it by hand lifts that.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +25,7 @@ from components.errors import UserError
 
 LOCK_FILE = ".push.lock"
 STAGING_PREFIX = ".staging-"
+ROLLED_BACK_PREFIX = ".rolled-back-"
 LOCK_SECONDS = 600.0
 
 _SAVED_MODEL = "saved_model.pb"
@@ -37,9 +43,34 @@ class PushedVersion(NamedTuple):
 
 def list_versions(folder: Path) -> list[int]:
     """Returns the versions in a push folder, ascending; empty where there is no such folder."""
+    return _numbers(folder, "")
+
+
+def rolled_back_versions(folder: Path) -> list[int]:
+    """Returns the versions that were rolled back, ascending; their files may be gone."""
+    return _numbers(folder, ROLLED_BACK_PREFIX)
+
+
+def was_rolled_back(version_folder: Path) -> bool:
+    """Says whether a version was rolled back.
+
+    Args:
+      version_folder: where it was pushed to.
+    """
+    return not version_folder.exists() and _rejected(version_folder).is_dir()
+
+
+def _rejected(version_folder: Path) -> Path:
+    return version_folder.with_name(ROLLED_BACK_PREFIX + version_folder.name)
+
+
+def _numbers(folder: Path, prefix: str) -> list[int]:
     if not folder.is_dir():
         return []
-    numbers = (int(entry.name) for entry in folder.iterdir() if _NUMERIC.fullmatch(entry.name))
+    names = (
+        entry.name[len(prefix) :] for entry in folder.iterdir() if entry.name.startswith(prefix)
+    )
+    numbers = (int(name) for name in names if _NUMERIC.fullmatch(name))
     return sorted(number for number in numbers if number <= _MAX_VERSION)
 
 
@@ -66,6 +97,7 @@ def publish(
     folder: Path,
     now: Callable[[], float] = time.time,
     lock_seconds: float = LOCK_SECONDS,
+    additions: Mapping[str, Path] | None = None,
 ) -> PushedVersion:
     """Copies a SavedModel into a push folder as its next version.
 
@@ -77,33 +109,153 @@ def publish(
       folder: the push folder; made if it does not exist.
       now: clock, Unix time in seconds.
       lock_seconds: how long to wait for another push.
+      additions: files that the version gets besides, by their path in it.
 
     Raises:
       UserError: the model is no SavedModel, the folder cannot be written, or the lock is not free.
     """
     if not (model / _SAVED_MODEL).is_file():
         raise UserError(f"{model}: no {_SAVED_MODEL}; only a SavedModel folder can be pushed")
-    try:
+    with _failing_as(folder, "cannot push the model"):
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / LOCK_FILE, timeout=lock_seconds):
-            _remove_leftovers(folder)
-            staging = folder / f"{STAGING_PREFIX}{os.getpid()}"
-            try:
-                shutil.copytree(model, staging)
-                _sync_tree(staging)
-                return _rename(staging, folder, now)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-    except Timeout:
-        raise UserError(
-            f"{folder}: another push has held {LOCK_FILE} for {lock_seconds:g} s; "
-            "wait for it to end and run again"
-        ) from None
+    with _alone(folder, "cannot push the model", lock_seconds):
+        staging = folder / f"{STAGING_PREFIX}{os.getpid()}"
+        try:
+            shutil.copytree(model, staging)
+            for name, file in (additions or {}).items():
+                (staging / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, staging / name)
+            _sync_tree(staging)
+            return _rename(staging, folder, now)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def rollback(folder: Path, lock_seconds: float = LOCK_SECONDS) -> PushedVersion:
+    """Takes the served version, the highest, out of service; the one below it is served then.
+
+    One rename, which a server sees at its next look. The files stay, as
+    ``.rolled-back-<version>``, until `prune`.
+
+    Args:
+      folder: the push folder.
+      lock_seconds: how long to wait for a push.
+
+    Returns:
+      The version that is served now.
+
+    Raises:
+      UserError: there is no version to go back to, the folder cannot be written, or the lock is not
+        free.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder, so nothing to roll back")
+    with _alone(folder, "cannot roll back", lock_seconds):
+        present = list_versions(folder)
+        if len(present) < 2:
+            held = f"version {present[0]} is the only one" if present else "it holds no version"
+            raise UserError(f"{folder}: {held}; there is none to go back to")
+        before, served = present[-2:]
+        target = _rejected(folder / str(served))
+        if target.exists():
+            # An earlier record of the same number, whose files someone copied back.
+            shutil.rmtree(target)
+        _visible(folder, served).rename(target)
+        _sync(folder)
+        return PushedVersion(before, _visible(folder, before))
+
+
+def prune(
+    folder: Path,
+    keep: int,
+    dry_run: bool = False,
+    in_use: Collection[int] = (),
+    lock_seconds: float = LOCK_SECONDS,
+) -> list[Path]:
+    """Removes old versions, and the files of those that were rolled back.
+
+    The served version, the highest, always stays. Of a version that was rolled back an empty folder
+    stays, as the record of it. A version leaves the server's sight by one rename before its files
+    are removed.
+
+    Args:
+      folder: the push folder.
+      keep: how many of the highest versions stay, at least 1.
+      dry_run: change nothing.
+      in_use: versions that stay whatever their number, such as those that a server's configuration
+        names.
+      lock_seconds: how long to wait for a push.
+
+    Returns:
+      The folders that were, or with ``dry_run`` would be, removed or emptied, the oldest first.
+
+    Raises:
+      UserError: ``keep`` is below 1, the folder cannot be written, or the lock is not free.
+    """
+    if keep < 1:
+        raise UserError(f"keep = {keep}: at least 1 version stays, the one that is served")
+    if not folder.is_dir():
+        return []
+    if dry_run:
+        old, rejected = _prunable(folder, keep, in_use)
+        return [*old, *rejected]
+    with _alone(folder, "cannot prune", lock_seconds):
+        old, rejected = _prunable(folder, keep, in_use)
+        for path in old:
+            hidden = folder / f"{STAGING_PREFIX}pruned-{path.name}"
+            path.rename(hidden)
+            _sync(folder)
+            shutil.rmtree(hidden)
+        for path in rejected:
+            for entry in path.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        return [*old, *rejected]
+
+
+def _prunable(folder: Path, keep: int, in_use: Collection[int]) -> tuple[list[Path], list[Path]]:
+    old = [version for version in list_versions(folder)[:-keep] if version not in in_use]
+    rejected = [folder / f"{ROLLED_BACK_PREFIX}{number}" for number in rolled_back_versions(folder)]
+    return (
+        [_visible(folder, version) for version in old],
+        [path for path in rejected if any(path.iterdir())],
+    )
+
+
+def _visible(folder: Path, version: int) -> Path:
+    """The folder of a version; someone may have named it with leading zeros."""
+    names = (entry for entry in folder.iterdir() if _NUMERIC.fullmatch(entry.name))
+    return next(entry for entry in names if int(entry.name) == version)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, what: str, lock_seconds: float) -> Iterator[None]:
+    """Holds the folder's lock, with what a killed push or prune left there removed.
+
+    Raises:
+      UserError: the lock is not free, or whatever is done under it fails.
+    """
+    with _failing_as(folder, what):
+        try:
+            with FileLock(folder / LOCK_FILE, timeout=lock_seconds):
+                _remove_leftovers(folder)
+                yield
+        except Timeout:
+            raise UserError(
+                f"{folder}: another push has held {LOCK_FILE} for {lock_seconds:g} s; "
+                "wait for it to end and run again"
+            ) from None
+
+
+@contextlib.contextmanager
+def _failing_as(folder: Path, what: str) -> Iterator[None]:
+    """Turns an error of the system into one line for people."""
+    try:
+        yield
     except OSError as error:
         # copytree collects the failures of its files in one shutil.Error.
         cause = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror
         raise UserError(
-            f"{folder}: cannot push the model: {cause}; "
+            f"{folder}: {what}: {cause}; "
             "see that the folder is writable and the disk has room, then run again"
         ) from error
 
@@ -115,7 +267,8 @@ def _remove_leftovers(folder: Path) -> None:
 
 def _rename(staging: Path, folder: Path, now: Callable[[], float]) -> PushedVersion:
     while True:
-        version = next_version(list_versions(folder), now())
+        taken = sorted([*list_versions(folder), *rolled_back_versions(folder)])
+        version = next_version(taken, now())
         target = folder / str(version)
         try:
             staging.rename(target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
+from scipy.special import softmax
 
 from components import features
 from components.model.architectures import build_model, with_probabilities
 from components.model.settings import ModelSettings
+from components.training.answers import Answers, Text
+from components.training.wire import string_columns
+
+_READ_ROWS = 1024
 
 
 def rebuild_for_serving(
@@ -57,7 +62,9 @@ class Classifier(tf.Module):
     """What a server loads: the transform graph and the network behind three signatures.
 
     Texts go through the very graph that made the training data, so that serving cannot drift from
-    training. A row without a usable abstract is scored like an abstract without words.
+    training. No row fails a batch: one without a usable abstract (empty, no words, no text, not a
+    tf.Example) is scored like an abstract of one unknown word. Bytes that are no UTF-8 separate
+    words. See :mod:`components.training.wire` for what counts as a tf.Example.
     """
 
     def __init__(
@@ -101,12 +108,12 @@ class Classifier(tf.Module):
     @tf.function
     def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialized raw tf.Examples, string [n], to the outputs of :meth:`score_texts`."""
-        return self._answer(_parse(examples, [features.ABSTRACT])[features.ABSTRACT])
+        return self._answer(string_columns(examples, [features.ABSTRACT])[features.ABSTRACT])
 
     @tf.function
     def transform_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialized raw tf.Examples, string [n], to the transformed features."""
-        columns = _parse(examples, list(self._raw_spec))
+        columns = string_columns(examples, list(self._raw_spec))
         return dict(self._transform({name: self._raw(name, columns[name]) for name in columns}))
 
     def _answer(self, abstracts: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -131,11 +138,44 @@ class Classifier(tf.Module):
         return tf.reshape(values, [-1, *spec.shape])
 
 
-def _parse(examples: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
-    """String columns [n] of serialized examples; the first value counts, a missing one is empty."""
-    spec = {name: tf.io.RaggedFeature(tf.string) for name in names}
-    parsed = tf.io.parse_example(examples, spec)
-    return {name: parsed[name].to_tensor("", shape=[None, 1])[:, 0] for name in names}
+def reference_answers(
+    texts: Sequence[Text],
+    model: keras.Model,
+    transform: tft.TFTransformOutput,
+    classes: Sequence[str],
+    *,
+    temperature: float,
+    bias: npt.NDArray[np.float64],
+) -> Answers:
+    """The network's own answers to texts, by way of Transform's graph and no exported signature.
+
+    They are computed in float32 on the CPU, like the exported model's, whatever trained it.
+
+    Args:
+      texts: of any content.
+      model: from :func:`rebuild_for_serving`.
+      transform: output of the Transform node.
+      classes: in the order of the logits.
+      temperature, bias: scores are ``softmax((logits + bias) / temperature)``.
+    """
+    raw = tf.constant([[text.content] for text in texts])
+    ids = transform.transform_features_layer()({features.ABSTRACT: raw})[features.TOKENS].numpy()
+    with tf.device("/CPU:0"):
+        logits = model(tf.constant(ids, tf.int32), training=False).numpy()
+    scores = softmax((logits.astype(np.float64) + bias) / temperature, axis=1)
+    return Answers(tuple(classes), tuple(texts), ids, scores.astype(np.float32))
+
+
+def read_abstracts(files: Sequence[str]) -> Iterator[bytes]:
+    """Abstracts of gzipped TFRecords of raw tf.Examples, those without one left out.
+
+    Args:
+      files: patterns of their names.
+    """
+    names = tf.data.Dataset.list_files(list(files), shuffle=False)
+    records = tf.data.TFRecordDataset(names, compression_type="GZIP").batch(_READ_ROWS)
+    for batch in records.map(lambda rows: string_columns(rows, [features.ABSTRACT])):
+        yield from filter(None, batch[features.ABSTRACT].numpy())
 
 
 def export_model(

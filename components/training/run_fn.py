@@ -16,16 +16,23 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from absl import logging
 
-from components import features
+from components import features, provenance
 from components.model.architectures import adapt, build_model
 from components.model.glove import load_glove
 from components.model.settings import ModelSettings
-from components.training import dataset, export, objective
+from components.training import answers, dataset, export, objective
+from components.training.component import RAW_FILES
 from components.training.device import prepare_device, uses_cudnn
-from components.training.report import EXTRA_ASSETS, REPORT
+from components.training.report import ANSWERS, EXTRA_ASSETS, REPORT, WARMUP
 from components.training.settings import TrainingSettings, check_settings
 from components.training.state import prune_states
 from components.training.two_phase import predict_logits, train_two_phases
+from components.training.warmup import write_warmup
+
+# Real abstracts that go with the model, as warm-up requests and with their answers.
+_REAL_TEXTS = 64
+# They say where things are, not what they are.
+_PLACES = ("checkpoint_dir", RAW_FILES)
 
 
 def run_fn(fn_args: Any) -> None:
@@ -34,10 +41,13 @@ def run_fn(fn_args: Any) -> None:
     Args:
       fn_args: TFX's FnArgs. ``custom_config`` holds ``model`` and ``training`` (dumps of their
         settings), ``classes``, ``glove`` (path), ``glove_sha256``, ``checkpoint_dir`` (outside the
-        pipeline root: TFX removes a failed node's folders) and ``fingerprint`` of the sources.
+        pipeline root: TFX removes a failed node's folders) and ``fingerprint`` of the sources; also
+        ``raw_files`` (patterns of the raw eval split), without which neither warm-up requests nor
+        reference answers are written.
 
     Writes the SavedModel to ``serving_model_dir``; TensorBoard logs and ``training.json`` to
-    ``model_run_dir``; the latter also beside the SavedModel in ``assets.extra``.
+    ``model_run_dir``; the latter also beside the SavedModel in ``assets.extra``, with warm-up
+    requests and reference answers.
     """
     started = time.monotonic()
     config = fn_args.custom_config
@@ -109,6 +119,16 @@ def run_fn(fn_args: Any) -> None:
     export.export_model(
         folder, serving, transform, classes, temperature=temperature, bias=bias, trim=trim
     )
+    extra = folder / EXTRA_ASSETS
+    extra.mkdir()
+    if config.get(RAW_FILES):
+        texts = answers.pick(export.read_abstracts(config[RAW_FILES]), _REAL_TEXTS)
+        write_warmup(extra / WARMUP, texts)
+        reference = export.reference_answers(
+            [*(answers.Text(answers.REAL, text) for text in texts), *answers.odd_texts(texts)],
+            serving, transform, classes, temperature=temperature, bias=bias,
+        )  # fmt: skip
+        (extra / ANSWERS).write_text(reference.to_json(), encoding="utf-8")
 
     report = {
         "best": outcome.best,
@@ -128,13 +148,14 @@ def run_fn(fn_args: Any) -> None:
         "temperature": temperature,
         "logit_bias": bias.tolist(),
         "classes": classes,
+        "code": {"commit": provenance.commit(), "fingerprint": config.get("fingerprint")},
+        "versions": provenance.versions(),
         "model": model_settings.model_dump(mode="json"),
         "training": settings.model_dump(mode="json"),
     }
     run_dir = Path(fn_args.model_run_dir)
     shutil.copytree(state_dir / "logs", run_dir, dirs_exist_ok=True)
-    for place in (run_dir, folder / EXTRA_ASSETS):
-        place.mkdir(parents=True, exist_ok=True)
+    for place in (run_dir, extra):
         (place / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(state_dir)
 
@@ -152,7 +173,7 @@ def _key(
 ) -> str:
     """Hash of all that training depends on, so that changed settings or data start afresh."""
     parts = [
-        json.dumps({name: config[name] for name in sorted(config) if name != "checkpoint_dir"}),
+        json.dumps({name: config[name] for name in sorted(config) if name not in _PLACES}),
         "\n".join(words),
         train.digest(),
         evaluation.digest(),

@@ -12,6 +12,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
+import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from google.protobuf import text_format
@@ -70,9 +71,17 @@ def make_rows(count: int, seed: int) -> list[dict[str, str]]:
     return rows
 
 
+def serialize(row: dict[str, str]) -> bytes:
+    """A raw tf.Example of string columns."""
+    example = tf.train.Example()
+    for name, value in row.items():
+        example.features.feature[name].bytes_list.value.append(value.encode())
+    return example.SerializeToString()
+
+
 @dataclass(frozen=True)
 class Workbench:
-    """What the Trainer node gets: a transform graph, transformed splits, a GloVe file."""
+    """What the Trainer node gets: a transform graph, transformed and raw splits, a GloVe file."""
 
     folder: Path
     graph: Path
@@ -108,6 +117,7 @@ class Workbench:
                 "glove": str(self.glove),
                 "glove_sha256": hashlib.sha256(self.glove.read_bytes()).hexdigest(),
                 "checkpoint_dir": str(into / "checkpoints"),
+                "raw_files": [str(self.folder / "raw" / "Split-eval" / "*")],
                 "fingerprint": "0" * 16,
             },
         )
@@ -160,6 +170,13 @@ def workbench(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Wor
                     str(folder / "examples" / f"Split-{split}" / "part"), file_name_suffix=".gz"
                 )
             )
+    raw = folder / "raw" / "Split-eval"
+    raw.mkdir(parents=True)
+    for shard in range(2):
+        options = tf.io.TFRecordOptions(compression_type="GZIP")
+        with tf.io.TFRecordWriter(str(raw / f"part-{shard}.gz"), options) as writer:
+            for row in rows[features.EVAL][shard::2]:
+                writer.write(serialize(row))
     metadata_io.write_metadata(
         dataset_metadata.DatasetMetadata(schema), str(folder / "graph" / "metadata")
     )

@@ -145,6 +145,62 @@ def test_a_removed_version_resolves_to_its_own_push() -> None:
     assert served(1, first, second) == [11]
 
 
+def roll_back(artifact) -> None:
+    folder = Path(artifact.get_string_custom_property("pushed_destination"))
+    folder.rename(folder.with_name(f".rolled-back-{folder.name}"))
+
+
+def rejected(candidate: int, *pushes) -> list[int]:
+    resolved = LatestPushStrategy().resolve_artifacts(
+        None, {"pushed": list(pushes), "rolled_back": list(pushes), "model": [model(candidate)]}
+    )
+    return [a.id for a in resolved["rolled_back"]]
+
+
+def test_nothing_is_rejected_while_nothing_was_rolled_back() -> None:
+    first, second = push(10, of=1), push(11, of=2)
+    assert rejected(1) == rejected(1, first, second) == rejected(2, first, second) == []
+
+
+def test_a_rolled_back_model_resolves_to_its_rejected_push() -> None:
+    first, second, third = push(10, of=1), push(11, of=2), push(12, of=3)
+    roll_back(third)
+    assert rejected(3, first, second, third) == [12]
+    assert rejected(2, first, second, third) == rejected(4, first, second, third) == []
+    # However often others are rolled back or pushed since.
+    roll_back(second)
+    assert rejected(3, first, second, third) == [12]
+    assert rejected(3, first, second, third, push(13, of=4)) == [12]
+
+
+def test_the_model_served_after_a_rollback_is_not_pushed_again() -> None:
+    first, second = push(10, of=1), push(11, of=2)
+    before = served(1, first)
+    roll_back(second)
+    assert served(1, first, second) == before == []
+    assert rejected(1, first, second) == []
+    # A new model takes over from the one that is served.
+    assert served(3, first, second) == [10]
+    assert served(3, first, second, push(12, of=3)) == [10]
+
+
+def test_a_rejection_lifted_by_hand_lets_the_model_be_pushed_again() -> None:
+    first, second = push(10, of=1), push(11, of=2)
+    roll_back(second)
+    (FOLDER / "serving" / ".rolled-back-11").rmdir()  # noqa: F821
+    assert rejected(2, first, second) == []
+    assert served(2, first, second) == [11]
+    assert rejected(2, first, second, push(12, of=2)) == []
+
+
+def test_only_the_last_push_of_a_model_decides_whether_it_is_rejected() -> None:
+    first, second, third = push(10, of=2), push(11, of=1), push(12, of=2)
+    roll_back(first)
+    assert rejected(2, first, second, third) == []
+    roll_back(third)
+    assert rejected(2, first, second, third) == [12]
+
+
 def previous(current: int, of_statistics: dict[int, int]) -> list[int]:
     statistics = standard_artifacts.ExampleStatistics()
     statistics.id = current

@@ -11,6 +11,7 @@ import tomli
 from pydantic import ValidationError
 
 from components.evaluation.settings import EvaluationSettings
+from components.infra_validation.settings import InfraValidationSettings
 from components.model.settings import ModelSettings
 from components.settings import Settings
 from components.training.settings import PhaseSettings, TrainingSettings
@@ -73,6 +74,7 @@ def test_settings_do_not_change() -> None:
         TrainingSettings(length_buckets=(8, 24), phase1=PhaseSettings(warmup=0.25), clip_norm=1),
         EvaluationSettings(slices=("year",)),
         TuningSettings(space={"model.lstm_units": Range(choices=(0, 64))}),
+        InfraValidationSettings(max_latency_ms=1, runtime="tensorflow"),
     ],
     ids=lambda settings: type(settings).__name__,
 )
@@ -98,4 +100,5 @@ def test_real_configuration_shows_every_value_as_it_is_by_default() -> None:
     assert shown["training"] == TrainingSettings().model_dump(mode="json")
     assert TuningSettings.model_validate(shown["tuning"]) == TuningSettings()
     assert set(shown["tuning"]) == set(TuningSettings.model_fields)
+    assert shown["infra_validation"] == InfraValidationSettings().model_dump(mode="json")
     assert set(shown["evaluation"]) == set(EvaluationSettings.model_fields)

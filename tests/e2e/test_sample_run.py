@@ -15,7 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 
+from components.pushing.versions import rollback
+from components.training.warmup import read_warmup
 from pipeline.inputs.sample import make_sample
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("cold")]
@@ -34,6 +37,8 @@ NODES = (
     "LatestBlessedModel",
     "Evaluator",
     "EvaluationSummary",
+    "InfraValidator",
+    "ModelCard",
     "LatestPush",
     "Pusher",
 )
@@ -70,6 +75,9 @@ min_macro_f1 = 0.05
 max_cross_entropy = 3.0
 max_accuracy_drop = 1.0
 max_macro_f1_drop = 1.0
+[infra_validation]
+max_latency_ms = {max_latency_ms}
+tries = 1
 """
 
 
@@ -88,8 +96,8 @@ class Project:
         make_sample(folder / "input", ROWS, 7)
         self.configure()
 
-    def configure(self, min_accuracy: float = 0.2) -> None:
-        text = CONFIG.format(min_accuracy=min_accuracy)
+    def configure(self, min_accuracy: float = 0.2, max_latency_ms: float = 60_000.0) -> None:
+        text = CONFIG.format(min_accuracy=min_accuracy, max_latency_ms=max_latency_ms)
         (self.folder / "run.toml").write_text(text, encoding="utf-8")
 
     def append(self, module: str, text: str) -> None:
@@ -187,6 +195,46 @@ def test_nothing_pickled_is_in_the_model(project) -> None:
     assert not [path for path in folder.rglob("*") if path.suffix in {".pkl", ".pickle", ".keras"}]
 
 
+def test_pushed_model_has_its_card_and_warmup_requests_of_the_eval_split(project) -> None:
+    serving = project.folder / "out" / "serving" / "arxiv-e2e"
+    extra = serving / str(project.versions()[-1]) / "assets.extra"
+    card = json.loads((extra / "model_card.json").read_text(encoding="utf-8"))
+    artifacts = project.folder / "out" / "artifacts"
+    (metrics,) = artifacts.glob("EvaluationSummary/metrics/*/metrics.json")
+    (ingestion,) = artifacts.rglob("ingestion.json")
+    overall = json.loads(metrics.read_text(encoding="utf-8"))["overall"]
+    assert card["data"] == json.loads(ingestion.read_text(encoding="utf-8"))
+    assert card["evaluation"]["overall"]["macro_f1"] == overall["macro_f1"]
+    assert card["evaluation"]["overall"]["per_class"] == overall["per_class"]
+    assert card["serving"]["blessed"] is True
+    assert card["code"]["commit"] is None
+    assert f"| accuracy | {overall['accuracy']:.4g} |" in (extra / "model_card.md").read_text()
+    papers = pq.read_table(project.folder / "input" / "papers.parquet").to_pandas()
+    requests = read_warmup(extra / "tf_serving_warmup_requests")
+    sent = {text for one in requests for text in tf.make_ndarray(one.inputs["abstract"]).tolist()}
+    assert len(sent) == 64
+    assert sent <= {text.encode() for text in papers.abstract.dropna()}
+
+
+def test_model_that_breaks_a_budget_is_not_pushed(project) -> None:
+    before = project.versions()
+    project.configure(max_latency_ms=0.000001)
+    slow = project.run()
+    project.configure()
+    assert slow.returncode == 3
+    first, reason = slow.stderr.splitlines()
+    assert first == "NOT PUSHED, the model cannot be served as it should be:"
+    assert re.fullmatch(
+        r"  latency of one abstract, 95th percentile of 100: [\d.]+ ms, "
+        r"budget 1e-06 ms \(max_latency_ms\)",
+        reason,
+    )
+    assert reran(slow.stdout) == {"InfraValidator", "ModelCard", "Pusher"}
+    assert "Blessed: yes" in slow.stdout
+    assert project.versions() == before
+    assert reran(project.run().stdout) == set()
+
+
 def test_second_run_is_cached_throughout(project) -> None:
     before = project.versions()
     again = project.run()
@@ -209,7 +257,7 @@ def test_stricter_threshold_evaluates_again_and_says_loudly_what_failed(project)
     project.configure()
     assert strict.returncode == 3
     assert re.search(r"NOT BLESSED, nothing was pushed: accuracy 0\.\d+ is below", strict.stderr)
-    assert reran(strict.stdout) == {"Evaluator", "EvaluationSummary", "Pusher"}
+    assert reran(strict.stdout) == {"Evaluator", "EvaluationSummary", "ModelCard", "Pusher"}
     assert project.versions() == before
 
 
@@ -218,7 +266,9 @@ def test_edited_trainer_code_trains_again_and_nothing_before_it(project) -> None
     project.append("components/training/run_fn.py", "\n# edited\n")
     edited = project.run()
     assert edited.returncode == 0
-    assert reran(edited.stdout) == {"Trainer", "Evaluator", "EvaluationSummary", "Pusher"}
+    assert reran(edited.stdout) == {
+        "Trainer", "Evaluator", "EvaluationSummary", "InfraValidator", "ModelCard", "Pusher"
+    }  # fmt: skip
     assert len(project.versions()) == len(before) + 1
     # The earlier model is the baseline now, and the next run is cached all the same.
     assert reran(project.run().stdout) == set()
@@ -234,6 +284,24 @@ def test_removed_version_is_pushed_again(project) -> None:
     newest = project.versions()[-1]
     assert f"Pushed model: {serving}/{newest}" in again.stdout
     assert reran(project.run().stdout) == set()
+
+
+def test_rolled_back_model_is_not_pushed_again(project) -> None:
+    serving = project.folder / "out" / "serving" / "arxiv-e2e"
+    rejected = project.versions()[-1]
+    before = rollback(serving)
+    for expected in ({"Pusher"}, set()):
+        again = project.run()
+        assert (again.returncode, reran(again.stdout)) == (3, expected)
+        assert again.stderr.startswith(
+            f"NOT PUSHED: this model was served as version {rejected} and rolled back; "
+        )
+        assert f"Still served: {before.path}" in again.stdout
+        assert project.versions()[-1] == before.version
+    (serving / f".rolled-back-{rejected}").rename(serving / "kept-by-hand")
+    lifted = project.run()
+    assert (lifted.returncode, reran(lifted.stdout)) == (0, {"Pusher"})
+    assert project.versions()[-1] > rejected
 
 
 def test_going_back_to_an_earlier_model_serves_it_again(project) -> None:

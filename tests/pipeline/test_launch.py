@@ -146,6 +146,25 @@ def test_model_that_is_not_blessed_is_said_loudly_again_and_again(
     assert rows(output[7])["Evaluator"] == "cached"
 
 
+def test_model_that_is_not_fit_to_be_served_or_was_rolled_back_is_said_loudly(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "serving" / "tiny" / "7").mkdir(parents=True)
+    unfit = run(tmp_path, "trap=unfit", "served", "served")
+    assert codes(blocks(unfit.stdout)) == [3, 3]
+    assert unfit.stderr.splitlines()[:3] == [
+        "NOT PUSHED, the model cannot be served as it should be:",
+        "  latency: 9 ms, budget 1 ms",
+        "  peak memory: 9 MiB, budget 1 MiB",
+    ]
+    assert unfit.stdout.count(f"Still served: {tmp_path / 'serving' / 'tiny' / '7'}\n") == 2
+    (tmp_path / "trap").unlink()
+    back = run(tmp_path / "other", "trap=rolled back", "served")
+    assert codes(blocks(back.stdout)) == [3]
+    assert back.stderr == "NOT PUSHED: this model was rolled back\n"
+    assert "Still served" not in back.stdout
+
+
 def test_terminal_has_progress_and_no_noise(story: tuple[Path, list[str], str]) -> None:
     folder, output, errors = story
     assert "[ 1/3] First ...\n        epoch 1/1 loss 0.5\n[ 1/3] First done (" in output[0]

@@ -12,11 +12,16 @@ from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
 from components.errors import UserError
+from components.model_card.artifact import CARD_JSON, CARD_MARKDOWN, ModelCard
 from components.pushing.executor import VersionedPusherExecutor
 
 
 def push(
-    root: Path, blessed: bool | None, infra: bool | None = None, folder: str | None = None
+    root: Path,
+    blessed: bool | None,
+    infra: bool | None = None,
+    folder: str | None = None,
+    **inputs_besides: Any,
 ) -> Any:
     """Runs the executor; returns the ``pushed_model`` artifact."""
     model = standard_artifacts.Model()
@@ -25,7 +30,7 @@ def push(
     (saved / "variables").mkdir(parents=True, exist_ok=True)
     (saved / "saved_model.pb").write_bytes(b"graph")
     (saved / "variables" / "variables.index").write_bytes(b"weights")
-    inputs = {"model": [model]}
+    inputs = {"model": [model], **inputs_besides}
     for key, kind, verdict in (
         ("model_blessing", standard_artifacts.ModelBlessing, blessed),
         ("infra_blessing", standard_artifacts.InfraBlessing, infra),
@@ -98,3 +103,32 @@ def test_each_push_is_a_new_version(tmp_path):
 def test_destination_that_is_not_a_local_folder_is_refused(tmp_path, folder):
     with pytest.raises(UserError, match="needs a local folder"):
         push(tmp_path, True, folder=folder)
+
+
+def test_model_card_travels_in_the_version_and_in_the_archive(tmp_path):
+    card = ModelCard()
+    card.uri = str(tmp_path / "card")
+    Path(card.uri).mkdir()
+    (tmp_path / "card" / CARD_JSON).write_text("{}")
+    (tmp_path / "card" / CARD_MARKDOWN).write_text("# A card")
+    extra = tmp_path / "model" / "Format-Serving" / "assets.extra"
+    extra.mkdir(parents=True)
+    (extra / "training.json").write_text("[]")
+    pushed = push(tmp_path, True, True, model_card=[card])
+
+    for root in (pushed.uri, pushed.get_string_custom_property("pushed_destination")):
+        found = {path.name: path.read_text() for path in (Path(root) / "assets.extra").iterdir()}
+        assert found == {CARD_JSON: "{}", CARD_MARKDOWN: "# A card", "training.json": "[]"}
+
+
+def test_model_that_was_rolled_back_is_not_pushed_and_the_reason_is_kept(tmp_path):
+    rejected = standard_artifacts.PushedModel()
+    rejected.set_string_custom_property("pushed_version", "1234")
+    pushed = push(tmp_path, True, True, rolled_back=[rejected])
+
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert pushed.get_string_custom_property("reason") == (
+        "this model was served as version 1234 and rolled back; to push it all the same, remove "
+        ".rolled-back-1234 from the serving folder"
+    )
+    assert not (tmp_path / "serving").exists()

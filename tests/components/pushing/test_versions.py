@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -223,3 +224,162 @@ def test_version_made_by_someone_without_the_lock_is_stepped_over(model, tmp_pat
 
     assert pushed.version == 101
     assert (serving / "100" / "saved_model.pb").read_bytes() == b"theirs"
+
+
+def versions_at(serving: Path, model: Path, *times: int) -> list[int]:
+    return [versions.publish(model, serving, now=lambda at=at: float(at)).version for at in times]
+
+
+def test_files_beside_the_model_are_in_the_version_from_the_start(model, tmp_path):
+    card = tmp_path / "card.md"
+    card.write_text("a card")
+
+    pushed = versions.publish(model, tmp_path / "s", additions={"assets.extra/card.md": card})
+
+    assert contents(pushed.path) == {**FILES, "assets.extra/card.md": b"a card"}
+
+
+def test_addition_that_is_not_there_shows_no_version(model, tmp_path):
+    with pytest.raises(UserError, match="cannot push the model: No such file"):
+        versions.publish(model, tmp_path / "s", additions={"card.md": tmp_path / "none"})
+
+    assert versions.list_versions(tmp_path / "s") == []
+
+
+def test_rollback_serves_the_version_before_and_keeps_the_files(model, tmp_path):
+    serving = tmp_path / "s"
+    versions_at(serving, model, 100, 200, 300)
+
+    assert versions.rollback(serving) == (200, serving / "200")
+    assert versions.rollback(serving) == (100, serving / "100")
+
+    assert versions.list_versions(serving) == [100]
+    assert versions.rolled_back_versions(serving) == [200, 300]
+    assert contents(serving / ".rolled-back-300") == FILES
+
+
+@pytest.mark.parametrize(
+    ("pushed", "message"),
+    [([], "it holds no version; there is none"), ([100], "version 100 is the only one; there is")],
+)
+def test_without_a_version_to_go_back_to_nothing_is_rolled_back(model, tmp_path, pushed, message):
+    (tmp_path / "s").mkdir()
+    versions_at(tmp_path / "s", model, *pushed)
+
+    with pytest.raises(UserError, match=message):
+        versions.rollback(tmp_path / "s")
+    assert versions.list_versions(tmp_path / "s") == pushed
+
+
+def test_folder_that_is_not_there_cannot_be_rolled_back_and_has_nothing_to_prune(tmp_path):
+    with pytest.raises(UserError, match="there is no such folder"):
+        versions.rollback(tmp_path / "none")
+    assert versions.prune(tmp_path / "none", 1) == []
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("clock", [10, 300, 1000])
+def test_number_of_a_rolled_back_version_never_comes_again(model, tmp_path, clock):
+    serving = tmp_path / "s"
+    versions_at(serving, model, 200, 300)
+    versions.rollback(serving)
+    versions.prune(serving, 1)
+
+    assert versions_at(serving, model, clock, clock) == [max(clock, 301), max(clock, 301) + 1]
+
+
+def test_rollback_after_a_rollback_and_a_push_goes_back_to_what_was_served(model, tmp_path):
+    serving = tmp_path / "s"
+    versions_at(serving, model, 100, 200)
+    versions.rollback(serving)
+    versions_at(serving, model, 300)
+
+    assert versions.rollback(serving).version == 100
+
+
+def test_version_copied_back_by_hand_can_be_rolled_back_again(model, tmp_path):
+    serving = tmp_path / "s"
+    versions_at(serving, model, 100, 200)
+    versions.rollback(serving)
+    shutil.copytree(serving / ".rolled-back-200", serving / "200")
+    assert not versions.was_rolled_back(serving / "200")
+
+    assert versions.rollback(serving).version == 100
+    assert versions.was_rolled_back(serving / "200")
+    assert not versions.was_rolled_back(serving / "100")
+    assert not versions.was_rolled_back(serving / "150")
+
+
+def test_prune_keeps_the_last_ones(model, tmp_path):
+    serving = tmp_path / "s"
+    versions_at(serving, model, 100, 200, 300, 400)
+    would = versions.prune(serving, 2, dry_run=True)
+
+    assert would == [serving / "100", serving / "200"]
+    assert versions.list_versions(serving) == [100, 200, 300, 400]
+    assert versions.prune(serving, 2) == would
+    assert versions.list_versions(serving) == [300, 400]
+    assert versions.prune(serving, 2) == []
+    assert {entry.name for entry in serving.iterdir()} <= {"300", "400", versions.LOCK_FILE}
+
+
+def test_prune_never_removes_what_is_in_use(model, tmp_path):
+    serving = tmp_path / "s"
+    versions_at(serving, model, 100, 200, 300)
+
+    assert versions.prune(serving, 1, in_use=[100]) == [serving / "200"]
+    assert versions.list_versions(serving) == [100, 300]
+    for keep in (0, -1):
+        with pytest.raises(UserError, match="at least 1 version stays"):
+            versions.prune(serving, keep)
+
+
+def test_prune_empties_what_was_rolled_back_and_keeps_the_record(model, tmp_path):
+    serving = tmp_path / "s"
+    versions_at(serving, model, 100, 200)
+    versions.rollback(serving)
+
+    assert versions.prune(serving, 5) == [serving / ".rolled-back-200"]
+    assert list((serving / ".rolled-back-200").iterdir()) == []
+    assert versions.was_rolled_back(serving / "200")
+    assert versions.prune(serving, 5) == []
+
+
+@pytest.mark.parametrize(
+    "change", [versions.rollback, lambda folder, **kw: versions.prune(folder, 1, **kw)]
+)
+def test_rollback_and_prune_wait_for_a_push(model, tmp_path, change):
+    versions_at(tmp_path / "s", model, 100, 200)
+    with (
+        FileLock(tmp_path / "s" / versions.LOCK_FILE),
+        pytest.raises(UserError, match=r"another push has held \.push\.lock"),
+    ):
+        change(tmp_path / "s", lock_seconds=0.1)
+    assert versions.list_versions(tmp_path / "s") == [100, 200]
+
+
+KILLED_MID_PRUNE = """
+import os, shutil, signal, sys
+from pathlib import Path
+from components.pushing import versions
+
+def die(path, **_):
+    (Path(path) / "saved_model.pb").unlink()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+versions.shutil.rmtree = die
+versions.prune(Path(sys.argv[1]), 1)
+"""
+
+
+def test_prune_killed_in_mid_removal_shows_no_half_version(model, tmp_path, repository):
+    serving = tmp_path / "s"
+    versions_at(serving, model, 100, 200)
+    command = [sys.executable, "-c", KILLED_MID_PRUNE, str(serving)]
+    killed = subprocess.run(command, cwd=repository, check=False)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert versions.list_versions(serving) == [200]
+    assert _incomplete(serving) == []
+    versions_at(serving, model, 300)
+    assert {entry.name for entry in serving.iterdir()} <= {"200", "300", versions.LOCK_FILE}

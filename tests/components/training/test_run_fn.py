@@ -16,13 +16,17 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from scipy.special import softmax
 
-from components import features
+from components import features, provenance
 from components.errors import UserError
 from components.model.architectures import build_model
 from components.model.settings import ModelSettings
 from components.training import run_fn as module
+from components.training.answers import Answers, pick
 from components.training.device import prepare_device, uses_cudnn
+from components.training.export import read_abstracts
+from components.training.report import ANSWERS, WARMUP
 from components.training.settings import TrainingSettings
+from components.training.warmup import read_warmup
 
 CLASSES = ["bio", "cs", "econ", "engineering", "math", "physics", "stat"]
 # An empty text, spaces, a formula alone, a megabyte, binary noise, emoji, bytes that are no UTF-8.
@@ -252,6 +256,118 @@ def test_examples_give_the_scores_of_their_text_whatever_else_they_hold(
         )
         np.testing.assert_allclose(answer["scores"], by_text["scores"], atol=1e-6)
         np.testing.assert_array_equal(answer["label"], by_text["label"])
+
+
+def test_examples_that_are_none_leave_the_others_alone(finished: Finished, workbench) -> None:
+    rows = workbench.rows[features.EVAL][:4]
+    by_text = finished.loaded.signatures["serving_default"](
+        abstract=tf.constant([row[features.ABSTRACT] for row in rows] + [""])
+    )
+    numbers = tf.train.Example()
+    numbers.features.feature[features.ABSTRACT].float_list.value.append(0.5)
+    good = [serialize(row) for row in rows]
+    broken = [good[0][:-1], b"no example", bytes(range(256)), numbers.SerializeToString()]
+    mixed = [row for pair in zip(good, broken, strict=True) for row in pair]
+    answer = finished.loaded.signatures["serving_examples"](examples=tf.constant(mixed))
+    np.testing.assert_allclose(answer["scores"][::2], by_text["scores"][:4], atol=1e-6)
+    np.testing.assert_allclose(answer["scores"][1::2], [by_text["scores"][4]] * 4, atol=1e-6)
+    transformed_rows = finished.loaded.signatures["transform_features"](examples=tf.constant(mixed))
+    assert {len(values) for values in transformed_rows.values()} == {len(mixed)}
+    assert [CLASSES[i] for i in transformed_rows[features.LABEL_ID][::2]] == [
+        row[features.LABEL] for row in rows
+    ]
+    assert transformed_rows[features.LABEL_ID].numpy()[1::2].tolist() == [-1] * 4
+
+
+@pytest.mark.parametrize(
+    ("odd", "plain"),
+    [
+        # NUL and bytes that are no UTF-8 separate words; nothing after them is lost.
+        (b"csterm1\0word2\0 word3", b"csterm1 word2 word3"),
+        (b"csterm1\xffword2 \xc3", b"csterm1 word2"),
+        ("csterm1 \N{PILE OF POO}word2".encode(), b"csterm1 word2"),
+        # Only the head of a long text counts.
+        (b"csterm1 word2 " * 80_000, b"csterm1 word2 " * (24 // 2)),
+        (b"a" * 1_000_000, b"zzzunheardof"),
+        (bytes(range(32)), b""),
+    ],
+    ids=["NUL", "not UTF-8", "emoji", "1 MB", "1 MB in one word", "control characters"],
+)
+def test_odd_texts_are_scored_as_what_is_left_of_them(
+    finished: Finished, odd: bytes, plain: bytes
+) -> None:
+    answer = finished.loaded.signatures["serving_default"](abstract=tf.constant([odd, plain, b"x"]))
+    np.testing.assert_allclose(answer["scores"][0], answer["scores"][1], atol=1e-6)
+
+
+def test_noise_of_every_kind_is_answered(finished: Finished) -> None:
+    random = np.random.default_rng(11)
+    sizes = random.integers(0, 300, 400)
+    texts = [random.bytes(int(size)) for size in sizes[:200]]
+    texts += [
+        "".join(map(chr, random.integers(0, 0xD800, int(size)))).encode() for size in sizes[200:]
+    ]
+    for name, argument in (("serving_default", "abstract"), ("serving_examples", "examples")):
+        answer = finished.loaded.signatures[name](**{argument: tf.constant(texts)})
+        assert answer["scores"].shape == (400, 7)
+        np.testing.assert_allclose(np.sum(answer["scores"], axis=1), 1.0, atol=1e-5)
+
+
+def test_every_output_has_the_batch_dimension(finished: Finished) -> None:
+    for name, signature in finished.loaded.signatures.items():
+        (argument,) = signature.structured_input_signature[1]
+        answer = signature(**{argument: tf.constant([b""] * 3)})
+        assert {key: value.shape[0] for key, value in answer.items()} == dict.fromkeys(answer, 3)
+        assert all(spec.shape[0] is None for spec in signature.structured_outputs.values()), name
+
+
+def test_warmup_requests_are_eval_abstracts_and_the_model_answers_them(
+    finished: Finished, workbench
+) -> None:
+    abstracts = {row[features.ABSTRACT].encode() for row in workbench.rows[features.EVAL]}
+    requests = read_warmup(finished.folder / "Format-Serving" / "assets.extra" / WARMUP)
+    assert 1 in {request.inputs["abstract"].tensor_shape.dim[0].size for request in requests}
+    for request in requests:
+        texts = tf.make_ndarray(request.inputs["abstract"])
+        assert set(texts) <= abstracts
+        signature = finished.loaded.signatures[request.model_spec.signature_name]
+        answer = signature(**{n: tf.make_ndarray(t) for n, t in request.inputs.items()})
+        assert answer["scores"].shape == (len(texts), 7)
+
+
+def test_warmup_and_answers_do_not_depend_on_the_order_of_the_files(
+    finished: Finished, workbench
+) -> None:
+    files = [str(path) for path in (workbench.folder / "raw" / "Split-eval").iterdir()]
+    texts = [pick(read_abstracts(names), 64) for names in (files, files[::-1])]
+    assert texts[0] == texts[1]
+    answers = Answers.from_json(
+        (finished.folder / "Format-Serving" / "assets.extra" / ANSWERS).read_text()
+    )
+    assert [text.piece for text in answers.texts if text.name == "abstract"] == texts[0]
+
+
+def test_reference_answers_are_the_trained_networks_and_the_signatures(
+    finished: Finished, workbench
+) -> None:
+    extra = finished.folder / "Format-Serving" / "assets.extra"
+    answers = Answers.from_json((extra / ANSWERS).read_text())
+    assert answers.classes == tuple(CLASSES)
+    texts = [text.content for text in answers.texts]
+    np.testing.assert_array_equal(answers.token_ids, transformed(workbench, texts))
+    expected = expected_scores(finished, answers.token_ids)
+    np.testing.assert_allclose(answers.scores, expected, atol=1e-5)
+    exported = finished.loaded.signatures["serving_default"](abstract=tf.constant(texts))
+    np.testing.assert_allclose(exported["scores"], answers.scores, atol=1e-5)
+    assert {text.name for text in answers.texts} >= {"empty", "1 MB", "binary noise", "emoji"}
+
+
+def test_report_names_code_and_libraries(finished: Finished, repository: Path) -> None:
+    assert finished.report["code"] == {
+        "commit": provenance.commit(repository),
+        "fingerprint": "0" * 16,
+    }
+    assert finished.report["versions"]["keras"] == keras.__version__
 
 
 def test_transform_signature_gives_transforms_own_features(finished: Finished, workbench) -> None:

@@ -100,3 +100,24 @@ def EvaluationSummary(  # noqa: N802
     reasons = [] if blessing.get_int_custom_property("blessed") else ["accuracy .5 is below .6"]
     figures = {"overall": {"accuracy": 0.75, "macro_f1": 0.5}, "reasons": reasons}
     Path(summary.uri, "metrics.json").write_text(json.dumps(figures))
+
+
+@component
+def InfraValidator(  # noqa: N802
+    trap: Parameter[str], note: InputArtifact[Note], blessing: OutputArtifact[Note]
+):
+    """Blesses unless the trap says not to."""
+    unfit = Path(trap).exists() and Path(trap).read_text() == "unfit"
+    Path(blessing.uri, "note.txt").write_text(note.uri)
+    blessing.set_int_custom_property("blessed", int(not unfit))
+    lines = "latency: 9 ms, budget 1 ms\npeak memory: 9 MiB, budget 1 MiB" if unfit else ""
+    blessing.set_string_custom_property("reasons", lines)
+
+
+@component
+def Pusher(trap: Parameter[str], note: InputArtifact[Note], pushed: OutputArtifact[Note]):  # noqa: N802
+    """Does not push a model that the trap calls rolled back."""
+    Path(pushed.uri, "note.txt").write_text(note.uri)
+    pushed.set_int_custom_property("pushed", 0)
+    if Path(trap).exists() and Path(trap).read_text() == "rolled back":
+        pushed.set_string_custom_property("reason", "this model was rolled back")

@@ -1,8 +1,8 @@
 """Runs a pipeline of trivial components through ``pipeline.launch``; also a runner for the TFX CLI.
 
-Usage: TINY_DIR=<folder> python tiny_runner.py [word ...]. The graphs "chain", "hungry" and "judged"
-are run once each, in turn; "trap=<order>" changes what the nodes do from there on. Without a
-word, as the TFX CLI calls it, it is "chain".
+Usage: TINY_DIR=<folder> python tiny_runner.py [word ...]. The graphs "chain", "hungry", "judged"
+and "served" are run once each, in turn; "trap=<order>" changes what the nodes do from there on.
+Without a word, as the TFX CLI calls it, it is "chain".
 """
 
 import functools
@@ -43,9 +43,12 @@ def build(config: PipelineConfig, graph: str):
     if graph == "hungry":
         resolver = Resolver(strategy_class=LatestArtifactStrategy, note=Channel(type=nodes.Never))
         members += [resolver, nodes.Hungry(note=resolver.outputs["note"])]
-    if graph == "judged":
+    if graph in ("judged", "served"):
         judge = nodes.Evaluator(trap=trap, note=third.outputs["copy"])
         members += [judge, nodes.EvaluationSummary(blessing=judge.outputs["blessing"])]
+    if graph == "served":
+        members.append(nodes.InfraValidator(trap=trap, note=first.outputs["note"]))
+        members.append(nodes.Pusher(trap=trap, note=members[-1].outputs["blessing"]))
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(config.pipeline_root),

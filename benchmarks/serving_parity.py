@@ -1,0 +1,225 @@
+"""The exported model against Transform and the network, on every row of a finished run's corpus.
+
+python benchmarks/serving_parity.py CONFIG [--seed 1] [--inputs 10000]
+
+Token, label and category ids of the exported signature, from the raw examples, are compared with
+what Transform wrote; scores of ``serving_default``, from the raw texts, with those of the Keras
+network (rebuilt by the project's code, with the exported weights, on Transform's untrimmed rows).
+Then both signatures get random bytes, random Unicode and damaged tf.Examples.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import keras
+import machine
+import ml_metadata as mlmd
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tensorflow_transform as tft
+import typer
+from absl import logging
+from ml_metadata.proto import metadata_store_pb2 as pb
+from tfx.components.util import tfxio_utils
+from tfx.types import standard_artifacts
+from tfx.utils import path_utils
+
+from components import features
+from components.errors import UserError
+from components.model.architectures import build_model, with_probabilities
+from components.model.settings import ModelSettings
+from components.training import dataset
+from components.training.report import EXTRA_ASSETS, REPORT
+from components.training.wire import string_columns
+from pipeline.config import PipelineConfig, load_config
+
+_ROWS = 512
+
+
+def main(
+    config: Annotated[Path, typer.Argument(exists=True, dir_okay=False, resolve_path=True)],
+    seed: Annotated[int, typer.Option(help="Of the random inputs.")] = 1,
+    inputs: Annotated[int, typer.Option(help="Random inputs for each signature.")] = 10_000,
+) -> None:
+    """Prints commit, hardware, rows compared, the largest difference, and crashes of the fuzz."""
+    logging.set_verbosity(logging.ERROR)
+    tf.get_logger().setLevel("ERROR")
+    places = _latest_training(load_config(config))
+    exported = path_utils.serving_model_path(str(places["model"]))
+    report = json.loads((Path(exported) / EXTRA_ASSETS / REPORT).read_text(encoding="utf-8"))
+    loaded = tf.saved_model.load(exported)
+    print(f"commit       {machine.commit()} (model trained at {report['code']['commit']})")
+    print(f"processor    {machine.processor()}")
+
+    rows = differing = 0
+    largest = 0.0
+    train = _transformed(places, features.TRAIN, len(report["classes"]))
+    network = _network(Path(exported), report, train)
+    started = time.perf_counter()
+    for split in features.SPLITS:
+        written = (
+            train
+            if split == features.TRAIN
+            else _transformed(places, split, len(report["classes"]))
+        )
+        ids, scores = _ask(loaded, places["raw_examples"] / f"Split-{split}")
+        ours = dataset.make_examples(
+            ids[features.TOKENS], ids[features.LABEL_ID], ids[features.CATEGORY_ID]
+        )
+        differing += _differing(ours, written)
+        tokens = ids[features.TOKENS].astype(np.int32)
+        expected = network.predict(tokens, batch_size=_ROWS, verbose=0)
+        largest = max(largest, float(np.abs(scores - expected).max()))
+        rows += len(tokens)
+    print(f"rows         {rows:,} in {time.perf_counter() - started:.0f} s")
+    print(f"ids          {differing} rows differ from Transform's")
+    print(f"scores       largest difference {largest:.2g} to the network's")
+    failed = _fuzz(loaded, seed, inputs)
+    print(f"fuzz         {inputs:,} inputs for each signature, seed {seed}: {failed} crashes")
+    if differing or failed or not largest <= 1e-5:
+        raise typer.Exit(1)
+
+
+def _latest_training(config: PipelineConfig) -> dict[str, Path]:
+    """Folders of the latest model and of what it was trained on, by the Trainer's names."""
+    connection = pb.ConnectionConfig()
+    connection.sqlite.filename_uri = str(config.metadata_file)
+    connection.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READONLY
+    store = mlmd.MetadataStore(connection)
+    models = [
+        model
+        for model in store.get_artifacts_by_type(standard_artifacts.Model.TYPE_NAME)
+        if model.state == pb.Artifact.LIVE and Path(model.uri).is_dir()
+    ]
+    if not models:
+        raise UserError(f"{config.metadata_file}: no trained model; run the pipeline first")
+    latest = max(models, key=lambda model: model.id)
+    # Runs that took it from the cache put it out as well.
+    made = min(
+        event.execution_id
+        for event in store.get_events_by_artifact_ids([latest.id])
+        if event.type == pb.Event.OUTPUT
+    )
+    places = {"model": Path(latest.uri)}
+    for event in store.get_events_by_execution_ids([made]):
+        if event.type == pb.Event.INPUT:
+            (artifact,) = store.get_artifacts_by_id([event.artifact_id])
+            places[event.path.steps[0].key] = Path(artifact.uri)
+    return places
+
+
+def _transformed(places: dict[str, Path], split: str, classes: int) -> dataset.Examples:
+    artifact = standard_artifacts.Examples()
+    artifact.uri = str(places["examples"])
+    factory = tfxio_utils.get_tf_dataset_factory_from_artifact([artifact], [])
+    schema = tft.TFTransformOutput(str(places["transform_graph"])).transformed_metadata.schema
+
+    class Accessor:
+        tf_dataset_factory = staticmethod(factory)
+
+    files = [str(places["examples"] / f"Split-{split}" / "*")]
+    return dataset.load_examples(files, Accessor, schema, classes, split)
+
+
+def _network(exported: Path, report: dict[str, Any], train: dataset.Examples) -> keras.Model:
+    """The network as Keras builds it, for rows of any width, with the weights of the export."""
+    classes = len(report["classes"])
+    shape = (report["vocabulary_size"], report["training"]["embedding_dim"])
+    model = build_model(
+        ModelSettings.model_validate(report["model"]),
+        np.zeros(shape, np.float32),
+        None if report["training"]["length_buckets"] else report["sequence_length"],
+        classes,
+        groups=dataset.category_groups(train, classes).tolist(),
+        use_cudnn=False,
+    )
+    scorer = with_probabilities(model, report["temperature"], np.array(report["logit_bias"]))
+    saved = str(exported / "variables" / "variables")
+    tf.train.Checkpoint(_scorer=scorer).read(saved).assert_existing_objects_matched()
+    return scorer
+
+
+def _ask(
+    loaded: Any, folder: Path
+) -> tuple[dict[str, npt.NDArray[np.int64]], npt.NDArray[np.float32]]:
+    """Ids and scores of a raw split's rows, each by its own signature, in one order."""
+    names = (features.TOKENS, features.LABEL_ID, features.CATEGORY_ID)
+    ids: dict[str, list[Any]] = {name: [] for name in names}
+    scores = []
+    files = tf.data.Dataset.list_files(str(folder / "*"), shuffle=False)
+    for batch in tf.data.TFRecordDataset(files, "GZIP").batch(_ROWS):
+        transformed = loaded.signatures[features.TRANSFORM_FEATURES](examples=batch)
+        for name in names:
+            ids[name].append(transformed[name].numpy())
+        texts = string_columns(batch, [features.ABSTRACT])[features.ABSTRACT]
+        scores.append(loaded.signatures[features.SERVING_TEXT](abstract=texts)["scores"].numpy())
+    return {name: np.concatenate(parts) for name, parts in ids.items()}, np.concatenate(scores)
+
+
+def _differing(ours: dataset.Examples, written: dataset.Examples) -> int:
+    """Rows that differ; both are in the order of their content."""
+    if ours.size != written.size:
+        return abs(ours.size - written.size)
+    return int(
+        (
+            (ours.tokens != written.tokens).any(axis=1)
+            | (ours.labels != written.labels)
+            | (ours.categories != written.categories)
+        ).sum()
+    )
+
+
+def _random_inputs(random: np.random.Generator, count: int) -> list[bytes]:
+    """A third each of random bytes, random Unicode (all planes) and damaged tf.Examples."""
+    texts = []
+    for number in range(count):
+        size = int(random.integers(0, 2000))
+        if number % 3 == 0:
+            texts.append(random.bytes(size))
+            continue
+        points = random.integers(0, random.choice([0x80, 0x3000, 0x110000]), size)
+        text = "".join(map(chr, points)).encode("utf-8", "replace")
+        if number % 3 == 2:
+            example = tf.train.Example()
+            example.features.feature[features.ABSTRACT].bytes_list.value.append(text)
+            data = bytearray(example.SerializeToString())
+            for _ in range(random.integers(1, 5)):
+                data[int(random.integers(len(data)))] = int(random.integers(256))
+            text = bytes(data)
+        texts.append(text)
+    return texts
+
+
+def _fuzz(loaded: Any, seed: int, count: int) -> int:
+    """How many inputs were not answered by scores that add up to 1."""
+    failed = 0
+    for name, argument in (
+        (features.SERVING_TEXT, features.ABSTRACT),
+        (features.SERVING_EXAMPLES, features.EXAMPLES_INPUT),
+    ):
+        texts = _random_inputs(np.random.default_rng(seed), count)
+        for start in range(0, count, _ROWS):
+            rows = texts[start : start + _ROWS]
+            try:
+                answer = loaded.signatures[name](**{argument: tf.constant(rows)})
+            except tf.errors.OpError as error:
+                print(f"{name}, inputs {start} to {start + len(rows) - 1}: {error.message}")
+                failed += len(rows)
+                continue
+            sums = answer[features.SCORES_OUTPUT].numpy().sum(axis=1)
+            failed += int((~(np.abs(sums - 1) <= 1e-5)).sum()) + len(rows) - len(sums)
+    return failed
+
+
+if __name__ == "__main__":
+    typer.run(main)

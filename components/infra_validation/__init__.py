@@ -1,0 +1,1 @@
+"""Loading the exported model as a server would, before it may be pushed."""

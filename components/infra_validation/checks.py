@@ -1,0 +1,254 @@
+"""Judges what a served model answered, and what it took; no TensorFlow, no clock, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from components import features
+from components.infra_validation.settings import InfraValidationSettings
+from components.training.answers import Answers
+
+# Scores of a row add up to 1 but for the rounding of float32.
+_SUM_TOLERANCE = 1e-5
+_PERCENTILE = 95
+_STRING, _FLOAT, _INT = "string", "float32", "int64"
+
+
+class TensorKind(NamedTuple):
+    """Type and shape of a signature's input or output.
+
+    Attributes:
+      dtype: TensorFlow's name of the type.
+      shape: -1 where any size goes.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Signature(NamedTuple):
+    """What goes into a signature and comes out, by name."""
+
+    inputs: dict[str, TensorKind]
+    outputs: dict[str, TensorKind]
+
+
+class Reply(NamedTuple):
+    """The outputs of the text signatures for n rows.
+
+    Attributes:
+      label: n names.
+      scores: float [n, k].
+      classes: n lists of k names.
+    """
+
+    label: list[str]
+    scores: npt.NDArray[np.float32]
+    classes: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What serving took.
+
+    Attributes:
+      load_seconds: until the model could be asked.
+      latencies_ms: of requests with one abstract, after the warm-up.
+      batch_seconds: of a request with 512 abstracts.
+      memory_mib: peak resident memory of the process that serves; None where it is not known.
+    """
+
+    load_seconds: float
+    latencies_ms: list[float]
+    batch_seconds: float
+    memory_mib: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One demand on the model.
+
+    Attributes:
+      name: what was looked at.
+      passed: whether it holds.
+      line: what was looked at, what was measured and what was allowed, for people.
+      budget: whether it is about time or memory, which other load on the machine may spoil.
+    """
+
+    name: str
+    passed: bool
+    line: str
+    budget: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields as JSON values."""
+        return asdict(self)
+
+
+def expected_signatures(classes: int, sequence_length: int) -> dict[str, Signature]:
+    """Returns the model's contract; README, "The model's signatures"."""
+    reply = {
+        features.LABEL_OUTPUT: TensorKind(_STRING, (-1,)),
+        features.SCORES_OUTPUT: TensorKind(_FLOAT, (-1, classes)),
+        features.CLASSES_OUTPUT: TensorKind(_STRING, (-1, classes)),
+    }
+    examples = {features.EXAMPLES_INPUT: TensorKind(_STRING, (-1,))}
+    return {
+        features.SERVING_TEXT: Signature({features.ABSTRACT: TensorKind(_STRING, (-1,))}, reply),
+        features.SERVING_EXAMPLES: Signature(examples, reply),
+        features.TRANSFORM_FEATURES: Signature(
+            examples,
+            {
+                features.TOKENS: TensorKind(_INT, (-1, sequence_length)),
+                features.LABEL_ID: TensorKind(_INT, (-1,)),
+                features.CATEGORY_ID: TensorKind(_INT, (-1,)),
+                **{name: TensorKind(_STRING, (-1,)) for name in features.SLICE_FEATURES},
+            },
+        ),
+    }
+
+
+def check_signatures(
+    found: Mapping[str, Signature], expected: Mapping[str, Signature]
+) -> list[Check]:
+    """Compares names, types and shapes; one check a signature, naming its first difference."""
+    checks = []
+    for name in sorted({*found, *expected}):
+        if name not in found:
+            difference = "the model has none of this name"
+        elif name not in expected:
+            difference = "is not part of the contract"
+        else:
+            difference = _first_difference(found[name], expected[name])
+        checks.append(
+            Check(
+                f"signature {name}", not difference, f"signature {name}: {difference or 'agrees'}"
+            )
+        )
+    return checks
+
+
+def _first_difference(found: Signature, expected: Signature) -> str:
+    for side in ("inputs", "outputs"):
+        theirs: dict[str, TensorKind] = getattr(found, side)
+        ours: dict[str, TensorKind] = getattr(expected, side)
+        for name in sorted({*theirs, *ours}):
+            if theirs.get(name) != ours.get(name):
+                return (
+                    f"{side[:-1]} {name} is {_kind(theirs.get(name))}, not {_kind(ours.get(name))}"
+                )
+    return ""
+
+
+def _kind(kind: TensorKind | None) -> str:
+    return "absent" if kind is None else f"{kind.dtype} {list(kind.shape)}"
+
+
+def check_reply(what: str, reply: Reply, classes: Sequence[str], rows: int) -> Check:
+    """Checks that a reply has a whole answer for each row."""
+    problem = _problem(reply, classes, rows)
+    return Check(what, not problem, f"{what}: {problem or f'{rows} rows, each answered'}")
+
+
+def _problem(reply: Reply, classes: Sequence[str], rows: int) -> str:
+    counts = [len(reply.label), len(reply.scores), len(reply.classes)]
+    if counts != [rows] * 3:
+        return f"{rows} rows were sent, label, scores and classes have {counts}"
+    for index, names in enumerate(reply.classes):
+        if list(names) != list(classes):
+            return f"row {index} names the classes {list(names)}, not {list(classes)}"
+    if reply.scores.shape != (rows, len(classes)):
+        return f"scores have the shape {reply.scores.shape}, not {(rows, len(classes))}"
+    sums = reply.scores.sum(axis=1, dtype=np.float64)
+    wrong = np.flatnonzero(~(np.abs(sums - 1.0) <= _SUM_TOLERANCE))
+    if wrong.size:
+        return f"the scores of row {wrong[0]} add up to {sums[wrong[0]]:.6g}, not to 1"
+    for index, (label, best) in enumerate(
+        zip(reply.label, reply.scores.argmax(axis=1), strict=True)
+    ):
+        if label != classes[best]:
+            return f"row {index} is labelled {label}, its best score is that of {classes[best]}"
+    return ""
+
+
+def check_scores(
+    what: str, scores: npt.NDArray[np.float32], answers: Answers, rows: Sequence[int], bound: float
+) -> Check:
+    """Compares scores with the trained network's.
+
+    Args:
+      what: which requests they answer.
+      scores: float [n, classes].
+      answers: the reference.
+      rows: which of its rows each of the n answers.
+      bound: largest difference that passes.
+    """
+    expected = answers.scores[list(rows)]
+    if scores.shape != expected.shape:
+        line = f"{what}: scores have the shape {scores.shape}, not {expected.shape}"
+        return Check(what, False, line)
+    differences = np.abs(scores.astype(np.float64) - expected).max(axis=1)
+    # NaN is no small difference.
+    worst = int(np.argmax(np.where(np.isnan(differences), np.inf, differences)))
+    return Check(
+        what,
+        bool(differences[worst] <= bound),
+        f"{what}: largest difference to the trained network's scores {differences[worst]:.2g} "
+        f"(text {rows[worst]}, {answers.texts[rows[worst]].name}), {bound:g} allowed "
+        "(max_score_difference)",
+    )
+
+
+def check_ids(token_ids: npt.NDArray[np.int64], answers: Answers) -> Check:
+    """Compares the token ids of the reference's texts, int [n, length], with Transform's."""
+    what = "token ids"
+    if token_ids.shape != answers.token_ids.shape:
+        line = f"{what}: the shape is {token_ids.shape}, not {answers.token_ids.shape}"
+        return Check(what, False, line)
+    differing = np.flatnonzero((token_ids != answers.token_ids).any(axis=1))
+    rows = len(answers.texts)
+    if not differing.size:
+        return Check(what, True, f"{what}: those of {rows} texts are Transform's")
+    first = answers.texts[differing[0]].name
+    line = f"{what}: {differing.size} of {rows} texts differ from Transform's, first {first}"
+    return Check(what, False, line)
+
+
+def check_budgets(figures: Figures, settings: InfraValidationSettings) -> list[Check]:
+    """Compares time and memory with what is allowed."""
+    latency = float(np.percentile(figures.latencies_ms, _PERCENTILE))
+    measured: Iterable[tuple[str, str, float | None, str, float]] = (
+        ("load time", "max_load_seconds", figures.load_seconds, "s", settings.max_load_seconds),
+        (
+            f"latency of one abstract, {_PERCENTILE}th percentile of {len(figures.latencies_ms)}",
+            "max_latency_ms",
+            latency,
+            "ms",
+            settings.max_latency_ms,
+        ),
+        (
+            "time of a batch of 512 abstracts",
+            "max_batch_seconds",
+            figures.batch_seconds,
+            "s",
+            settings.max_batch_seconds,
+        ),
+        ("peak memory", "max_memory_mib", figures.memory_mib, "MiB", settings.max_memory_mib),
+    )
+    checks = []
+    for what, key, value, unit, bound in measured:
+        if value is None:
+            checks.append(Check(key, True, f"{what}: not known of this server", budget=True))
+            continue
+        line = f"{what}: {value:.4g} {unit}, budget {bound:g} {unit} ({key})"
+        checks.append(Check(key, value <= bound, line, budget=True))
+    return checks

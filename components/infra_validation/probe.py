@@ -1,0 +1,205 @@
+"""Loads one exported model in a process of its own, replays requests, and writes down the checks.
+
+    python -m components.infra_validation.probe MODEL OUT SETTINGS [ADDRESS NAME PID SECONDS]
+
+Run by the executor, with CUDA hidden. Without an address the model is loaded by TensorFlow in this
+process; with one, the server there holds it already, since so many seconds after its start.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+
+from components import features
+from components.infra_validation import checks
+from components.infra_validation.checks import Check, Figures, Reply
+from components.infra_validation.runtimes import InProcess, ModelRuntime, Server, texts_of
+from components.infra_validation.settings import InfraValidationSettings
+from components.training import answers as reference
+from components.training.answers import Answers
+from components.training.report import ANSWERS, EXTRA_ASSETS, WARMUP
+from components.training.warmup import MAX_RECORDS, read_warmup
+
+BATCH_ROWS = 512
+TIMED_REQUESTS = 100
+# No tf.Examples: a tag of wire type 7, a length beyond the end, noise.
+_NOT_EXAMPLES = (b"\x0f", b"\x0a\xff\x01", bytes(range(255, 0, -1)))
+
+
+def probe(
+    model: Path, settings: InfraValidationSettings, server: tuple[ModelRuntime, float] | None = None
+) -> tuple[list[Check], Figures | None]:
+    """Asks a model all that can be wanted of it.
+
+    Args:
+      model: folder of the SavedModel, with its reference answers and warm-up requests.
+      settings: budgets and tolerance.
+      server: a server that holds it, and the seconds that took; None loads it here.
+
+    Returns:
+      The checks, and what serving took; None where it did not come to that.
+    """
+    extra = model / EXTRA_ASSETS
+    try:
+        answers = Answers.from_json((extra / ANSWERS).read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError) as error:
+        return [_failed("reference answers", f"{extra / ANSWERS} cannot be read: {error}")], None
+    try:
+        warmup = read_warmup(extra / WARMUP)
+    except (tf.errors.OpError, DecodeError) as error:
+        return [_failed("warm-up", f"{extra / WARMUP} cannot be read: {error}")], None
+
+    if server is None:
+        started = time.perf_counter()
+        try:
+            runtime: ModelRuntime = InProcess(model)
+        except Exception as error:  # whatever a broken SavedModel makes TensorFlow raise
+            return [_failed("load", f"the model cannot be loaded: {error}")], None
+        load_seconds = time.perf_counter() - started
+    else:
+        runtime, load_seconds = server
+    found: list[Check] = []
+    try:
+        expected = checks.expected_signatures(len(answers.classes), answers.token_ids.shape[1])
+        found += checks.check_signatures(runtime.signatures(), expected)
+        if not all(check.passed for check in found):
+            return found, None
+        found.append(_replay_warmup(runtime, warmup, answers))
+        found += _replay_texts(runtime, answers, settings.max_score_difference)
+        found += _replay_examples(runtime, answers, settings.max_score_difference)
+        figures, check = _measure(runtime, answers, load_seconds)
+        found.append(check)
+    except RuntimeError as error:
+        found.append(_failed("requests", str(error)))
+        return found, None
+    return found + checks.check_budgets(figures, settings), figures
+
+
+def _failed(name: str, problem: str) -> Check:
+    return Check(name, False, f"{name}: {' '.join(problem.split())[:500]}")
+
+
+def _ask_texts(runtime: ModelRuntime, rows: Sequence[bytes]) -> Reply:
+    return _reply(runtime.ask(features.SERVING_TEXT, features.ABSTRACT, rows))
+
+
+def _reply(outputs: dict[str, Any]) -> Reply:
+    classes = outputs[features.CLASSES_OUTPUT]
+    return Reply(
+        texts_of(outputs[features.LABEL_OUTPUT]),
+        outputs[features.SCORES_OUTPUT],
+        [texts_of(row) for row in classes],
+    )
+
+
+def _replay_warmup(runtime: ModelRuntime, warmup: Sequence[Any], answers: Answers) -> Check:
+    if not 0 < len(warmup) <= MAX_RECORDS:
+        return _failed(
+            "warm-up", f"{len(warmup)} requests; TF Serving takes from 1 to {MAX_RECORDS}"
+        )
+    for number, request in enumerate(warmup):
+        rows = tf.make_ndarray(request.inputs[features.ABSTRACT]).tolist()
+        what = f"warm-up request {number}"
+        check = checks.check_reply(what, _ask_texts(runtime, rows), answers.classes, len(rows))
+        if request.model_spec.signature_name != features.SERVING_TEXT:
+            return _failed(what, f"is for {request.model_spec.signature_name!r}")
+        if not check.passed:
+            return check
+    return Check("warm-up", True, f"warm-up: {len(warmup)} requests, each answered")
+
+
+def _replay_texts(runtime: ModelRuntime, answers: Answers, bound: float) -> list[Check]:
+    """Each of the reference's texts alone, then all of them in one batch."""
+    texts = [text.content for text in answers.texts]
+    every = range(len(texts))
+    alone = [_ask_texts(runtime, [text]) for text in texts]
+    found = []
+    for reply, text in zip(alone, answers.texts, strict=True):
+        if text.name == reference.REAL:
+            continue
+        found.append(checks.check_reply(f"text {text.name}", reply, answers.classes, 1))
+    together = _ask_texts(runtime, texts)
+    found.append(checks.check_reply("texts in one batch", together, answers.classes, len(texts)))
+    if all(check.passed for check in found):
+        scores = np.concatenate([reply.scores for reply in alone])
+        found += [
+            checks.check_scores("texts one by one", scores, answers, every, bound),
+            checks.check_scores("texts in one batch", together.scores, answers, every, bound),
+        ]
+    return found
+
+
+def _replay_examples(runtime: ModelRuntime, answers: Answers, bound: float) -> list[Check]:
+    """The same texts as tf.Examples, among rows that are none."""
+    rows, meant = [], []
+    empty = next(i for i, text in enumerate(answers.texts) if text.name == reference.EMPTY)
+    for index, text in enumerate(answers.texts):
+        rows.append(_example(text.content))
+        meant.append(index)
+        if index < len(_NOT_EXAMPLES):
+            rows.append(_NOT_EXAMPLES[index])
+            meant.append(empty)
+    reply = _reply(runtime.ask(features.SERVING_EXAMPLES, features.EXAMPLES_INPUT, rows))
+    what = "examples, some of them broken"
+    found = [checks.check_reply(what, reply, answers.classes, len(rows))]
+    if found[0].passed:
+        found.append(checks.check_scores(what, reply.scores, answers, meant, bound))
+    transformed = runtime.ask(features.TRANSFORM_FEATURES, features.EXAMPLES_INPUT, rows)
+    for name, values in transformed.items():
+        if len(values) != len(rows):
+            found.append(_failed(what, f"{name} has {len(values)} rows for {len(rows)}"))
+            return found
+    of_text = [i for i, row in enumerate(rows) if row not in _NOT_EXAMPLES]
+    found.append(checks.check_ids(transformed[features.TOKENS][of_text], answers))
+    return found
+
+
+def _example(text: bytes) -> bytes:
+    example = tf.train.Example()
+    example.features.feature[features.ABSTRACT].bytes_list.value.append(text)
+    return example.SerializeToString()
+
+
+def _measure(runtime: ModelRuntime, answers: Answers, load_seconds: float) -> tuple[Figures, Check]:
+    real = [text.content for text in answers.texts if text.name == reference.REAL]
+    batch = [real[i % len(real)] for i in range(BATCH_ROWS)]
+    started = time.perf_counter()
+    reply = _ask_texts(runtime, batch)
+    batch_seconds = time.perf_counter() - started
+    latencies = []
+    for number in range(TIMED_REQUESTS):
+        started = time.perf_counter()
+        _ask_texts(runtime, [real[number % len(real)]])
+        latencies.append((time.perf_counter() - started) * 1000)
+    figures = Figures(load_seconds, latencies, batch_seconds, runtime.memory_mib())
+    return figures, checks.check_reply("batch of 512", reply, answers.classes, BATCH_ROWS)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the probe and writes its result; see the module's first lines."""
+    model, out, settings_json, *at = arguments
+    settings = InfraValidationSettings.model_validate_json(settings_json)
+    server = None
+    if at:
+        address, name, pid, seconds = at
+        here = Server(address, name, int(pid) if pid else None, settings.timeout_seconds)
+        server = (here, float(seconds))
+    found, figures = probe(Path(model), settings, server)
+    result = {
+        "checks": [check.to_json() for check in found],
+        "figures": None if figures is None else figures.to_json(),
+    }
+    Path(out).write_text(json.dumps(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
