@@ -234,6 +234,32 @@ def load_config(path: Path | None = None) -> PipelineConfig:
     Raises:
       UserError: one line naming the file, the key, the value and what is allowed.
     """
+    path, content = _read(path)
+    try:
+        return PipelineConfig.model_validate(content, context={"base": path.parent})
+    except ValidationError as error:
+        raise UserError(f"configuration {path}: {_one_line(error)}") from None
+
+
+def load_run_settings(path: Path | None = None) -> RunSettings:
+    """Reads and checks no more than ``[run]``: where a configuration's runs write.
+
+    That is enough to look at earlier runs, and holds where their inputs are gone.
+
+    Args:
+      path: as for :func:`load_config`.
+
+    Raises:
+      UserError: one line naming the file, the key, the value and what is allowed.
+    """
+    path, content = _read(path)
+    try:
+        return RunSettings.model_validate(content.get("run", {}), context={"base": path.parent})
+    except ValidationError as error:
+        raise UserError(f"configuration {path}: run.{_one_line(error)}") from None
+
+
+def _read(path: Path | None) -> tuple[Path, dict[str, Any]]:
     if path is None:
         named = os.environ.get(CONFIG_VARIABLE, "")
         if not named:
@@ -247,14 +273,10 @@ def load_config(path: Path | None = None) -> PipelineConfig:
     except ValueError as error:
         raise UserError(f"configuration {path}: {error}") from None
     try:
-        content = tomli.loads(path.read_text(encoding="utf-8"))
+        return path, tomli.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"configuration {path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"configuration {path}: cannot be read: {error}") from None
     except tomli.TOMLDecodeError as error:
         raise UserError(f"configuration {path}: not valid TOML: {error}") from None
-    try:
-        return PipelineConfig.model_validate(content, context={"base": path.parent})
-    except ValidationError as error:
-        raise UserError(f"configuration {path}: {_one_line(error)}") from None
