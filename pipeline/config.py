@@ -30,6 +30,7 @@ from components.evaluation.settings import EvaluationSettings
 from components.model.settings import ModelSettings
 from components.settings import Settings
 from components.training.settings import TrainingSettings, check_settings
+from pipeline import layout
 
 CONFIG_VARIABLE = "ARXIV_PIPELINE_CONFIG"
 _ROOT = Path(__file__).resolve().parent.parent
@@ -179,12 +180,12 @@ class PipelineConfig(Settings):
     @property
     def pipeline_root(self) -> Path:
         """The folder of the nodes' artifacts."""
-        return self.output_dir / "artifacts"
+        return layout.pipeline_root(self.output_dir)
 
     @property
     def metadata_file(self) -> Path:
         """ML Metadata's SQLite database."""
-        return self.output_dir / "metadata.sqlite"
+        return layout.metadata_file(self.output_dir)
 
     @property
     def checkpoint_dir(self) -> Path:
@@ -199,7 +200,7 @@ class PipelineConfig(Settings):
     @property
     def serving_dir(self) -> Path:
         """TF Serving's model base path: numeric version folders."""
-        return self.run.serving_dir or self.output_dir / "serving" / self.run.name
+        return self.run.serving_dir or layout.serving_dir(self.output_dir, self.run.name)
 
 
 def _one_line(error: ValidationError) -> str:

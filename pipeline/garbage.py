@@ -20,6 +20,8 @@ from pipeline import record
 from pipeline.history import History, RunState
 from pipeline.lineage import Lineage
 
+SCRATCH = "a finished node's own scratch folder"
+
 _SYSTEM = ".system"
 _ALIVE = (pb.Artifact.LIVE, pb.Artifact.UNKNOWN)
 _BLESSED = "blessed"
@@ -263,7 +265,7 @@ def _orphans(root: Path, data: Lineage) -> Iterator[Removal]:
             if output.name == _SYSTEM:
                 for kind in sorted(output.iterdir()):
                     for left in sorted(kind.iterdir()) if kind.is_dir() else []:
-                        yield Removal(left, "a finished node's own scratch folder", _size(left))
+                        yield Removal(left, SCRATCH, _size(left))
                 continue
             for place in sorted(output.iterdir()):
                 if place.name.isdigit() and (node.name, output.name, place.name) not in known:

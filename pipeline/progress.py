@@ -139,10 +139,10 @@ class ProgressHandler(logging.Handler):
         else:
             message = record.getMessage()
             if message.startswith(PROGRESS_PREFIXES):
-                self._display.note(message.removeprefix(PROGRESS_PREFIXES[0]))
                 epoch = read_epoch(message)
                 if epoch is not None:
                     self._display.epoch(epoch)
+                self._display.note(message.removeprefix(PROGRESS_PREFIXES[0]))
 
     def _start(self, node: str) -> None:
         self.times.current = node
