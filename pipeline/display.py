@@ -19,6 +19,7 @@ from pipeline.terminal import Terminal
 
 _FRAMES_A_SECOND = 4.0
 _WIDEST_BAR = 30
+_NARROWEST_TEXT = 4
 _INDENT = 8
 _SPINNER = "\u280b\u2819\u2839\u2838\u283c\u2834\u2826\u2827\u2807\u280f"
 _ASCII_SPINNER = "-\\|/"
@@ -151,12 +152,13 @@ class LiveDisplay:
     def _bar(share: float, text: Text, width: int) -> Iterator[ProgressBar | Text | Segment]:
         indent = min(2, width)
         bar = min(_WIDEST_BAR, width // 3 if text else width - indent)
+        room = width - indent - bar
         yield Segment(" " * indent)
         if bar > 0:
             yield ProgressBar(total=1.0, completed=share, width=bar)
-        if text:
+        if text and room > _NARROWEST_TEXT:
             text = Text("  ") + text
-            text.truncate(max(0, width - indent - bar), overflow="ellipsis")
+            text.truncate(room, overflow="ellipsis")
             yield text
         else:
             yield Segment.line()

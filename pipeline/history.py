@@ -113,9 +113,7 @@ class History:
             raise UserError(f"no run's id starts with {name!r}; `runs list` shows the ids")
         if len(found) > 1:
             shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
-            raise UserError(
-                f"{len(found)} runs' ids start with {name!r} ({shown}); give more of it"
-            )
+            raise UserError(f"{name!r} is the head of {len(found)} runs' ids ({shown}); add to it")
         return self.run(found[0])
 
     def latest(self, count: int) -> list[Run]:

@@ -66,11 +66,11 @@ class Place:
         from pipeline import record
 
         records = record.read_all(self.output_dir)
-        if records:
-            run = records[max(records)].configuration.get("run", {})
-            named = run.get("serving_dir")
-            name = str(run.get("name", ""))
-            return Path(named) if named else layout.serving_dir(self.output_dir, name)
+        run = records[max(records)].configuration.get("run", {}) if records else {}
+        if run.get("serving_dir"):
+            return Path(run["serving_dir"])
+        if run.get("name"):
+            return layout.serving_dir(self.output_dir, str(run["name"]))
         folders = self.output_dir / "serving"
         models = [one for one in folders.iterdir() if one.is_dir()] if folders.is_dir() else []
         if len(models) == 1:
