@@ -67,6 +67,7 @@ from components.training.settings import PhaseSettings, TrainingSettings
 from components.training.two_phase import predict_logits, train_two_phases
 from pipeline import lock
 from pipeline.config import PipelineConfig, load_config
+from pipeline.display import PlainDisplay
 from pipeline.fingerprint import code_fingerprint, file_fingerprint
 from pipeline.graph import create_pipeline, read_classes
 from pipeline.progress import ProgressHandler
@@ -184,7 +185,7 @@ def prepare_data(config: PipelineConfig, say: Say) -> Data:
     with lock.exclusive(config.metadata_file, config.run.lock_wait_seconds, say):
         store = RunStore(config.metadata_file)
         known = store.run_ids()
-        handler = ProgressHandler([name for name in by_id if name in wanted], say)
+        handler = ProgressHandler([name for name in by_id if name in wanted], PlainDisplay(say))
         logging.getLogger().addHandler(handler)
         try:
             LocalDagRunner().run(whole, run_options=RunOptions(to_nodes=[_LAST]))
@@ -631,7 +632,7 @@ def main(
         say = terminal.say
         say(f"log in {settings.log_dir / 'quality.log'}")
         data = prepare_data(settings, say)
-        progress = ProgressHandler([], say)
+        progress = ProgressHandler([], PlainDisplay(say))
         logging.getLogger().addHandler(progress)
         results: list[Result] = []
         for candidate in make_candidates(data, names, numbers, ablations, notebook_epochs):

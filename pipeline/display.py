@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -39,25 +39,29 @@ class Expected:
 
 
 class PlainDisplay:
-    """A line for each thing that happens."""
+    """A line for each thing that happens.
 
-    def __init__(self, screen: Terminal) -> None:
-        self._screen = screen
+    Args:
+        say: writes one line.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
 
     def start(self, place: str, node: str) -> None:
         """Says that a node starts."""
-        self._screen.say(f"{place} {node} ...")
+        self._say(f"{place} {node} ...")
 
     def note(self, line: str) -> None:
         """Passes on what a node says."""
-        self._screen.say(f"{' ' * _INDENT}{line}")
+        self._say(f"{' ' * _INDENT}{line}")
 
     def epoch(self, epoch: Epoch) -> None:
         """Does nothing: its line was a note."""
 
     def end(self, place: str, node: str, outcome: str, seconds: float, rate: float | None) -> None:
         """Says how a node ended."""
-        self._screen.say(end_line(place, node, outcome, seconds, rate))
+        self._say(end_line(place, node, outcome, seconds, rate))
 
 
 class LiveDisplay:
@@ -173,7 +177,7 @@ def showing(screen: Terminal, expected: Expected) -> Iterator[Display]:
         expected: what is known beforehand.
     """
     if not screen.moves:
-        yield PlainDisplay(screen)
+        yield PlainDisplay(screen.say)
         return
     display = LiveDisplay(screen, expected)
     live = Live(

@@ -104,12 +104,15 @@ class ProgressHandler(logging.Handler):
 
     Args:
         nodes: ids of the run's nodes, in order.
-        display: shows it.
+        display: shows it; None shows nothing, and only ``times`` is kept.
         rows: returns how many rows a node has just read; None where that is not known.
     """
 
     def __init__(
-        self, nodes: list[str], display: Display, rows: Callable[[str], int | None]
+        self,
+        nodes: list[str],
+        display: Display | None = None,
+        rows: Callable[[str], int | None] = lambda _: None,
     ) -> None:
         super().__init__(logging.INFO)
         self.times = NodeTimes()
@@ -138,7 +141,7 @@ class ProgressHandler(logging.Handler):
             self._outcome = "failed: an input could not be resolved"
         else:
             message = record.getMessage()
-            if message.startswith(PROGRESS_PREFIXES):
+            if self._display is not None and message.startswith(PROGRESS_PREFIXES):
                 epoch = read_epoch(message)
                 if epoch is not None:
                     self._display.epoch(epoch)
@@ -148,12 +151,15 @@ class ProgressHandler(logging.Handler):
         self.times.current = node
         self._outcome = "done"
         self._started = time.monotonic()
-        self._display.start(self._place(node), node)
+        if self._display is not None:
+            self._display.start(self._place(node), node)
 
     def _end(self, node: str) -> None:
         seconds = time.monotonic() - self._started
         self.times.seconds[node] = seconds
         self.times.current = None
+        if self._display is None:
+            return
         rows = self._rows(node) if self._outcome == "done" else None
         rate = rows / seconds if rows and seconds > 0 else None
         self._display.end(self._place(node), node, self._outcome, seconds, rate)

@@ -122,9 +122,7 @@ def test_handler_tells_the_display_what_happens() -> None:
         def epoch(self, epoch: Epoch) -> None:
             said.append(f"epoch {epoch.epoch}")
 
-    screen = silent()
-    screen.say = said.append  # type: ignore[method-assign]
-    handler = ProgressHandler(["A", "B"], Sink(screen), {"A": 10}.get)
+    handler = ProgressHandler(["A", "B"], Sink(said.append), {"A": 10}.get)
     logger = logging.getLogger("test_display")
     logger.addHandler(handler)
     logger.propagate = False

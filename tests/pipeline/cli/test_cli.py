@@ -309,16 +309,18 @@ def test_versions_are_listed_with_the_one_that_is_served(three) -> None:
 
 
 def test_versions_are_those_of_the_latest_run_where_no_configuration_is_named(three) -> None:
-    def folder() -> str:
-        return output("versions", "list", "-o", three.output_dir).split()[0]
+    def paths() -> list[str]:
+        listed = json.loads(output("versions", "list", "-o", three.output_dir, "--json"))
+        return [one["path"] for one in listed]
 
-    other = three.output_dir / "serving" / "other"
-    other.mkdir()
+    other, elsewhere = three.output_dir / "serving" / "other", three.output_dir / "elsewhere"
+    for folder in (other, elsewhere):
+        (folder / "7").mkdir(parents=True)
     assert "does not tell where" in mistake("versions", "list", "-o", three.output_dir)
     three.record(THIRD, configuration={"run": {"name": "other", "serving_dir": None}})
-    assert folder() == str(other)
-    three.record(THIRD, configuration={"run": {"name": "other", "serving_dir": "/models/x"}})
-    assert folder() == "/models/x"
+    assert paths() == [str(other / "7")]
+    three.record(THIRD, configuration={"run": {"name": "other", "serving_dir": str(elsewhere)}})
+    assert paths() == [str(elsewhere / "7")]
 
 
 def test_versions_are_rolled_back_and_pruned_by_the_pusher(
