@@ -20,6 +20,7 @@ from pipeline import lineage, lock, record
 from pipeline.lineage import Lineage
 from pipeline.record import RunRecord
 from pipeline.status import NodeStatus, State, Verdict, node_status, read_metrics, verdict_of
+from pipeline.store import connect
 
 EXAMPLES_NODE = "ParquetExampleGen"
 METRICS_NODE = "EvaluationSummary"
@@ -27,6 +28,10 @@ REPORT_NODE = "RunReport"
 REPORT_TYPE = "RunReport"
 REPORT_FILE = "report.html"
 LATEST = "latest"
+
+_USUAL_RUNS = 50
+# Beyond as many, reading the whole database at once takes less time than run by run.
+_MANY_RUNS = 50
 
 
 class RunState(str, Enum):
@@ -75,6 +80,9 @@ class Run:
 class History:
     """The runs into one output folder.
 
+    Attributes:
+        ids: of all runs, oldest first.
+
     Args:
         database: the metadata database.
         output_dir: the folder with the runs' records.
@@ -86,13 +94,32 @@ class History:
     def __init__(self, database: Path, output_dir: Path) -> None:
         self._database = database
         self._output_dir = output_dir
-        self.lineage: Lineage = lineage.read(database)
-        self._records = record.read_all(output_dir)
+        self._store = connect(database)
+        self._read: dict[str, Lineage] = {}
+        self.ids = lineage.run_ids(self._store)
 
-    @property
-    def ids(self) -> list[str]:
-        """Ids of all runs, oldest first."""
-        return list(self.lineage.runs)
+    @cached_property
+    def lineage(self) -> Lineage:
+        """The whole database; a listing of a few runs does not need it."""
+        return lineage.snapshot(self._store)
+
+    def lineage_of(self, run_id: str) -> Lineage:
+        """Returns what the database has of one run.
+
+        Raises:
+            KeyError: there is no such run.
+        """
+        if "lineage" in vars(self):
+            return self.lineage
+        if run_id not in self._read:
+            self._read[run_id] = lineage.snapshot_of(self._store, run_id)
+        return self._read[run_id]
+
+    def put_out(self, run: Run, status: NodeStatus) -> list[pb.Artifact]:
+        """Returns what a node put out in a run."""
+        if status.execution_id is None:
+            return []
+        return self.lineage_of(run.id).put_out(status.execution_id)
 
     def find(self, name: str) -> Run:
         """Returns the run that a whole id, the unique head of one, or ``latest`` names.
@@ -123,6 +150,8 @@ class History:
             count: how many; 0 means all.
         """
         ids = self.ids[-count:] if count else self.ids
+        if len(ids) > _MANY_RUNS:
+            _ = self.lineage
         return [self.run(one) for one in reversed(ids)]
 
     def run(self, run_id: str) -> Run:
@@ -131,16 +160,17 @@ class History:
         Raises:
             KeyError: there is none.
         """
-        own = self._records.get(run_id)
-        latest = self.lineage.latest(run_id)
+        data = self.lineage_of(run_id)
+        own = record.read(self._output_dir, run_id)
+        latest = data.latest(run_id)
         expected = [*own.nodes] if own and own.nodes else list(latest)
         # Nodes run in an order of their own; ids say which.
         expected.sort(key=lambda node: latest.get(node, 1 << 62))
         nodes = tuple(
-            node_status(node, self.lineage.executions.get(latest.get(node, 0))) for node in expected
+            node_status(node, data.executions.get(latest.get(node, 0))) for node in expected
         )
         outputs = {
-            status.node: self.lineage.put_out(status.execution_id)
+            status.node: data.put_out(status.execution_id)
             for status in nodes
             if status.execution_id is not None and status.state.complete
         }
@@ -157,8 +187,9 @@ class History:
 
     def artifact(self, run: Run, node: str, key: str | None = None) -> pb.Artifact | None:
         """Returns what a node of a run put out (its first artifact, or the one under ``key``)."""
-        execution = self.lineage.latest(run.id).get(node)
-        found = self.lineage.put_out(execution, key) if execution is not None else []
+        data = self.lineage_of(run.id)
+        execution = data.latest(run.id).get(node)
+        found = data.put_out(execution, key) if execution is not None else []
         return found[0] if found else None
 
     def metrics(self, run: Run) -> dict[str, Any]:
@@ -174,32 +205,38 @@ class History:
     def code(self, run: Run) -> dict[str, str]:
         """Returns {node: hash of the sources that it used in a run}."""
         found = {}
-        for node, execution in self.lineage.latest(run.id).items():
-            fingerprint = _fingerprint(self.lineage.executions[execution])
+        data = self.lineage_of(run.id)
+        for node, execution in data.latest(run.id).items():
+            fingerprint = _fingerprint(data.executions[execution])
             if fingerprint:
                 found[node] = fingerprint
         return found
 
     def report(self, run: Run) -> Path | None:
         """Returns a run's report page; None where it has none, or it is gone."""
-        execution = self.lineage.latest(run.id).get(REPORT_NODE)
-        for artifact in self.lineage.put_out(execution) if execution is not None else []:
+        data = self.lineage_of(run.id)
+        execution = data.latest(run.id).get(REPORT_NODE)
+        for artifact in data.put_out(execution) if execution is not None else []:
             if artifact.type == REPORT_TYPE and (Path(artifact.uri) / REPORT_FILE).is_file():
                 return Path(artifact.uri) / REPORT_FILE
         return None
 
     @cached_property
     def usual_seconds(self) -> dict[str, float]:
-        """{node: median seconds of its executions that did the work}, from all runs."""
+        """{node: median seconds of its executions that did the work}, from the last 50 runs."""
         taken: dict[str, list[float]] = {}
-        for number, node in self.lineage.nodes.items():
-            status = node_status(node, self.lineage.executions[number])
-            if status.state is State.RAN:
-                taken.setdefault(node, []).append(status.seconds)
+        for run_id in self.ids[-_USUAL_RUNS:]:
+            data = self.lineage_of(run_id)
+            for number in data.runs[run_id]:
+                node = data.nodes.get(number, "")
+                status = node_status(node, data.executions[number])
+                if status.state is State.RAN:
+                    taken.setdefault(node, []).append(status.seconds)
         return {node: statistics.median(seconds) for node, seconds in taken.items()}
 
     def _times(self, run_id: str, own: RunRecord | None) -> tuple[datetime, datetime]:
-        executions = [self.lineage.executions[one] for one in self.lineage.runs[run_id]]
+        data = self.lineage_of(run_id)
+        executions = [data.executions[one] for one in data.runs[run_id]]
         started = _parse_time(own.started if own else run_id)
         if started is None:
             first = min((one.create_time_since_epoch for one in executions), default=0)

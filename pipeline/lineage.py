@@ -1,18 +1,14 @@
-"""The whole of a metadata database at once: runs, nodes, executions, artifacts and their links.
-
-A handful of bulk queries, so that a database of a thousand runs is read in about a second.
-"""
+"""A metadata database, or one run in it: nodes, executions, artifacts and their links."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from pipeline.store import NODE_CONTEXT, PIPELINE_CONTEXT, RUN_CONTEXT, connect
+from pipeline.store import NODE_CONTEXT, RUN_CONTEXT
 
 _OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT)
 _INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT)
@@ -36,7 +32,6 @@ class Lineage:
     """A snapshot.
 
     Attributes:
-        pipelines: names of the pipelines.
         runs: {run id: ids of its executions, ascending}; runs ascending by id, which is by age.
         executions: by id.
         nodes: {execution id: node id}.
@@ -45,7 +40,6 @@ class Lineage:
         outputs: {execution id: what it put out; cached and looked up artifacts included}.
     """
 
-    pipelines: tuple[str, ...]
     runs: dict[str, list[int]]
     executions: dict[int, pb.Execution]
     nodes: dict[int, str]
@@ -86,43 +80,71 @@ class Lineage:
         return found
 
 
-def read(database: Path) -> Lineage:
-    """Reads a database.
-
-    Raises:
-        UserError: there is none, or it cannot be read.
-    """
-    return snapshot(connect(database))
+def run_ids(store: mlmd.MetadataStore) -> list[str]:
+    """Returns the ids of every run, oldest first."""
+    return sorted(context.name for context in store.get_contexts_by_type(RUN_CONTEXT))
 
 
 def snapshot(store: mlmd.MetadataStore) -> Lineage:
-    """Reads an open database."""
-    executions = {execution.id: execution for execution in store.get_executions()}
+    """Reads the whole of an open database."""
     nodes = {
-        execution.id: context.name.partition(".")[2]
+        execution.id: _node(context)
         for context in store.get_contexts_by_type(NODE_CONTEXT)
         for execution in store.get_executions_by_context(context.id)
     }
     contexts = sorted(store.get_contexts_by_type(RUN_CONTEXT), key=lambda context: context.name)
-    runs = {
-        context.name: sorted(
-            execution.id for execution in store.get_executions_by_context(context.id)
-        )
-        for context in contexts
+    return _assemble(store, store.get_executions(), nodes, contexts, store.get_artifacts())
+
+
+def snapshot_of(store: mlmd.MetadataStore, run_id: str) -> Lineage:
+    """Reads one run: its executions, and the artifacts that these were given and put out."""
+    context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
+    if context is None:
+        raise KeyError(run_id)
+    executions = store.get_executions_by_context(context.id)
+    nodes = {
+        execution.id: _node(other)
+        for execution in executions
+        for other in store.get_contexts_by_execution(execution.id)
+        if other.type == NODE_CONTEXT
     }
+    return _assemble(store, executions, nodes, [context], None)
+
+
+def _node(context: pb.Context) -> str:
+    """Node contexts are named <pipeline>.<node>."""
+    return str(context.name.partition(".")[2])
+
+
+def _assemble(
+    store: mlmd.MetadataStore,
+    executions: Iterable[pb.Execution],
+    nodes: dict[int, str],
+    contexts: Iterable[pb.Context],
+    artifacts: Iterable[pb.Artifact] | None,
+) -> Lineage:
+    by_id = {execution.id: execution for execution in executions}
     inputs: dict[int, list[Link]] = {}
     outputs: dict[int, list[Link]] = {}
-    for event in store.get_events_by_execution_ids(list(executions)) if executions else []:
+    linked: set[int] = set()
+    for event in store.get_events_by_execution_ids(list(by_id)) if by_id else []:
         key = event.path.steps[0].key if event.path.steps else ""
         sides = inputs if event.type in _INPUTS else outputs if event.type in _OUTPUTS else None
         if sides is not None:
             sides.setdefault(event.execution_id, []).append(Link(key, event.artifact_id))
+            linked.add(event.artifact_id)
+    if artifacts is None:
+        artifacts = store.get_artifacts_by_id(list(linked)) if linked else []
     return Lineage(
-        pipelines=tuple(c.name for c in store.get_contexts_by_type(PIPELINE_CONTEXT)),
-        runs=runs,
-        executions=executions,
+        runs={
+            context.name: sorted(
+                execution.id for execution in store.get_executions_by_context(context.id)
+            )
+            for context in contexts
+        },
+        executions=by_id,
         nodes=nodes,
-        artifacts={artifact.id: artifact for artifact in store.get_artifacts()},
+        artifacts={artifact.id: artifact for artifact in artifacts},
         inputs=inputs,
         outputs=outputs,
     )

@@ -10,7 +10,6 @@ from components.errors import UserError
 
 RUN_CONTEXT = "pipeline_run"
 NODE_CONTEXT = "node"
-PIPELINE_CONTEXT = "pipeline"
 
 
 def connect(database: Path, *, create: bool = False, write: bool = False) -> mlmd.MetadataStore:

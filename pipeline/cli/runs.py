@@ -158,14 +158,17 @@ def compare_runs(
 
 def short_ids(ids: list[str]) -> dict[str, str]:
     """Returns {id: head of it that no other id has}, whole seconds where these suffice."""
-    whole_seconds = len("2026-11-22T17:20:54")
+    shortest = len("2026-11-22T17:20:54")
+    ordered = sorted(ids)
     short = {}
-    for one in ids:
-        length = min(whole_seconds, len(one))
-        while length < len(one) and sum(other.startswith(one[:length]) for other in ids) > 1:
+    for index, one in enumerate(ordered):
+        # The ids that share most with one are its neighbours.
+        near = [ordered[i] for i in (index - 1, index + 1) if 0 <= i < len(ordered)]
+        length = shortest
+        while length < len(one) and any(other[:length] == one[:length] for other in near):
             length += 1
         short[one] = one[:length]
-    return short
+    return {one: short[one] for one in ids}
 
 
 def _summary(run: Run) -> dict[str, Any]:
@@ -196,7 +199,7 @@ def _details(history: History, run: Run) -> dict[str, Any]:
             "seconds": status.seconds,
             "outputs": [
                 {"id": artifact.id, "type": artifact.type, "uri": artifact.uri}
-                for artifact in history.lineage.put_out(status.execution_id or 0)
+                for artifact in history.put_out(run, status)
             ],
         }
         for status in run.nodes
@@ -264,7 +267,7 @@ def _show(history: History, run: Run) -> None:
 
     nodes = shown.table("Nodes", "node", "outcome", "seconds", "put out", right=("seconds",))
     for status in run.nodes:
-        put_out = history.lineage.put_out(status.execution_id or 0)
+        put_out = history.put_out(run, status)
         seconds = shown.figure(status.seconds, 1) if status.execution_id else shown.NOTHING
         uris = "\n".join(artifact.uri for artifact in put_out)
         nodes.add_row(status.node, status.state.value, seconds, uris)
