@@ -45,7 +45,7 @@ def main(
         )
         with captured(Path(folder) / "log"):
             absl_logging.set_verbosity(absl_logging.INFO)
-            handler = ProgressHandler([node.id for node in whole.components], lambda _: None)
+            handler = ProgressHandler([node.id for node in whole.components])
             logging.getLogger().addHandler(handler)
             start, processor_start = time.perf_counter(), time.process_time()
             LocalDagRunner().run(elsewhere, run_options=RunOptions(to_nodes=[LAST]))

@@ -70,6 +70,7 @@ from components.training.settings import TrainingSettings
 from components.training.two_phase import predict_logits, train_two_phases
 from pipeline import lock
 from pipeline.config import PipelineConfig, TransformSettings, load_config
+from pipeline.display import PlainDisplay
 from pipeline.fingerprint import code_fingerprint, file_fingerprint
 from pipeline.graph import create_pipeline, read_classes
 from pipeline.progress import ProgressHandler
@@ -200,7 +201,7 @@ def prepare_data(config: PipelineConfig, say: Say) -> Data:
     with lock.exclusive(config.metadata_file, config.run.lock_wait_seconds, say):
         store = RunStore(config.metadata_file)
         known = store.run_ids()
-        handler = ProgressHandler([name for name in by_id if name in wanted], say)
+        handler = ProgressHandler([name for name in by_id if name in wanted], PlainDisplay(say))
         logging.getLogger().addHandler(handler)
         try:
             LocalDagRunner().run(whole, run_options=RunOptions(to_nodes=[_LAST]))
@@ -759,7 +760,7 @@ def main(
         say(f"log in {settings.log_dir / 'quality.log'}")
         data = prepare_data(settings, say)
         data.folder.mkdir(parents=True, exist_ok=True)
-        progress = ProgressHandler([], say)
+        progress = ProgressHandler([], PlainDisplay(say))
         # Nodes are prepare_data's to report.
         progress.addFilter(lambda record: record.getMessage().startswith("training: "))
         logging.getLogger().addHandler(progress)

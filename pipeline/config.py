@@ -32,6 +32,7 @@ from components.model.settings import ModelSettings
 from components.settings import Settings
 from components.training.settings import TrainingSettings, check_settings
 from components.tuning.settings import TuningSettings, check_tuning
+from pipeline import layout
 
 CONFIG_VARIABLE = "ARXIV_PIPELINE_CONFIG"
 _ROOT = Path(__file__).resolve().parent.parent
@@ -185,12 +186,12 @@ class PipelineConfig(Settings):
     @property
     def pipeline_root(self) -> Path:
         """The folder of the nodes' artifacts."""
-        return self.output_dir / "artifacts"
+        return layout.pipeline_root(self.output_dir)
 
     @property
     def metadata_file(self) -> Path:
         """ML Metadata's SQLite database."""
-        return self.output_dir / "metadata.sqlite"
+        return layout.metadata_file(self.output_dir)
 
     @property
     def checkpoint_dir(self) -> Path:
@@ -210,7 +211,7 @@ class PipelineConfig(Settings):
     @property
     def serving_dir(self) -> Path:
         """TF Serving's model base path: numeric version folders."""
-        return self.run.serving_dir or self.output_dir / "serving" / self.run.name
+        return self.run.serving_dir or layout.serving_dir(self.output_dir, self.run.name)
 
 
 def _one_line(error: ValidationError) -> str:
@@ -245,6 +246,32 @@ def load_config(path: Path | None = None) -> PipelineConfig:
     Raises:
       UserError: one line naming the file, the key, the value and what is allowed.
     """
+    path, content = _read(path)
+    try:
+        return PipelineConfig.model_validate(content, context={"base": path.parent})
+    except ValidationError as error:
+        raise UserError(f"configuration {path}: {_one_line(error)}") from None
+
+
+def load_run_settings(path: Path | None = None) -> RunSettings:
+    """Reads and checks no more than ``[run]``: where a configuration's runs write.
+
+    That is enough to look at earlier runs, and holds where their inputs are gone.
+
+    Args:
+      path: as for :func:`load_config`.
+
+    Raises:
+      UserError: one line naming the file, the key, the value and what is allowed.
+    """
+    path, content = _read(path)
+    try:
+        return RunSettings.model_validate(content.get("run", {}), context={"base": path.parent})
+    except ValidationError as error:
+        raise UserError(f"configuration {path}: run.{_one_line(error)}") from None
+
+
+def _read(path: Path | None) -> tuple[Path, dict[str, Any]]:
     if path is None:
         named = os.environ.get(CONFIG_VARIABLE, "")
         if not named:
@@ -258,14 +285,10 @@ def load_config(path: Path | None = None) -> PipelineConfig:
     except ValueError as error:
         raise UserError(f"configuration {path}: {error}") from None
     try:
-        content = tomli.loads(path.read_text(encoding="utf-8"))
+        return path, tomli.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"configuration {path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"configuration {path}: cannot be read: {error}") from None
     except tomli.TOMLDecodeError as error:
         raise UserError(f"configuration {path}: not valid TOML: {error}") from None
-    try:
-        return PipelineConfig.model_validate(content, context={"base": path.parent})
-    except ValidationError as error:
-        raise UserError(f"configuration {path}: {_one_line(error)}") from None

@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,9 +20,11 @@ from rich.table import Table
 
 from components.errors import UserError
 from components.pushing.versions import list_versions
-from pipeline import causes, environment, lock, session, terminal
+from pipeline import causes, display, environment, lock, record, session, terminal
 from pipeline.config import PipelineConfig
+from pipeline.history import History
 from pipeline.progress import ProgressHandler
+from pipeline.record import RunRecord
 from pipeline.status import NodeStatus, RunStore, State, Verdict
 from pipeline.terminal import Terminal
 
@@ -53,7 +55,6 @@ class Interrupted(KeyboardInterrupt):
 class _Outcome:
     """What the runner's own account of a run is; ML Metadata completes it."""
 
-    run_id: str | None = None
     expected: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     failed_node: str | None = None
@@ -184,7 +185,6 @@ def _run(
     try:
         store = RunStore(config.metadata_file)
         store.cancel_unfinished()
-        known = store.run_ids()
         pipeline = build(config)
     except UserError as error:
         _LOGGER.exception("the pipeline could not be built")
@@ -194,24 +194,71 @@ def _run(
         _LOGGER.exception("the pipeline could not be built")
         _say_failure(screen, "the pipeline could not be built", error, log_file, command)
         return NODE_FAILED
-    outcome = _execute(pipeline, screen, store)
+    # Local time, as TFX would choose it: ids sort by age.
+    own = record.begin(
+        datetime.now().isoformat(timespec="microseconds"),
+        config.model_dump(mode="json"),
+        [node.id for node in pipeline.components],
+        command,
+        log_file,
+    )
+    _write(own, config)
     try:
-        # Under the lock, the one run that was not known before is this one.
-        outcome.run_id = max(store.run_ids() - known, default=None)
-        nodes = store.nodes(outcome.run_id, outcome.expected)
+        outcome = _execute(pipeline, own.run_id, config, screen, store)
+    except Interrupted as interrupted:
+        _write(own.ended(128 + interrupted.signal_number), config)
+        raise
+    try:
+        nodes = store.nodes(own.run_id, outcome.expected)
         verdict = store.verdict(nodes)
     except Exception as error:
         _LOGGER.exception("ML Metadata could not be read")
         what = "what the run came to could not be read from ML Metadata"
         _say_failure(screen, what, outcome.error or error, log_file, command)
+        _write(own.ended(NODE_FAILED, cause=what), config)
         return NODE_FAILED
-    return _report(
-        _Report(config, outcome, nodes, verdict, time.monotonic() - started, log_file, command),
-        screen,
+    report = _Report(config, outcome, nodes, verdict, time.monotonic() - started, log_file, command)
+    code = _report(report, screen)
+    node, cause = _first_failure(report) or ("", "")
+    line = cause if isinstance(cause, str) else causes.one_line(cause)
+    _write(own.ended(code, node, line), config)
+    return code
+
+
+def _write(own: RunRecord, config: PipelineConfig) -> None:
+    """Writes the run's record; a run is worth more than it."""
+    try:
+        own.write(config.output_dir)
+    except OSError:
+        _LOGGER.exception("the run's record could not be written")
+
+
+def _with_run_id(pipeline: Any, run_id: str) -> Any:
+    """Compiles a pipeline for a run whose id is known beforehand; TFX would make one up later."""
+    compiler = importlib.import_module("tfx.dsl.compiler.compiler")
+    constants = importlib.import_module("tfx.dsl.compiler.constants")
+    parameters = importlib.import_module("tfx.orchestration.portable.runtime_parameter_utils")
+    definition = compiler.Compiler().compile(pipeline)
+    parameters.substitute_runtime_parameter(
+        definition, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
     )
+    return definition
 
 
-def _execute(pipeline: Any, screen: Terminal, store: RunStore) -> _Outcome:
+def _expected(config: PipelineConfig) -> display.Expected:
+    """What earlier runs and the configuration say of this one; the display can do without."""
+    seconds: Mapping[str, float] = {}
+    try:
+        seconds = History(config.metadata_file, config.output_dir).usual_seconds
+    except Exception:
+        _LOGGER.exception("earlier runs could not be read")
+    training = config.training
+    return display.Expected(seconds, {1: training.phase1.epochs, 2: training.phase2.epochs})
+
+
+def _execute(
+    pipeline: Any, run_id: str, config: PipelineConfig, screen: Terminal, store: RunStore
+) -> _Outcome:
     """Runs LocalDagRunner once; whatever a node raises ends up in the outcome."""
     from absl import logging as absl_logging
 
@@ -219,11 +266,21 @@ def _execute(pipeline: Any, screen: Terminal, store: RunStore) -> _Outcome:
     for device in environment.claim_gpus():
         screen.say(f"GPU: {device}")
     outcome = _Outcome(expected=[node.id for node in pipeline.components])
-    handler = ProgressHandler(outcome.expected, screen.say)
+    with display.showing(screen, _expected(config)) as shown:
+        handler = ProgressHandler(
+            outcome.expected, shown, lambda node: store.rows_read(run_id, node)
+        )
+        _run_nodes(pipeline, run_id, outcome, handler, store)
+    return outcome
+
+
+def _run_nodes(
+    pipeline: Any, run_id: str, outcome: _Outcome, handler: ProgressHandler, store: RunStore
+) -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     try:
-        _runner().run(pipeline)
+        _runner().run_with_ir(_with_run_id(pipeline, run_id))
     except Interrupted:
         with contextlib.suppress(Exception):
             store.cancel_unfinished()
@@ -234,7 +291,6 @@ def _execute(pipeline: Any, screen: Terminal, store: RunStore) -> _Outcome:
     finally:
         root.removeHandler(handler)
         outcome.seconds = handler.times.seconds
-    return outcome
 
 
 @contextlib.contextmanager

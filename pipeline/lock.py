@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def exclusive(database: Path, wait_seconds: float, say: Callable[[str], None]) -
     """
     database.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(database.with_name(database.name + ".lock"))
-    holder = database.with_name(database.name + ".holder.json")
+    holder = _holder_file(database)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -53,6 +54,41 @@ def exclusive(database: Path, wait_seconds: float, say: Callable[[str], None]) -
         lock.release()
 
 
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock, or held it when its process was killed.
+
+    Attributes:
+        pid: of the process.
+        host: that it runs on.
+        since: ISO 8601.
+    """
+
+    pid: int
+    host: str
+    since: str
+
+
+def holder(database: Path) -> Holder | None:
+    """Returns who says that it holds the database's lock, without trying the lock itself.
+
+    A run that starts meanwhile would find a lock that is tried to be taken.
+    """
+    return _read_holder(_holder_file(database))
+
+
+def _holder_file(database: Path) -> Path:
+    return database.with_name(database.name + ".holder.json")
+
+
+def _read_holder(file: Path) -> Holder | None:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return Holder(int(content["pid"]), str(content["host"]), str(content["since"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _describe_self(holder: Path) -> None:
     since = datetime.now().astimezone().isoformat(timespec="seconds")
     record = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
@@ -64,10 +100,9 @@ def _describe_self(holder: Path) -> None:
 def _describe(holder: Path) -> str:
     """Says who holds the lock; a holder that has just started may not have written it yet."""
     for _ in range(5):
-        try:
-            record = json.loads(holder.read_text(encoding="utf-8"))
-            where = f"process {record['pid']} on {record['host']}"
-            return f"another run ({where}, since {record['since']})"
-        except (OSError, ValueError, KeyError, TypeError):
-            time.sleep(0.1)
+        found = _read_holder(holder)
+        if found is not None:
+            where = f"process {found.pid} on {found.host}"
+            return f"another run ({where}, since {found.since})"
+        time.sleep(0.1)
     return "another run"

@@ -1,9 +1,11 @@
-"""Turns log records of a run into plain lines for the terminal."""
+"""Turns log records of a run into what the terminal shows of its nodes."""
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 # What a node logs for the terminal starts with one of these; the second stays in the line.
 PROGRESS_PREFIXES = ("[progress] ", "training: ")
@@ -14,6 +16,71 @@ _NODE_STARTS = "Component %s is running."
 _NODE_ENDS = "Component %s is finished."
 _NODE_CACHED = "A cached execution %d is used."
 _NODE_UNRESOLVED = "[%s] Input resolution error: %s"
+
+_EPOCH = re.compile(
+    r"training: phase (?P<phase>\d+) epoch (?P<epoch>\d+)/(?P<epochs>\d+)  loss (?P<loss>\S+)"
+    r"(?:.*?  val accuracy (?P<accuracy>\S+))?.*?  (?P<seconds>[\d.]+) s\b(?P<rest>.*)"
+)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A finished epoch, as the Trainer's line tells it.
+
+    Attributes:
+        phase: 1 or 2.
+        epoch: in its phase, from 1.
+        epochs: most epochs of the phase.
+        loss: as it was printed.
+        accuracy: on the eval split, as it was printed; empty where it was not.
+        seconds: that it took.
+        stopped: True where the phase ended before its last epoch.
+    """
+
+    phase: int
+    epoch: int
+    epochs: int
+    loss: str
+    accuracy: str
+    seconds: float
+    stopped: bool
+
+    @property
+    def left_in_phase(self) -> int:
+        """Epochs of the phase that are still to come, at most."""
+        return 0 if self.stopped else self.epochs - self.epoch
+
+
+def read_epoch(message: str) -> Epoch | None:
+    """Reads the line that the Trainer logs after each epoch; None for any other."""
+    found = _EPOCH.match(message)
+    if found is None:
+        return None
+    return Epoch(
+        phase=int(found["phase"]),
+        epoch=int(found["epoch"]),
+        epochs=int(found["epochs"]),
+        loss=found["loss"],
+        accuracy=found["accuracy"] or "",
+        seconds=float(found["seconds"]),
+        stopped="stopped early" in found["rest"],
+    )
+
+
+class Display(Protocol):
+    """What shows the progress of a run."""
+
+    def start(self, place: str, node: str) -> None:
+        """A node starts."""
+
+    def note(self, line: str) -> None:
+        """The running node says something."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """The running node has finished an epoch of training."""
+
+    def end(self, place: str, node: str, outcome: str, seconds: float, rate: float | None) -> None:
+        """A node ends; ``rate`` is in rows a second, None where the rows are not known."""
 
 
 @dataclass
@@ -37,14 +104,21 @@ class ProgressHandler(logging.Handler):
 
     Args:
         nodes: ids of the run's nodes, in order.
-        say: writes one line to the terminal.
+        display: shows it; None shows nothing, and only ``times`` is kept.
+        rows: returns how many rows a node has just read; None where that is not known.
     """
 
-    def __init__(self, nodes: list[str], say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        nodes: list[str],
+        display: Display | None = None,
+        rows: Callable[[str], int | None] = lambda _: None,
+    ) -> None:
         super().__init__(logging.INFO)
         self.times = NodeTimes()
         self._nodes = nodes
-        self._say = say
+        self._display = display
+        self._rows = rows
         self._started = 0.0
         self._outcome = "done"
 
@@ -67,20 +141,28 @@ class ProgressHandler(logging.Handler):
             self._outcome = "failed: an input could not be resolved"
         else:
             message = record.getMessage()
-            if message.startswith(PROGRESS_PREFIXES):
-                self._say(f"        {message.removeprefix(PROGRESS_PREFIXES[0])}")
+            if self._display is not None and message.startswith(PROGRESS_PREFIXES):
+                epoch = read_epoch(message)
+                if epoch is not None:
+                    self._display.epoch(epoch)
+                self._display.note(message.removeprefix(PROGRESS_PREFIXES[0]))
 
     def _start(self, node: str) -> None:
         self.times.current = node
         self._outcome = "done"
         self._started = time.monotonic()
-        self._say(f"{self._place(node)} {node} ...")
+        if self._display is not None:
+            self._display.start(self._place(node), node)
 
     def _end(self, node: str) -> None:
         seconds = time.monotonic() - self._started
         self.times.seconds[node] = seconds
         self.times.current = None
-        self._say(f"{self._place(node)} {node} {self._outcome} ({seconds:.1f} s)")
+        if self._display is None:
+            return
+        rows = self._rows(node) if self._outcome == "done" else None
+        rate = rows / seconds if rows and seconds > 0 else None
+        self._display.end(self._place(node), node, self._outcome, seconds, rate)
 
     def _place(self, node: str) -> str:
         place = self._nodes.index(node) + 1 if node in self._nodes else 0

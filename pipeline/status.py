@@ -1,7 +1,7 @@
 """What ML Metadata says of a run: read through its public API, without importing TFX."""
 
 import json
-import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -10,13 +10,19 @@ from typing import Any
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from components.errors import UserError
 from pipeline import causes
+from pipeline.store import NODE_CONTEXT, RUN_CONTEXT, connect
 
-_RUN_CONTEXT = "pipeline_run"
-_NODE_CONTEXT = "node"
 _RESULT_PROPERTY = "__execution_result__"
 _OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT, pb.Event.INTERNAL_OUTPUT)
+# Nodes that go through papers, and the counts of the Examples that say through how many.
+_ALL_SPLITS = ("rows_train", "rows_eval", "rows_test")
+_ROW_READERS = {
+    "ParquetExampleGen": ("rows_read",),
+    "StatisticsGen": _ALL_SPLITS,
+    "Transform": _ALL_SPLITS,
+    "Evaluator": ("rows_test",),
+}
 
 
 class State(str, Enum):
@@ -70,6 +76,7 @@ class Verdict:
         reasons: a sentence for each threshold that does not hold or, of a blessed model, for each.
         accuracy: on the test split, 0 to 1; None where it was not measured.
         macro_f1: on the test split, 0 to 1; None where it was not measured.
+        cross_entropy: on the test split, nats; None where it was not measured.
         infra_blessed: the InfraValidator's blessing; None where the run has none.
         infra_reasons: a line for each check of its that failed.
         held_back: why a model that was blessed was not pushed all the same; empty where it was.
@@ -81,6 +88,7 @@ class Verdict:
     reasons: tuple[str, ...] = ()
     accuracy: float | None = None
     macro_f1: float | None = None
+    cross_entropy: float | None = None
     infra_blessed: bool | None = None
     infra_reasons: tuple[str, ...] = ()
     held_back: str = ""
@@ -99,24 +107,11 @@ class RunStore:
     """
 
     def __init__(self, database: Path) -> None:
-        config = pb.ConnectionConfig()
-        config.sqlite.filename_uri = os.fspath(database)
-        config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-        try:
-            self._store = mlmd.MetadataStore(config)
-            # Damage beyond the first pages shows only when something is asked for.
-            self.run_ids()
-        except Exception as error:
-            # ML Metadata appends the whole query, after two blanks.
-            cause = str(error).partition(" query:  ")[0]
-            raise UserError(
-                f"{database} is not a readable ML Metadata database: {cause}; "
-                "move it away to start anew"
-            ) from error
+        self._store = connect(database, create=True)
 
     def run_ids(self) -> set[str]:
         """Returns the ids of every run the database knows."""
-        return {context.name for context in self._store.get_contexts_by_type(_RUN_CONTEXT)}
+        return {context.name for context in self._store.get_contexts_by_type(RUN_CONTEXT)}
 
     def cancel_unfinished(self) -> int:
         """Marks executions that a killed run left as running; call it only under the run lock.
@@ -151,7 +146,25 @@ class RunStore:
                 known = latest.get(node)
                 if known is None or known.id < execution.id:
                     latest[node] = execution
-        return [self._status(node, latest.get(node)) for node in expected]
+        return [node_status(node, latest.get(node)) for node in expected]
+
+    def rows_read(self, run_id: str, node: str) -> int | None:
+        """Returns how many rows of papers a node read in a run; None where that is not known.
+
+        Known is it of what reads a parquet file or tf.Examples whose splits' sizes are recorded,
+        and goes through all of them.
+        """
+        (status,) = self.nodes(run_id, [node])
+        if status.execution_id is None or node not in _ROW_READERS:
+            return None
+        events = self._store.get_events_by_execution_ids([status.execution_id])
+        ids = {event.artifact_id for event in events}
+        for artifact in self._store.get_artifacts_by_id(list(ids)) if ids else []:
+            values = artifact.custom_properties
+            rows = sum(values[name].int_value for name in _ROW_READERS[node] if name in values)
+            if rows:
+                return rows
+        return None
 
     def outputs(self, execution_id: int) -> list[pb.Artifact]:
         """Returns the artifacts that an execution put out, cached ones included."""
@@ -166,42 +179,12 @@ class RunStore:
             for status in nodes
             if status.execution_id is not None and status.state.complete
         }
-        blessed: bool | None = None
-        for artifact in outputs.get("Evaluator", []):
-            if "blessed" in artifact.custom_properties:
-                blessed = artifact.custom_properties["blessed"].int_value == 1
-        metrics: dict[str, Any] = {}
-        for artifact in outputs.get("EvaluationSummary", []):
-            metrics = read_metrics(Path(artifact.uri))
-        overall = metrics.get("overall", {})
-        infra_blessed: bool | None = None
-        infra_reasons: list[str] = []
-        for artifact in outputs.get("InfraValidator", []):
-            infra_blessed = artifact.custom_properties["blessed"].int_value == 1
-            infra_reasons = artifact.custom_properties["reasons"].string_value.splitlines()
-        pushed_to = pushed_copy = None
-        held_back = ""
-        for artifact in outputs.get("Pusher", []):
-            held_back = artifact.custom_properties["reason"].string_value
-            destination = artifact.custom_properties["pushed_destination"].string_value
-            if artifact.custom_properties["pushed"].int_value == 1 and destination:
-                pushed_to, pushed_copy = Path(destination), Path(artifact.uri)
-        return Verdict(
-            blessed=blessed,
-            reasons=tuple(str(reason) for reason in metrics.get("reasons", ())),
-            accuracy=overall.get("accuracy"),
-            macro_f1=overall.get("macro_f1"),
-            infra_blessed=infra_blessed,
-            infra_reasons=tuple(infra_reasons),
-            held_back=held_back,
-            pushed_to=pushed_to,
-            pushed_copy=pushed_copy,
-        )
+        return verdict_of(outputs)
 
     def _executions(self, run_id: str | None) -> list[pb.Execution]:
         if run_id is None:
             return []
-        context = self._store.get_context_by_type_and_name(_RUN_CONTEXT, run_id)
+        context = self._store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
         if context is None:
             return []
         return list(self._store.get_executions_by_context(context.id))
@@ -211,21 +194,59 @@ class RunStore:
         return [
             context.name.partition(".")[2]
             for context in self._store.get_contexts_by_execution(execution.id)
-            if context.type == _NODE_CONTEXT
+            if context.type == NODE_CONTEXT
         ]
 
-    def _status(self, node: str, execution: pb.Execution | None) -> NodeStatus:
-        if execution is None:
-            return NodeStatus(node, State.NOT_RUN)
-        milliseconds = execution.last_update_time_since_epoch - execution.create_time_since_epoch
-        state = _STATES.get(execution.last_known_state, State.UNFINISHED)
-        # A resolver only looks artifacts up; it has nothing to cache, and does so in every run.
-        if state is State.RAN and execution.type.endswith(".Resolver"):
-            state = State.RESOLVED
-        cause = ""
-        if state is State.FAILED:
-            cause = _recorded_cause(execution)
-        return NodeStatus(node, state, milliseconds / 1000, cause, execution.id)
+
+def node_status(node: str, execution: pb.Execution | None) -> NodeStatus:
+    """Returns the status of a node whose latest execution in a run is this; None: it has none."""
+    if execution is None:
+        return NodeStatus(node, State.NOT_RUN)
+    milliseconds = execution.last_update_time_since_epoch - execution.create_time_since_epoch
+    state = _STATES.get(execution.last_known_state, State.UNFINISHED)
+    # A resolver only looks artifacts up; it has nothing to cache, and does so in every run.
+    if state is State.RAN and execution.type.endswith(".Resolver"):
+        state = State.RESOLVED
+    cause = ""
+    if state is State.FAILED:
+        cause = _recorded_cause(execution)
+    return NodeStatus(node, state, milliseconds / 1000, cause, execution.id)
+
+
+def verdict_of(outputs: Mapping[str, Sequence[pb.Artifact]]) -> Verdict:
+    """Returns what came of the model, given {node: what it put out in one run}."""
+    blessed: bool | None = None
+    for artifact in outputs.get("Evaluator", []):
+        if "blessed" in artifact.custom_properties:
+            blessed = artifact.custom_properties["blessed"].int_value == 1
+    metrics: dict[str, Any] = {}
+    for artifact in outputs.get("EvaluationSummary", []):
+        metrics = read_metrics(Path(artifact.uri)) or _kept_metrics(artifact)
+    overall = metrics.get("overall", {})
+    infra_blessed: bool | None = None
+    infra_reasons: list[str] = []
+    for artifact in outputs.get("InfraValidator", []):
+        infra_blessed = artifact.custom_properties["blessed"].int_value == 1
+        infra_reasons = artifact.custom_properties["reasons"].string_value.splitlines()
+    pushed_to = pushed_copy = None
+    held_back = ""
+    for artifact in outputs.get("Pusher", []):
+        held_back = artifact.custom_properties["reason"].string_value
+        destination = artifact.custom_properties["pushed_destination"].string_value
+        if artifact.custom_properties["pushed"].int_value == 1 and destination:
+            pushed_to, pushed_copy = Path(destination), Path(artifact.uri)
+    return Verdict(
+        blessed=blessed,
+        reasons=tuple(str(reason) for reason in metrics.get("reasons", ())),
+        accuracy=overall.get("accuracy"),
+        macro_f1=overall.get("macro_f1"),
+        cross_entropy=overall.get("cross_entropy"),
+        infra_blessed=infra_blessed,
+        infra_reasons=tuple(infra_reasons),
+        held_back=held_back,
+        pushed_to=pushed_to,
+        pushed_copy=pushed_copy,
+    )
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
@@ -239,6 +260,19 @@ def read_metrics(folder: Path) -> dict[str, Any]:
         return {}
     content = json.loads(file.read_text(encoding="utf-8"))
     return content if isinstance(content, dict) else {}
+
+
+def _kept_metrics(artifact: pb.Artifact) -> dict[str, Any]:
+    """Reads what ML Metadata keeps of a summary whose file is gone."""
+    figures = {
+        name: artifact.properties[name].double_value
+        for name in ("accuracy", "macro_f1", "cross_entropy")
+        if name in artifact.properties
+    }
+    reasons = (
+        artifact.properties["reasons"].string_value if "reasons" in artifact.properties else ""
+    )
+    return {"overall": figures, "reasons": reasons.splitlines()}
 
 
 def _recorded_cause(execution: pb.Execution) -> str:

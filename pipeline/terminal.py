@@ -7,13 +7,31 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class Screen(Console):
+    """A console on a descriptor of its own, while 1 and 2 are the log file's."""
+
+    @property  # type: ignore[misc]  # rich has a setter, which nobody here uses
+    def size(self) -> ConsoleDimensions:
+        """The terminal's size now; rich would ask descriptors 0 to 2."""
+        if "COLUMNS" not in os.environ:
+            with contextlib.suppress(OSError, ValueError):
+                columns, lines = os.get_terminal_size(self.file.fileno())
+                if columns > 0 and lines > 0:
+                    return ConsoleDimensions(columns, lines)
+        return super().size
+
+    def show_cursor(self, show: bool = True) -> bool:
+        """Never hides the cursor: a run that is killed could not show it again."""
+        return super().show_cursor() if show else False
 
 
 @dataclass
@@ -23,11 +41,21 @@ class Terminal:
     Attributes:
         out: console of the process's original standard output.
         err: console of the process's original standard error.
+        before_warning: called before each warning, to take away lines that move.
     """
 
     out: Console
     err: Console
-    _mutex: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    before_warning: Callable[[], None] | None = None
+    # Entered again by a signal handler that interrupts a line.
+    _mutex: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    @property
+    def moves(self) -> bool:
+        """True where lines may be drawn over: a terminal, and not a dumb one."""
+        with contextlib.suppress(ValueError, OSError):
+            return self.out.file.isatty() and not self.out.is_dumb_terminal
+        return False
 
     def say(self, line: str) -> None:
         """Writes one plain line to standard output, never wrapped or styled."""
@@ -35,6 +63,8 @@ class Terminal:
 
     def warn(self, line: str) -> None:
         """Writes one plain line to standard error, never wrapped or styled."""
+        if self.before_warning is not None:
+            self.before_warning()
         self._write(self.err, line)
 
     def _write(self, console: Console, line: str) -> None:
@@ -70,7 +100,7 @@ def captured(log_file: Path) -> Iterator[Terminal]:
         try:
             with _logging_to(log_file), contextlib.redirect_stdout(log), _stderr_to(log_file):
                 faulthandler.enable(log)
-                yield Terminal(Console(file=out), Console(file=err, stderr=True))
+                yield Terminal(Screen(file=out), Screen(file=err, stderr=True))
         finally:
             faulthandler.disable()
             with contextlib.suppress(OSError):

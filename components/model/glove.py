@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import itertools
 import lzma
 import re
 import zipfile
@@ -328,3 +329,17 @@ def load_glove(
         sd=float(found.std()),
     )
     return matrix, coverage
+
+
+def check_first_row(path: Path, dimension: int) -> None:
+    """Checks that a GloVe file can be opened, and its first row, in no time.
+
+    Args:
+      path: ``.txt``, ``.txt.gz``, ``.txt.xz`` or ``.zip``.
+      dimension: numbers a word must have.
+
+    Raises:
+      UserError: there is no such file, or its first line is no GloVe row of this width.
+    """
+    with _open(path, dimension) as stream:
+        read_vectors(itertools.islice(stream, 1), frozenset(), dimension, str(path))

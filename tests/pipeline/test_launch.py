@@ -1,7 +1,9 @@
 """What a run promises: exit codes, a terminal without noise, resuming, one run at a time."""
 
+import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -15,6 +17,7 @@ from rich.console import Console
 
 from components.errors import UserError
 from pipeline.config import PipelineConfig, RunSettings
+from pipeline.history import History
 from pipeline.launch import _say_served, check_serving_dir
 from pipeline.status import RunStore, State, Verdict
 from pipeline.terminal import Terminal
@@ -40,6 +43,12 @@ def run(folder: Path, *words: str, **extra: str) -> subprocess.CompletedProcess[
         timeout=TIMEOUT,
         check=False,
     )
+
+
+def run_states(folder: Path) -> list[str]:
+    """States of the runs, the latest first."""
+    history = History(folder / "metadata.sqlite", folder)
+    return [run.state.value for run in history.latest(0)]
 
 
 def start_and_reach_second(folder: Path) -> subprocess.Popen[str]:
@@ -177,6 +186,27 @@ def test_terminal_has_progress_and_no_noise(story: tuple[Path, list[str], str]) 
     assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ ERROR absl: NOISE absl$", log, re.M)
 
 
+def test_each_run_leaves_a_record_that_the_history_reads(
+    story: tuple[Path, list[str], str],
+) -> None:
+    folder = story[0]
+    runs = list(reversed(History(folder / "metadata.sqlite", folder).latest(0)))
+    assert [run.record.exit_code for run in runs if run.record] == [1, 1, 1, 0, 0, 1, 3, 3]
+    assert [run.state.value for run in runs] == [
+        "failed", "failed", "failed", "complete", "complete", "failed", "complete", "complete",
+    ]  # fmt: skip
+    assert runs[0].failure == (
+        "Second", "papers.parquet: column 'abstract' is missing; add it",
+    )  # fmt: skip
+    assert [status.state.value for status in runs[0].nodes] == ["ran", "failed", "not run"]
+    last = runs[-1]
+    assert (last.verdict.blessed, last.verdict.accuracy) == (False, 0.75)
+    assert last.record is not None
+    assert last.record.configuration["run"]["name"] == "tiny"
+    assert last.record.nodes == ("First", "Second", "Third", "Evaluator", "EvaluationSummary")
+    assert Path(last.record.log_file).is_file()
+
+
 def test_killed_run_is_continued_by_the_next(tmp_path: Path) -> None:
     process = start_and_reach_second(tmp_path)
     process.kill()
@@ -186,9 +216,11 @@ def test_killed_run_is_continued_by_the_next(tmp_path: Path) -> None:
         State.UNFINISHED,
         State.NOT_RUN,
     ]
+    assert run_states(tmp_path) == ["killed"]
     done = run(tmp_path, "chain")
     assert done.returncode == 0, done.stderr
     assert rows(done.stdout) == {"First": "cached", "Second": "ran", "Third": "ran"}
+    assert run_states(tmp_path) == ["complete", "killed"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -196,6 +228,7 @@ def test_interrupted_run_says_so_and_is_continued_by_the_next(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     process = start_and_reach_second(tmp_path)
+    assert run_states(tmp_path) == ["running"]
     process.send_signal(number)
     output, errors = process.communicate(timeout=10)
     assert process.returncode == 128 + number
@@ -204,9 +237,39 @@ def test_interrupted_run_says_so_and_is_continued_by_the_next(
         f"Stopped by {number.name}; finished nodes are kept. Resume with: .*  Log: .*\n", errors
     )
     assert RunStore(tmp_path / "metadata.sqlite").cancel_unfinished() == 0
+    assert run_states(tmp_path) == ["stopped"]
     if number is signal.SIGINT:
         done = run(tmp_path, "chain")
         assert rows(done.stdout) == {"First": "cached", "Second": "ran", "Third": "ran"}
+
+
+def test_terminal_shows_the_running_node_and_is_left_as_it_was(tmp_path: Path) -> None:
+    """Ctrl-C on a real terminal: the moving lines go, the words and the cursor stay."""
+    (tmp_path / "trap").write_text("sleep")
+    arguments, environment = command(tmp_path, "chain")
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execve(arguments[0], arguments, {**environment, "TERM": "xterm"})
+    output = b""
+    # Elapsed time, behind the end of the name's bold type.
+    while not re.search(rb"Second\x1b\[0m  0:0[1-9]", output):
+        output += os.read(master, 1 << 16)
+    os.write(master, b"\x03")
+    with contextlib.suppress(OSError):
+        # A terminal whose last process has gone answers with an error.
+        while piece := os.read(master, 1 << 16):
+            output += piece
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    os.close(master)
+    text = output.decode()
+    assert "\x1b[?25l" not in text
+    assert "NOISE" not in text
+    assert "[ 1/3] First done (" in text
+    before, _, after = text.partition("Stopped by SIGINT; finished nodes are kept. Resume with: ")
+    assert after
+    # The lines that moved were taken away before the words came, and did not come back.
+    assert "Second" not in before.rpartition("\x1b[2K")[2]
+    assert "Second" not in after
 
 
 def test_second_run_says_who_holds_the_lock_and_gives_up(tmp_path: Path) -> None:

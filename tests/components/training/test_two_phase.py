@@ -37,6 +37,7 @@ from components.training.two_phase import (
     progress_line,
     train_two_phases,
 )
+from pipeline.progress import Epoch, read_epoch
 
 MODEL = ModelSettings(lstm_units=0, dense_units=8, wide_ngrams=0)
 MATRIX = np.random.default_rng(1).normal(size=(45, 6)).astype(np.float32)
@@ -309,3 +310,14 @@ def test_mixed_precision_learns_and_keeps_float32_logits(tmp_path, precision: st
     # The same weights, computed in float32, decide alike.
     mixed = predict_logits(model, evaluation, settings)
     assert (logits.argmax(axis=1) == mixed.argmax(axis=1)).mean() > 0.95
+
+
+def test_terminal_reads_the_line_about_an_epoch() -> None:
+    record = {
+        "phase": 1, "epoch": 2, "loss": 0.5, "val_log_loss": 0.4, "val_accuracy": 0.75,
+        "val_macro_f1": 0.5, "learning_rate": 1e-3, "seconds": 2.5,
+    }  # fmt: skip
+    line = progress_line(record, 4, True, False)
+    assert read_epoch(line) == Epoch(1, 2, 4, "0.5000", "0.7500", 2.5, False)
+    early = progress_line(record, 4, False, True)
+    assert read_epoch(early) == Epoch(1, 2, 4, "0.5000", "0.7500", 2.5, True)

@@ -1,0 +1,1 @@
+"""The command ``arxiv-pipeline``, which ``python -m pipeline`` is too."""

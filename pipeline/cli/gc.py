@@ -1,0 +1,87 @@
+"""``arxiv-pipeline gc``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import AsJson, Config, OutputDir, locate
+
+LOCK_BUSY = 4
+
+EPILOG = """\b
+Exit codes:
+  0  done, or said what would be
+  2  the folder cannot be read or changed; one line says why
+  4  a run is going on
+
+\b
+Examples:
+  arxiv-pipeline gc --config my.toml                 (says what would go)
+  arxiv-pipeline gc --config my.toml --keep 2 --yes
+"""
+
+
+def gc(
+    config: Config = None,
+    output_dir: OutputDir = None,
+    keep: Annotated[
+        int, typer.Option(min=1, help="Complete runs that keep everything, from the latest.")
+    ] = 5,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove, do not only say what.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove what earlier runs left behind; without --yes only say what.
+
+    Goes: artifacts of runs before the last --keep complete ones, folders that belong to no
+    artifact, finished nodes' scratch folders, and records of runs that ML Metadata does not know;
+    artifacts whose folders are gone and executions that a killed run left as running are marked so
+    in ML Metadata, which can delete no row.
+
+    Stays, always: every blessed model, every model that is served or was pushed last, with verdicts
+    and reports, and whatever they were made from; the serving folder; checkpoints; logs. Rows of
+    the removed artifacts stay too, so that listings still show the metrics.
+
+    It waits for no run: while one holds the lock, nothing is looked at.
+    """
+    place = locate(config, output_dir)
+    from pipeline import garbage, lock
+    from pipeline.cli import shown
+    from pipeline.status import RunStore
+    from pipeline.store import connect
+
+    place.history()  # says what is wrong with the folder before a lock file is made in it
+    try:
+        with lock.exclusive(place.database, 0.0, print):
+            plan = garbage.plan(place.history(), place.pipeline_root, place.output_dir, keep)
+            if yes:
+                RunStore(place.database).cancel_unfinished()
+                garbage.carry_out(plan, connect(place.database, write=True))
+    except lock.LockBusyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(LOCK_BUSY) from None
+    if as_json:
+        shown.print_json({"removed": yes, "bytes": plan.size, **vars(plan)})
+        return
+    if plan.removals:
+        table = shown.table("", "size", "why", "path", right=("size",))
+        scratch = [one for one in plan.removals if one.why == garbage.SCRATCH]
+        for removal in plan.removals:
+            if removal.why != garbage.SCRATCH:
+                table.add_row(shown.size(removal.size), removal.why, str(removal.path))
+        if scratch:
+            total = sum(one.size for one in scratch)
+            where = f"{len(scratch)} of them under {place.pipeline_root}"
+            table.add_row(shown.size(total), garbage.SCRATCH, where)
+        shown.console().print(table)
+    verb = "Removed" if yes else "Would remove"
+    count = f"{len(plan.removals)} folders and files, {shown.size(plan.size)}"
+    print(f"{verb} {count}; {len(plan.kept)} artifacts stay")
+    if plan.gone:
+        print(f"{len(plan.gone)} artifacts without a folder{' marked as deleted' if yes else ''}")
+    if plan.unfinished:
+        print(f"{plan.unfinished} unfinished executions{' marked as canceled' if yes else ''}")
+    if not yes and (plan.removals or plan.gone or plan.unfinished):
+        print("Nothing was changed; --yes does it")

@@ -1,0 +1,52 @@
+"""The commands of ``arxiv-pipeline`` and their groups.
+
+What takes long to import is imported inside the commands: ``--help`` and completion wait for what
+this module imports.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from components.errors import UserError
+from pipeline.cli import gc, health, inputs, report, run, runs, versions
+from pipeline.deployment import command as deployment
+
+USAGE = 2
+_PROGRAM = "arxiv-pipeline"
+
+app = typer.Typer(
+    name=_PROGRAM,
+    help="From a parquet of arXiv papers to a gated, served subject classifier.",
+    epilog="The configuration is one TOML file: the option --config of most commands, or else the "
+    "environment variable ARXIV_PIPELINE_CONFIG, names it. Every command explains its options, "
+    "exit codes and examples with --help. NO_COLOR=1 takes the colors away.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("run", epilog=run.EPILOG)(run.run)
+app.add_typer(runs.app, name="runs")
+app.add_typer(report.app, name="report")
+app.add_typer(versions.app, name="versions")
+deployment.register(app)
+app.command("doctor", epilog=health.EPILOG)(health.doctor)
+app.command("gc", epilog=gc.EPILOG)(gc.gc)
+app.add_typer(inputs.glove_app, name="glove")
+app.add_typer(inputs.sample_app, name="sample")
+
+
+def main() -> None:
+    """Runs the command line; a mistake of the user's is one line and exit code 2."""
+    try:
+        app(prog_name=None if sys.argv[0].endswith(_PROGRAM) else "python -m pipeline")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(USAGE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Options that several commands share, and what they come to.
+
+Imports nothing that takes long: ``--help`` and completion wait for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from components.errors import UserError
+from pipeline import layout
+
+if TYPE_CHECKING:
+    from pipeline.history import History
+
+CONFIG_HELP = "TOML file; by default the one that ARXIV_PIPELINE_CONFIG names."
+
+Config = Annotated[Optional[Path], typer.Option("--config", "-c", help=CONFIG_HELP)]  # noqa: UP045
+OutputDir = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--output-dir",
+        "-o",
+        help="Folder that runs wrote into, instead of the configuration's run.output_dir.",
+        file_okay=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs write.
+
+    Attributes:
+        output_dir: their folder.
+        configured_serving_dir: TF Serving's model folder; None where no configuration names it.
+    """
+
+    output_dir: Path
+    configured_serving_dir: Path | None = None
+
+    @property
+    def database(self) -> Path:
+        """ML Metadata's SQLite database."""
+        return layout.metadata_file(self.output_dir)
+
+    @property
+    def pipeline_root(self) -> Path:
+        """The folder of the nodes' artifacts."""
+        return layout.pipeline_root(self.output_dir)
+
+    @property
+    def serving_dir(self) -> Path:
+        """TF Serving's model folder: the configured one, or else that of the latest run.
+
+        Raises:
+            UserError: it is not known.
+        """
+        if self.configured_serving_dir is not None:
+            return self.configured_serving_dir
+        from pipeline import record
+
+        records = record.read_all(self.output_dir)
+        run = records[max(records)].configuration.get("run", {}) if records else {}
+        if run.get("serving_dir"):
+            return Path(run["serving_dir"])
+        if run.get("name"):
+            return layout.serving_dir(self.output_dir, str(run["name"]))
+        folders = self.output_dir / "serving"
+        models = [one for one in folders.iterdir() if one.is_dir()] if folders.is_dir() else []
+        if len(models) == 1:
+            return models[0]
+        raise UserError(
+            f"{self.output_dir} does not tell where its models are served; name the configuration "
+            "with --config"
+        )
+
+    def history(self) -> History:
+        """Opens the runs' history.
+
+        Raises:
+            UserError: there is none, or it cannot be read.
+        """
+        from pipeline.history import History
+
+        return History(self.database, self.output_dir)
+
+
+def locate(config: Path | None, output_dir: Path | None) -> Place:
+    """Returns where runs write, by the options or the environment.
+
+    Raises:
+        UserError: neither names a folder, or the configuration cannot be read.
+    """
+    if output_dir is not None:
+        if config is not None:
+            raise UserError("--config and --output-dir: give one of them")
+        return Place(output_dir.expanduser().absolute())
+    from pipeline.config import load_run_settings
+
+    settings = load_run_settings(config)
+    serving = settings.serving_dir or layout.serving_dir(settings.output_dir, settings.name)
+    return Place(settings.output_dir, serving)
+
+
+def complete_run(context: typer.Context, incomplete: str) -> list[str]:
+    """Completes a run's id in the shell; offers nothing where the runs cannot be read."""
+    from pipeline.history import LATEST
+
+    try:
+        place = locate(context.params.get("config"), context.params.get("output_dir"))
+        ids = [LATEST, *reversed(place.history().ids)]
+    except UserError:
+        return []
+    # A colon ends a word in bash, so that only a head without one can be completed.
+    return [one for one in ids if one.startswith(incomplete)]
+
+
+RunId = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="The run's id, a unique head of it, or 'latest'.",
+        autocompletion=complete_run,
+    ),
+]

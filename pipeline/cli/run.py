@@ -1,0 +1,56 @@
+"""``arxiv-pipeline run``."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from pipeline.cli.options import Config
+
+_PROGRAM = "arxiv-pipeline"
+
+EPILOG = """\b
+Exit codes:
+  0         every node complete or cached, the model blessed
+  1         a node failed; the last lines say which, why, and how to resume
+  2         the configuration or the command cannot be used
+  3         complete, but nothing was pushed: a threshold missed, an infrastructure check failed, or
+            the model was rolled back
+  4         another run of the same output folder went on after run.lock_wait_seconds
+  130, 143  stopped by Ctrl-C or SIGTERM; the same command goes on from there
+
+\b
+Examples:
+  arxiv-pipeline run --config my.toml
+  ARXIV_PIPELINE_CONFIG=my.toml arxiv-pipeline run
+  NO_COLOR=1 arxiv-pipeline run -c my.toml
+  arxiv-pipeline run -c my.toml | tee run.txt    (plain lines: not a terminal)
+"""
+
+
+def run(config: Config = None) -> None:
+    """Run the pipeline once.
+
+    Nodes whose inputs, settings and code are those of an earlier run are taken from its cache; the
+    others run in order, in this process. A terminal shows the running node, the time that it took
+    in earlier runs, and the epochs of the training; everything else goes into a log file, which the
+    first line names. One run at a time writes into an output folder; a second one waits.
+    """
+    from pipeline import launch
+    from pipeline.config import load_config
+
+    options = ["--config", shlex.quote(os.fspath(config.resolve()))] if config else []
+    command = " ".join([*_own_command(), "run", *options])
+    launch.leave(launch.run(load_config(config), command=command))
+
+
+def _own_command() -> list[str]:
+    """What a person types to start this very program."""
+    if Path(sys.argv[0]).name == _PROGRAM:
+        found = shutil.which(_PROGRAM)
+        same = found is not None and Path(found).resolve() == Path(sys.argv[0]).resolve()
+        return [_PROGRAM if same else shlex.quote(os.path.abspath(sys.argv[0]))]  # noqa: PTH100
+    return [shlex.quote(sys.executable), "-m", "pipeline"]

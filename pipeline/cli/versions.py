@@ -1,0 +1,118 @@
+"""``arxiv-pipeline versions``: what is pushed, and what is served."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import AsJson, Config, OutputDir, locate
+
+_EXIT_CODES = """\b
+Exit codes:
+  0  done
+  2  there is no such folder, or it cannot be changed; one line says why
+"""
+
+app = typer.Typer(
+    help="Pushed versions of the model: what TF Serving loads.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command(
+    "list",
+    epilog=_EXIT_CODES
+    + """
+\b
+Examples:
+  arxiv-pipeline versions list
+  arxiv-pipeline versions list --output-dir var/sample --json
+""",
+)
+def list_all(config: Config = None, output_dir: OutputDir = None, as_json: AsJson = False) -> None:
+    """List the versions in the serving folder, oldest first.
+
+    TF Serving serves the last one, the highest.
+    """
+    folder = locate(config, output_dir).serving_dir
+    from components.pushing.versions import list_versions
+    from pipeline.cli import shown
+
+    numbers = list_versions(folder)
+    served = numbers[-1] if numbers else None
+    if as_json:
+        versions = [
+            {"version": number, "path": folder / str(number), "served": number == served}
+            for number in numbers
+        ]
+        shown.print_json(versions)
+        return
+    table = shown.table(str(folder), "version", "pushed", "")
+    for number in numbers:
+        table.add_row(str(number), _pushed_at(number), "served" if number == served else "")
+    shown.console().print(table)
+
+
+@app.command(
+    "rollback",
+    epilog=_EXIT_CODES
+    + """
+\b
+Examples:
+  arxiv-pipeline versions rollback --config my.toml
+""",
+)
+def roll_back(config: Config = None, output_dir: OutputDir = None) -> None:
+    """Serve the version before the latest one again."""
+    folder = locate(config, output_dir).serving_dir
+    from components.pushing import versions
+
+    now_served = versions.rollback(folder)
+    print(f"Served now: version {now_served.version} in {now_served.path}")
+
+
+@app.command(
+    "prune",
+    epilog=_EXIT_CODES
+    + """
+\b
+Examples:
+  arxiv-pipeline versions prune --keep 3             (says what would go)
+  arxiv-pipeline versions prune --keep 3 --yes
+""",
+)
+def prune(
+    config: Config = None,
+    output_dir: OutputDir = None,
+    keep: Annotated[int, typer.Option(min=1, help="How many of the latest versions stay.")] = 3,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove, do not only say what.")] = False,
+) -> None:
+    """Remove old versions from the serving folder; without --yes only say which.
+
+    The version that is served always stays.
+    """
+    folder = locate(config, output_dir).serving_dir
+    from components.pushing import versions
+
+    removed: list[Path] = versions.prune(
+        folder, keep, dry_run=not yes
+    )
+    for path in removed:
+        print(f"{'removed' if yes else 'would remove'} {path}")
+    if not removed:
+        print(f"nothing to remove: {folder} holds no more than {keep}")
+    elif not yes:
+        print("Nothing was changed; --yes removes them")
+
+
+def _pushed_at(version: int) -> str:
+    """Versions are Unix times, or one more where a second saw two pushes."""
+    try:
+        moment = datetime.fromtimestamp(version, tz=timezone.utc).astimezone()
+    except (OverflowError, ValueError, OSError):
+        return "-"
+    return moment.isoformat(sep=" ", timespec="seconds")

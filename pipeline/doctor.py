@@ -1,0 +1,276 @@
+"""Looks for what would stop a run, and says how to mend it; imports neither TensorFlow nor TFX."""
+
+from __future__ import annotations
+
+import glob
+import importlib.metadata
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import tomli
+from packaging.requirements import InvalidRequirement, Requirement
+
+from components.errors import UserError
+from pipeline.config import CONFIG_VARIABLE, PipelineConfig
+
+_ROOT = Path(__file__).resolve().parent.parent
+_DISTRIBUTION = "arxiv-subject-classifier"
+_GIB = 1 << 30
+# Examples, transformed examples and models of one run on 39,440 papers take less than the first.
+LOW_SPACE = 5 * _GIB
+NO_SPACE = 1 * _GIB
+
+_LOCKED = re.compile(r"^(?P<name>[A-Za-z0-9][\w.-]*)(\[[^\]]*\])?==(?P<version>[^\s;\\]+)")
+
+
+class Health(str, Enum):
+    """How something is; the values are the words shown."""
+
+    FINE = "ok"
+    WARNING = "warning"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        subject: what was looked at.
+        health: how it is.
+        text: what it is like.
+        fix: what to do; empty where all is well.
+    """
+
+    subject: str
+    health: Health
+    text: str
+    fix: str = ""
+
+
+def examine(
+    config: PipelineConfig | None, mistake: str = "", root: Path = _ROOT
+) -> Iterator[Finding]:
+    """Makes every check; those of the inputs and of the folders need a configuration.
+
+    Args:
+        config: None where there is none, or none that can be read.
+        mistake: what is wrong with it, then.
+        root: the project's folder, with the lock file.
+    """
+    yield check_python(sys.version_info[:2])
+    yield from check_versions(root)
+    yield check_gpu(os.environ)
+    if config is None:
+        yield check_configuration(mistake)
+        return
+    yield Finding("configuration", Health.FINE, f"{config.name}, into {config.output_dir}")
+    yield check_disk(config.output_dir)
+    yield check_writable("output folder", "run.output_dir", config.output_dir)
+    yield check_writable("serving folder", "run.serving_dir", config.serving_dir)
+    yield check_glove(config.data.glove, config.training.embedding_dim)
+    yield check_parquet(config.data.parquet)
+
+
+def check_configuration(mistake: str) -> Finding:
+    """Says what is wrong with the configuration."""
+    fix = f"mend it; or name another one with --config or {CONFIG_VARIABLE}"
+    return Finding("configuration", Health.BROKEN, mistake, fix)
+
+
+def check_python(version: tuple[int, ...]) -> Finding:
+    """Checks Python's major and minor version."""
+    text = "Python " + ".".join(map(str, version))
+    if version[:2] == (3, 10):
+        return Finding("Python", Health.FINE, text)
+    fix = "TFX 1.16.0 needs Python 3.10: install it, then run make clean and make env"
+    return Finding("Python", Health.BROKEN, text, fix)
+
+
+def check_versions(root: Path) -> Iterator[Finding]:
+    """Checks the installed packages against the project's pins and against the lock file."""
+    fix = "run make env"
+    try:
+        needed = importlib.metadata.requires(_DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:
+        needed = _declared(root)
+    if not needed:
+        text = f"{_DISTRIBUTION} is not installed, so its pins are not known"
+        yield Finding("packages", Health.BROKEN, text, fix)
+        return
+    wrong = list(unmet(needed))
+    if wrong:
+        yield Finding("packages", Health.BROKEN, _few(wrong), fix)
+    else:
+        yield Finding("packages", Health.FINE, "every pin of the project holds")
+    lock = root / "requirements.lock"
+    if lock.is_file():
+        other = list(unlocked(lock.read_text(encoding="utf-8")))
+        if other:
+            yield Finding("lock file", Health.WARNING, _few(other), fix)
+        else:
+            yield Finding("lock file", Health.FINE, "every package as locked")
+
+
+def unmet(requirements: list[str]) -> Iterator[str]:
+    """Yields a clause for each requirement, extras left out, that the environment does not meet."""
+    for text in requirements:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        installed = _installed(requirement.name)
+        if installed is None:
+            yield f"{requirement.name} is not installed"
+        elif not requirement.specifier.contains(installed, prereleases=True):
+            yield f"{requirement.name} is {installed}, not {requirement.specifier}"
+
+
+def unlocked(lock: str) -> Iterator[str]:
+    """Yields a clause for each package that is not installed as a lock file says.
+
+    Args:
+        lock: requirements as ``name==version``, one a line.
+    """
+    for line in lock.splitlines():
+        found = _LOCKED.match(line)
+        if not found:
+            continue
+        marker = line.partition(";")[2].rstrip(" \\").strip()
+        if marker and not Requirement(f"{found['name']}; {marker}").marker.evaluate():  # type: ignore[union-attr]
+            continue
+        installed = _installed(found["name"])
+        # "+local" labels are builds of the same release.
+        if installed is None or installed.partition("+")[0] != found["version"].partition("+")[0]:
+            yield f"{found['name']} is {installed or 'not installed'}, not {found['version']}"
+
+
+def check_gpu(environ: Mapping[str, str], proc: Path = Path("/proc/driver/nvidia")) -> Finding:
+    """Checks whether an NVIDIA GPU can be used; training on the CPU is fine too.
+
+    Args:
+        environ: the environment's variables.
+        proc: the folder where the driver shows itself.
+    """
+    gpus = proc / "gpus"
+    count = len(list(gpus.iterdir())) if gpus.is_dir() else 0
+    if not count and not (proc / "version").is_file():
+        return Finding("GPU", Health.FINE, "none; training runs on the CPU")
+    text = f"{count or 'an unknown number of'} NVIDIA GPU{'' if count == 1 else 's'}"
+    hidden = environ.get("CUDA_VISIBLE_DEVICES")
+    if hidden is not None and hidden.strip() in ("", "-1"):
+        text += f", hidden by CUDA_VISIBLE_DEVICES={hidden}"
+        return Finding("GPU", Health.WARNING, text, "unset CUDA_VISIBLE_DEVICES")
+    if _installed("nvidia-cudnn-cu12") is None:
+        text += "; TensorFlow's CUDA libraries are not installed, so training runs on the CPU"
+        return Finding("GPU", Health.WARNING, text, "run make gpu")
+    return Finding("GPU", Health.FINE, f"{text}, CUDA libraries installed")
+
+
+def check_disk(folder: Path) -> Finding:
+    """Checks the free space where a folder is, or would be made."""
+    free = shutil.disk_usage(_existing(folder)).free
+    text = f"{free / _GIB:.1f} GiB free for {folder}"
+    fix = "make space, name another run.output_dir, or see what arxiv-pipeline gc would remove"
+    if free < NO_SPACE:
+        return Finding("disk", Health.BROKEN, text, fix)
+    if free < LOW_SPACE:
+        return Finding("disk", Health.WARNING, text, fix)
+    return Finding("disk", Health.FINE, text)
+
+
+def check_writable(subject: str, key: str, folder: Path) -> Finding:
+    """Checks that a folder can be written to, or made; leaves nothing behind."""
+    nearest = _existing(folder)
+    try:
+        if not nearest.is_dir():
+            raise NotADirectoryError(20, f"{nearest} is a file")
+        with tempfile.TemporaryDirectory(prefix=".doctor-", dir=nearest):
+            pass
+    except OSError as error:
+        fix = f"mend the permissions of {nearest}, or name another folder as {key}"
+        return Finding(
+            subject, Health.BROKEN, f"{folder}: cannot be written to: {error.strerror}", fix
+        )
+    made = "" if folder.is_dir() else ", which a run makes"
+    return Finding(subject, Health.FINE, f"{folder}{made}")
+
+
+def check_glove(file: Path, dimension: int) -> Finding:
+    """Checks the first line of the word vectors, and so their format and width."""
+    from components.model.glove import check_first_row
+
+    try:
+        check_first_row(file, dimension)
+    except UserError as error:
+        fix = "name GloVe vectors as data.glove; arxiv-pipeline glove fetch gets the real ones"
+        return Finding("GloVe file", Health.BROKEN, str(error), fix)
+    return Finding("GloVe file", Health.FINE, f"{file}: {dimension} numbers a word")
+
+
+def check_parquet(pattern: Path) -> Finding:
+    """Checks that each file of the corpus is parquet and has the columns that are read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from components.ingestion.columns import check_schema
+
+    files = sorted(
+        name
+        for name in glob.iglob(str(pattern), recursive=True)  # noqa: PTH207 (absolute pattern)
+        if Path(name).is_file()
+    )
+    fix = "mend the file, or name others as data.parquet"
+    if not files:
+        return Finding("parquet", Health.BROKEN, f"no file matches {pattern}", fix)
+    rows = 0
+    for name in files:
+        try:
+            footer = pq.ParquetFile(name)
+            check_schema(footer.schema_arrow, name)
+        except UserError as error:
+            return Finding("parquet", Health.BROKEN, str(error), fix)
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).splitlines()[0]
+            text = f"{name}: cannot be read as parquet ({reason})"
+            return Finding("parquet", Health.BROKEN, text, fix)
+        rows += footer.metadata.num_rows
+    if not rows:
+        return Finding("parquet", Health.BROKEN, f"{pattern}: no rows in it", fix)
+    text = f"{pattern}: {rows:,} rows in {len(files)} file{'s' if len(files) > 1 else ''}"
+    return Finding("parquet", Health.FINE, f"{text}, every column there")
+
+
+def _declared(root: Path) -> list[str]:
+    """What pyproject.toml asks for, where the project is used without being installed."""
+    file = root / "pyproject.toml"
+    if not file.is_file():
+        return []
+    project = tomli.loads(file.read_text(encoding="utf-8")).get("project", {})
+    return [str(requirement) for requirement in project.get("dependencies", [])]
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    return next(one for one in (path, *path.parents) if one.exists())
+
+
+def _few(clauses: list[str]) -> str:
+    more = len(clauses) - 3
+    return "; ".join(clauses[:3]) + (f"; and {more} more" if more > 0 else "")

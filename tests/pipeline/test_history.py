@@ -1,0 +1,185 @@
+"""What listings promise: each run's true state and figures, found by as little as names it."""
+
+import json
+import os
+import shutil
+import socket
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as pb
+
+from components.errors import UserError
+from pipeline.history import REPORT_FILE, History, RunState
+from pipeline.status import State
+
+FIRST, SECOND, THIRD = (f"2026-01-0{day}T10:00:00.000000" for day in (1, 2, 3))
+
+
+def only(ledger) -> tuple[RunState, bool | None]:
+    run = ledger.history().find("latest")
+    return run.state, run.verdict.blessed
+
+
+def test_blessed_run_is_complete_with_its_figures_and_its_push(ledger) -> None:
+    made = ledger.run(FIRST, accuracy=0.75)
+    ledger.record(FIRST, exit_code=0, finished="2026-01-01T10:01:30+00:00")
+    run = ledger.history().find("latest")
+    assert (run.state, run.verdict.blessed) == (RunState.COMPLETE, True)
+    assert (run.verdict.accuracy, run.verdict.macro_f1) == (0.75, 0.375)
+    assert run.verdict.cross_entropy == 0.25
+    assert run.verdict.pushed_copy == Path(made.of("Pusher", "pushed_model").uri)
+    assert run.verdict.pushed_to is not None
+    assert run.verdict.pushed_to.parent == ledger.serving
+    assert run.started == datetime(2026, 1, 1, 10, tzinfo=timezone.utc)
+    assert run.seconds == 90
+    assert run.failure is None
+
+
+def test_run_that_was_not_blessed_is_complete_with_its_reasons_and_no_push(ledger) -> None:
+    ledger.run(FIRST, blessed=False)
+    ledger.record(FIRST, exit_code=3)
+    run = ledger.history().find("latest")
+    assert (run.state, run.verdict.blessed) == (RunState.COMPLETE, False)
+    assert run.verdict.reasons == ("accuracy is below the threshold",)
+    assert run.verdict.pushed_to is None
+
+
+def test_failed_run_names_node_and_cause_and_what_did_not_run(ledger) -> None:
+    ledger.run(FIRST, until="Transform", ending=pb.Execution.FAILED)
+    ledger.record(FIRST, exit_code=1, failed_node="Transform", cause="the disk is full")
+    run = ledger.history().find("latest")
+    assert run.state is RunState.FAILED
+    assert run.failure == ("Transform", "the disk is full")
+    assert [status.state for status in run.nodes] == [State.RAN, State.FAILED] + [State.NOT_RUN] * 5
+    assert run.verdict.blessed is None
+
+
+def test_run_that_ended_without_a_word_was_killed(ledger) -> None:
+    ledger.run(FIRST, until="Trainer", ending=pb.Execution.RUNNING)
+    ledger.record(FIRST, pid=os.getpid(), host=socket.gethostname())
+    # Its process number may have gone to another process since; the lock has not.
+    assert only(ledger)[0] is RunState.KILLED
+    # A later run marks what it left behind, and is no less killed for that.
+    (left,) = [one for one in ledger.store.get_executions() if one.last_known_state == 2]
+    left.last_known_state = pb.Execution.CANCELED
+    ledger.store.put_executions([left])
+    assert only(ledger)[0] is RunState.KILLED
+
+
+def test_run_that_was_killed_between_two_nodes_is_not_complete(ledger) -> None:
+    ledger.run(FIRST, until="Trainer", ending=pb.Execution.COMPLETE)
+    ledger.record(FIRST)
+    assert only(ledger)[0] is RunState.KILLED
+
+
+def test_run_that_was_stopped_by_a_signal_is_stopped(ledger) -> None:
+    ledger.run(FIRST, until="Trainer", ending=pb.Execution.CANCELED)
+    ledger.record(FIRST, exit_code=130)
+    assert only(ledger)[0] is RunState.STOPPED
+
+
+def test_run_whose_process_holds_the_lock_is_running(ledger) -> None:
+    ledger.run(FIRST, until="Trainer", ending=pb.Execution.RUNNING)
+    own = {"pid": os.getpid(), "host": socket.gethostname()}
+    ledger.record(FIRST, **own)
+    holder = ledger.database.with_name("metadata.sqlite.holder.json")
+    holder.write_text(json.dumps({**own, "since": "2026-01-01T10:00:00+00:00"}))
+    assert only(ledger)[0] is RunState.RUNNING
+    holder.write_text(json.dumps({**own, "pid": 1, "since": ""}))
+    assert only(ledger)[0] is RunState.KILLED
+
+
+def test_runs_without_records_are_listed_by_what_ml_metadata_has(ledger) -> None:
+    ledger.run(FIRST)
+    ledger.run(SECOND, until="Trainer", ending=pb.Execution.FAILED)
+    latest, earlier = ledger.history().latest(0)
+    assert (latest.id, latest.state, earlier.id, earlier.state) == (
+        SECOND, RunState.FAILED, FIRST, RunState.COMPLETE,
+    )  # fmt: skip
+    assert latest.failure == ("Trainer", "the log says why")
+    assert earlier.record is None
+
+
+def test_broken_record_does_not_hide_its_run(ledger) -> None:
+    ledger.run(FIRST)
+    ledger.record(FIRST)
+    (ledger.output_dir / "runs" / f"{FIRST}.json").write_text("{")
+    assert ledger.history().find("latest").id == FIRST
+
+
+def test_figures_outlive_the_files(ledger) -> None:
+    made = ledger.run(FIRST)
+    summary = made.of("EvaluationSummary", "metrics")
+    type_id = ledger.store.put_artifact_type(
+        pb.ArtifactType(
+            name="EvaluationMetrics",
+            properties={"accuracy": pb.DOUBLE, "reasons": pb.STRING, "macro_f1": pb.DOUBLE},
+        ),
+        can_add_fields=True,
+    )
+    summary.type_id = type_id
+    summary.properties["accuracy"].double_value = 0.625
+    summary.properties["reasons"].string_value = "one\ntwo"
+    ledger.store.put_artifacts([summary])
+    shutil.rmtree(summary.uri)
+    verdict = ledger.history().find("latest").verdict
+    assert (verdict.accuracy, verdict.macro_f1, verdict.reasons) == (0.625, None, ("one", "two"))
+
+
+def test_runs_are_found_by_any_head_that_only_one_has(ledger) -> None:
+    for run_id in (FIRST, SECOND):
+        ledger.run(run_id, until="Transform")
+    history = ledger.history()
+    assert history.find("latest").id == SECOND
+    assert history.find(FIRST).id == FIRST
+    assert history.find("2026-01-01").id == FIRST
+    assert history.find("2026-01-02 10:00").id == SECOND
+    with pytest.raises(UserError, match=r"'2026' is the head of 2 runs' ids"):
+        history.find("2026")
+    for nothing in ("2027", ""):
+        with pytest.raises(UserError, match=rf"no run's id starts with '{nothing}'"):
+            history.find(nothing)
+
+
+def test_latest_runs_come_first_and_no_more_than_asked_for(ledger) -> None:
+    for run_id in (FIRST, SECOND, THIRD):
+        ledger.run(run_id, until="Transform")
+    assert [run.id for run in ledger.history().latest(2)] == [THIRD, SECOND]
+
+
+def test_folder_without_runs_is_one_line_and_stays_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"metadata\.sqlite: there is no such database"):
+        History(tmp_path / "metadata.sqlite", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_usual_seconds_are_of_executions_that_did_the_work(ledger) -> None:
+    first = ledger.run(FIRST)
+    ledger.run(SECOND, model=first)
+    usual = ledger.history().usual_seconds
+    assert "Trainer" in usual
+    assert "LatestBlessedModel" not in usual
+    executions = {one.id: one for one in ledger.store.get_executions()}
+    (ran,) = [
+        one
+        for one in executions.values()
+        if one.type == "made.Trainer" and one.last_known_state == pb.Execution.COMPLETE
+    ]
+    taken = ran.last_update_time_since_epoch - ran.create_time_since_epoch
+    assert usual["Trainer"] == taken / 1000
+
+
+def test_report_is_the_page_of_the_node_that_makes_it(ledger) -> None:
+    ledger.run(FIRST)
+    history = ledger.history()
+    assert history.report(history.find("latest")) is None
+    page = ledger.artifact("RunReport", "report", "RunReport")
+    ledger.execution(FIRST, "RunReport", pb.Execution.COMPLETE, outputs={"report": page})
+    file = Path(page.uri) / REPORT_FILE
+    file.write_text("<html>")
+    history = ledger.history()
+    assert history.report(history.find("latest")) == file
+    file.unlink()
+    assert history.report(history.find("latest")) is None
