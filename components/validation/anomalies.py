@@ -131,7 +131,7 @@ def distances(
     schema: schema_pb2.Schema,
     previous: statistics_pb2.DatasetFeatureStatisticsList | None,
 ) -> list[Distance]:
-    """Measures what :func:`compare` judges, with the same arguments: every comparator's distance."""
+    """Measures every comparator's distance; the arguments are those of :func:`compare`."""
     measurement = anomalies_pb2.DriftSkewInfo.Measurement
     found = []
     for split, anomalies in _compared(statistics, schema, previous):
