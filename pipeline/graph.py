@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -26,6 +27,8 @@ from components.errors import UserError
 from components.evaluation.component import EvaluationSummary
 from components.ingestion.component import ParquetExampleGen
 from components.pushing.component import VersionedPusher
+from components.report.component import TEMPLATE_FILE, RunReport
+from components.report.predictions import Predictions
 from components.resolvers import (
     LatestOtherBlessedModelStrategy,
     LatestOtherDataStrategy,
@@ -175,6 +178,29 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         fingerprint=code_fingerprint("components.pushing.component"),
     ).with_id("Pusher")
 
+    # After the Pusher: what fails here cannot keep a blessed model back.
+    predictions = Predictions(
+        examples=example_gen.outputs["examples"],
+        model=model,
+        baseline_model=baseline.outputs["model"],
+        split=features.TEST,
+        fingerprint=code_fingerprint("components.report.predictions"),
+    )
+    predictions.add_upstream_node(pusher)
+    report = RunReport(
+        examples=example_gen.outputs["examples"],
+        accepted=gate.outputs["accepted"],
+        model=model,
+        metrics=summary.outputs["metrics"],
+        predictions=predictions.outputs["predictions"],
+        pushed=pusher.outputs["pushed_model"],
+        pipeline=config.name,
+        config=json.dumps(config.model_dump(mode="json", exclude_none=True)),
+        metadata_file=str(config.metadata_file),
+        fingerprint=code_fingerprint("components.report.component")
+        + file_fingerprint(TEMPLATE_FILE),
+    )
+
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(config.pipeline_root),
@@ -193,6 +219,8 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             summary,
             served,
             pusher,
+            predictions,
+            report,
         ],
         enable_cache=True,
         metadata_connection_config=sqlite_metadata_connection_config(str(config.metadata_file)),

@@ -301,6 +301,8 @@ def _report(report: _Report, screen: Terminal) -> int:
         code = NOT_BLESSED
     if verdict.pushed_to:
         _say_served(screen, verdict, report.config.serving_dir)
+    if verdict.report:
+        screen.say(f"Report: {verdict.report}")
     screen.say(f"Log: {report.log_file}")
     return code
 

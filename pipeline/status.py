@@ -15,6 +15,8 @@ from pipeline import causes
 
 _RUN_CONTEXT = "pipeline_run"
 _NODE_CONTEXT = "node"
+# As components.report.component names it; importing that takes TFX.
+REPORT_FILE = "report.html"
 _RESULT_PROPERTY = "__execution_result__"
 _OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT, pb.Event.INTERNAL_OUTPUT)
 
@@ -72,6 +74,7 @@ class Verdict:
         macro_f1: on the test split, 0 to 1; None where it was not measured.
         pushed_to: the version folder for TF Serving; None where nothing was pushed. It may be gone.
         pushed_copy: the pushed model's copy among the artifacts; None where nothing was pushed.
+        report: the run report's page; None where there is none.
     """
 
     blessed: bool | None = None
@@ -80,6 +83,7 @@ class Verdict:
     macro_f1: float | None = None
     pushed_to: Path | None = None
     pushed_copy: Path | None = None
+    report: Path | None = None
 
 
 class RunStore:
@@ -173,6 +177,9 @@ class RunStore:
             destination = artifact.custom_properties["pushed_destination"].string_value
             if artifact.custom_properties["pushed"].int_value == 1 and destination:
                 pushed_to, pushed_copy = Path(destination), Path(artifact.uri)
+        report = None
+        for artifact in outputs.get("RunReport", []):
+            report = Path(artifact.uri) / REPORT_FILE
         return Verdict(
             blessed=blessed,
             reasons=tuple(str(reason) for reason in metrics.get("reasons", ())),
@@ -180,6 +187,7 @@ class RunStore:
             macro_f1=overall.get("macro_f1"),
             pushed_to=pushed_to,
             pushed_copy=pushed_copy,
+            report=report,
         )
 
     def _executions(self, run_id: str | None) -> list[pb.Execution]:

@@ -16,6 +16,7 @@ from scipy import stats
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 ACCURACY = "accuracy"
 MACRO_F1 = "macro_f1"
@@ -86,7 +87,7 @@ class _Sums(NamedTuple):
     losses: Floats  # [r]: mean cross-entropy in nats
 
 
-def log_losses(labels: Ints, scores: npt.NDArray[np.floating]) -> Floats:
+def log_losses(labels: Ints, scores: Scores) -> Floats:
     """Returns each row's cross-entropy, float64 [n], in nats.
 
     Args:
@@ -101,8 +102,8 @@ def log_losses(labels: Ints, scores: npt.NDArray[np.floating]) -> Floats:
 
 def bootstrap(
     labels: Ints,
-    scores: npt.NDArray[np.floating],
-    baseline: npt.NDArray[np.floating] | None = None,
+    scores: Scores,
+    baseline: Scores | None = None,
     *,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
@@ -157,7 +158,7 @@ def wilson(hits: int, rows: int, level: float = LEVEL) -> Interval:
     return Interval(hits / rows, float(found.low), float(found.high))
 
 
-def _rows(labels: Ints, scores: npt.NDArray[np.floating]) -> _Rows:
+def _rows(labels: Ints, scores: Scores) -> _Rows:
     classes = scores.shape[1]
     return _Rows(labels * classes + scores.argmax(axis=1), log_losses(labels, scores), classes)
 
@@ -181,7 +182,8 @@ def _sums(model: _Rows, counts: Ints) -> _Sums:
     """Sums of one resample (r = 1), in which row i occurs ``counts[i]`` times."""
     matrix = np.bincount(model.cells, weights=counts, minlength=model.classes**2)
     loss = counts @ model.losses / counts.sum()
-    return _Sums(matrix.reshape(1, model.classes, model.classes), np.array([loss]))
+    matrices = matrix.astype(np.float64).reshape(1, model.classes, model.classes)
+    return _Sums(matrices, np.array([loss]))
 
 
 def _share(part: Floats, whole: Floats, present: npt.NDArray[np.bool_]) -> Floats:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
 from components.report.bootstrap import Interval
 
@@ -47,7 +47,7 @@ _LINK = "{http://www.w3.org/1999/xlink}href"
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 # Points; a chart is as wide as half the page, so that its words can be read on a phone.
-_WIDTH = 460
+_WIDTH = 400
 _POINTS_PER_INCH = 72
 _STYLE = {
     "svg.fonttype": "none",
@@ -152,6 +152,10 @@ def _thousands(value: float, _: int | None = None) -> str:
     return f"{value:,.0f}"
 
 
+def _compact(value: float, _: int | None = None) -> str:
+    return f"{value:g}"
+
+
 def length_histogram(
     lengths: Mapping[int, int], marks: Mapping[str, float], longest_read: int | None
 ) -> Markup:
@@ -170,11 +174,10 @@ def length_histogram(
     edges = np.arange(0, end + width, width)
     with _chart("lengths", "Histogram of words per abstract", 250) as chart:
         axes = chart.axes
-        counts, _, bars = axes.hist(
-            np.minimum(values, edges[-1] - 1e-9), edges, weights=rows, color=FIRST, rwidth=0.92
-        )
-        for bar, start, count in zip(bars, edges, counts, strict=False):  # type: ignore[call-overload]
-            chart.tips(bar, [f"{start:.0f} to {start + width - 1:.0f} words: {count:,.0f} papers"])
+        counts, _ = np.histogram(np.minimum(values, edges[-1] - 1e-9), edges, weights=rows)
+        bars = axes.bar(edges[:-1], counts, width * 0.92, align="edge", color=FIRST)
+        for bar, start, papers in zip(bars, edges, counts, strict=False):
+            chart.tips(bar, [f"{start:.0f} to {start + width - 1:.0f} words: {papers:,.0f} papers"])
         top = float(counts.max())
         for name, value in marks.items():
             axes.axvline(value, color=MARK, linewidth=1, linestyle=(0, (4, 3)))
@@ -225,6 +228,7 @@ def training_curve(
     best: int,
     *,
     log: bool = False,
+    from_zero: bool = False,
 ) -> Markup:
     """Draws figures by epoch, over both phases, with the switch and the best epoch marked.
 
@@ -236,6 +240,7 @@ def training_curve(
       keys: what a line is called, by its key in the records.
       best: index of the best epoch's record.
       log: whether the vertical axis is logarithmic.
+      from_zero: whether it starts at zero.
     """
     epochs = np.arange(1, len(history) + 1)
     switch = next((i for i, record in enumerate(history) if record["phase"] == 2), None)
@@ -265,8 +270,15 @@ def training_curve(
                     [best + 1], [values[best]], s=90, facecolors="none", edgecolors=MARK,
                     linewidths=2, zorder=4, label="best epoch",
                 )  # fmt: skip
+        # Room for the words at the switch, above the lines.
+        axes.margins(y=0.15)
         if log:
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_major_formatter(FuncFormatter(_compact))
+        if from_zero:
+            axes.set_ylim(bottom=0)
         axes.set_xlim(0.5, len(history) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         axes.set_xlabel("epoch, both phases")

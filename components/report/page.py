@@ -18,7 +18,14 @@ from markupsafe import Markup
 
 from components import features
 from components.report import charts
-from components.report.bootstrap import OVERALL, PER_CLASS, Comparison, Interval, wilson
+from components.report.bootstrap import (
+    OVERALL,
+    PER_CLASS,
+    RESAMPLES,
+    Comparison,
+    Interval,
+    wilson,
+)
 from components.report.collect import Facts, Mistake
 from components.report.toml import to_toml
 
@@ -158,6 +165,7 @@ def _verdict(facts: Facts) -> dict[str, Any]:
         "earlier": baseline.get("model") if baseline else None,
         "compared": baseline is not None and comparison.change is not None,
         "examples": metrics["overall"]["examples"],
+        "resamples": RESAMPLES,
         "rows": [_metric_row(name, metrics, comparison) for name in (*OVERALL, _ECE)],
     }
 
@@ -295,7 +303,9 @@ def _training(training: Mapping[str, Any]) -> dict[str, Any]:
                 "rate", "Learning rate by epoch", "learning rate",
                 {"learning_rate": "learning rate"}, log=True,
             ),
-            curve("seconds", "Seconds per epoch", "seconds", {"seconds": "seconds"}),
+            curve(
+                "seconds", "Seconds per epoch", "seconds", {"seconds": "seconds"}, from_zero=True
+            ),
         ],
         "facts": [
             ("Device", training["device"]),
@@ -354,7 +364,7 @@ def _quality(facts: Facts) -> dict[str, Any]:
             [row["interval"] for row in drawn],
             overall["accuracy"] or 0.0,
         ),
-        "drawn_slices": len(drawn),
+        "drawn": drawn,
         "smallest_drawn": _DRAWN_SLICE,
         "mistakes": [_mistake(mistake) for mistake in facts.mistakes],
         "wrong": facts.wrong_rows,
@@ -409,11 +419,19 @@ def _mistake(mistake: Mistake) -> dict[str, Any]:
         **asdict(mistake),
         "id": visible(mistake.id[:200]),
         "text": text,
-        "snippet": " ".join(text.split())[:_SNIPPET],
-        "longer": len(text) > _SNIPPET,
+        "snippet": _beginning(text),
+        "longer": len(" ".join(text.split())) > _SNIPPET,
         "characters": len(mistake.text),
         "cut": len(mistake.text) > _LONGEST_TEXT,
     }
+
+
+def _beginning(text: str) -> str:
+    """Returns the first words of a text on one line, cut between words where there are any."""
+    line = " ".join(text.split())
+    if len(line) <= _SNIPPET:
+        return line
+    return line[:_SNIPPET].rpartition(" ")[0] or line[:_SNIPPET]
 
 
 # --- lineage -----------------------------------------------------------------------------------
