@@ -2,7 +2,8 @@
 
 python benchmarks/report.py CONFIG [--screenshot .github/run-report.png]
 
-CONFIG is of a run that has made its report: the page is made anew from the same artifacts.
+CONFIG is of a run that has made its report. The page is made anew from the same artifacts to be
+measured; the picture is of the run's own.
 """
 
 import os
@@ -30,8 +31,8 @@ from pipeline.config import PipelineConfig, load_config
 _VIEWPORT = {"width": 1100, "height": 860}
 
 
-def newest_inputs(config: PipelineConfig) -> dict[str, list[Any]]:
-    """Returns the artifacts that the last report of a pipeline was made from, by input."""
+def newest_report(config: PipelineConfig) -> tuple[Path, dict[str, list[Any]]]:
+    """Returns a pipeline's last report and the artifacts that it was made from, by input."""
     connection = pb.ConnectionConfig()
     connection.sqlite.filename_uri = str(config.metadata_file)
     connection.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READONLY
@@ -50,7 +51,7 @@ def newest_inputs(config: PipelineConfig) -> dict[str, list[Any]]:
             name = next(step.key for step in event.path.steps if step.HasField("key"))
             found = artifact_utils.deserialize_artifact(kind, artifact)
             inputs.setdefault(name, []).append(found)
-    return inputs
+    return Path(newest.uri) / REPORT_FILE, inputs
 
 
 def screenshot(page: Path, target: Path) -> None:
@@ -76,7 +77,7 @@ def main(
 ) -> None:
     """Prints commit, hardware, test rows, seconds and size, one a line."""
     settings = load_config(config)
-    inputs = newest_inputs(settings)
+    made, inputs = newest_report(settings)
     with tempfile.TemporaryDirectory() as folder:
         report = Report()
         report.uri = folder
@@ -91,10 +92,9 @@ def main(
             },
         )
         seconds = time.perf_counter() - start
-        page = Path(folder) / REPORT_FILE
-        size = page.stat().st_size
-        if picture:
-            screenshot(page, picture)
+        size = (Path(folder) / REPORT_FILE).stat().st_size
+    if picture:
+        screenshot(made, picture)
     rows = inputs["metrics"][0].examples
     print(f"commit       {machine.commit()}")
     print(f"processor    {machine.processor()}")

@@ -171,13 +171,16 @@ def length_histogram(
     # The few longest abstracts would squeeze the others into a corner.
     end = max(1.0, float(np.percentile(np.repeat(values, rows), 99.9)))
     width = max(1, round(end / 60))
-    edges = np.arange(0, end + width, width)
+    edges = np.arange(0, int(end) + width + 1, width)
     with _chart("lengths", "Histogram of words per abstract", 250) as chart:
         axes = chart.axes
         counts, _ = np.histogram(np.minimum(values, edges[-1] - 1e-9), edges, weights=rows)
         bars = axes.bar(edges[:-1], counts, width * 0.92, align="edge", color=FIRST)
         for bar, start, papers in zip(bars, edges, counts, strict=False):
-            chart.tips(bar, [f"{start:.0f} to {start + width - 1:.0f} words: {papers:,.0f} papers"])
+            last = f"to {start + width - 1}"
+            if start == edges[-2] and values[-1] >= edges[-1]:
+                last = "or more"
+            chart.tips(bar, [f"{start} {last} words: {papers:,.0f} papers"])
         top = float(counts.max())
         for name, value in marks.items():
             axes.axvline(value, color=MARK, linewidth=1, linestyle=(0, (4, 3)))
