@@ -184,9 +184,11 @@ def length_histogram(
         top = float(counts.max())
         for name, value in marks.items():
             axes.axvline(value, color=MARK, linewidth=1, linestyle=(0, (4, 3)))
-            axes.text(value, top * 1.03, f" {name}", color=INK, fontsize=10, ha="left")
+            axes.annotate(
+                name, (value, top * 1.03), (4, 0), textcoords="offset points", fontsize=10
+            )
         if longest_read is not None and longest_read < edges[-1]:
-            axes.axvspan(longest_read, edges[-1], color=MUTED, alpha=0.15, linewidth=0)
+            axes.axvspan(longest_read, edges[-1], color=MUTED, alpha=0.15, linewidth=0, zorder=0)
             axes.text(edges[-1], top * 0.85, "cut off ", color=INK, fontsize=10, ha="right")
         axes.set_xlim(0, edges[-1])
         axes.set_ylim(0, top * 1.13)

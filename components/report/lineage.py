@@ -17,6 +17,8 @@ _RUN_CONTEXT = "pipeline_run"
 _NODE_CONTEXT = "node"
 _INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT, pb.Event.INTERNAL_INPUT)
 _OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT, pb.Event.INTERNAL_OUTPUT)
+# Inputs that an execution is compared with, not made from; their chain goes back to the first run.
+_COMPARED = frozenset(("previous", "baseline_model", "served"))
 # In an execution property of its own, or inside one that holds JSON, however often escaped.
 _FINGERPRINT = re.compile(r"fingerprint\W+([0-9a-f]{64})")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -72,6 +74,8 @@ class Code:
 def trace(database: Path, artifact_ids: Iterable[int]) -> list[NodeRecord]:
     """Lists the executions that artifacts come from, directly or through others, oldest first.
 
+    What a run was only compared with, such as the model before, is not followed.
+
     Args:
       database: ML Metadata's SQLite file.
       artifact_ids: where to start.
@@ -101,8 +105,13 @@ def trace(database: Path, artifact_ids: Iterable[int]) -> list[NodeRecord]:
         for execution in store.get_executions_by_id(sorted(new)):
             makers[execution.id] = execution
         inputs = store.get_events_by_execution_ids(sorted(new)) if new else []
-        waiting = {event.artifact_id for event in inputs if event.type in _INPUTS} - seen
+        waiting = {event.artifact_id for event in inputs if _is_made_from(event)} - seen
     return [_record(store, makers[number]) for number in sorted(makers)]
+
+
+def _is_made_from(event: pb.Event) -> bool:
+    names = {step.key for step in event.path.steps if step.HasField("key")}
+    return event.type in _INPUTS and not names & _COMPARED
 
 
 def _record(store: mlmd.MetadataStore, execution: pb.Execution) -> NodeRecord:

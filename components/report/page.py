@@ -104,7 +104,7 @@ def render(facts: Facts) -> str:
 
 def figure(value: float | None, digits: int = 4) -> str:
     """Shows a number, or a dash where there is none."""
-    return NOTHING if _none(value) else f"{value:.{digits}f}"
+    return NOTHING if _none(value) else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def signed(value: float | None, digits: int = 4) -> str:

@@ -31,7 +31,12 @@ class Book:
         self.execution = self.store.put_execution_type(pb.ExecutionType(name="Trainer"))
 
     def ran(
-        self, node: str, run: str, inputs: list[int], outputs: list[int | str], **properties: str
+        self,
+        node: str,
+        run: str,
+        inputs: dict[str, int],
+        outputs: list[int | str],
+        **properties: str,
     ) -> tuple[int, list[int]]:
         """Records an execution; an output is the uri of a new artifact or the id of an old one."""
         execution = pb.Execution(type_id=self.execution)
@@ -42,9 +47,11 @@ class Book:
             pb.Context(type_id=self.types["node"], name=f"arxiv.{node}"),
         ]
         pairs = []
-        for number in inputs:
+        for name, number in inputs.items():
             (artifact,) = self.store.get_artifacts_by_id([number])
-            pairs.append((artifact, pb.Event(type=pb.Event.INPUT)))
+            event = pb.Event(type=pb.Event.INPUT)
+            event.path.steps.add().key = name
+            pairs.append((artifact, event))
         for output in outputs:
             artifact = pb.Artifact(type_id=self.artifact, uri=str(output))
             if isinstance(output, int):
@@ -58,13 +65,15 @@ class Book:
 
 def test_makers_are_found_through_others_and_through_the_cache(tmp_path: Path) -> None:
     book = Book(tmp_path / "m.sqlite")
-    examples_by, (examples,) = book.ran("ParquetExampleGen", "one", [], ["/ex"], fingerprint=HASH)
+    examples_by, (examples,) = book.ran("ParquetExampleGen", "one", {}, ["/ex"], fingerprint=HASH)
     custom = json.dumps({"custom_config": json.dumps({"fingerprint": "cd" * 32})})
-    model_by, (model,) = book.ran("Trainer", "one", [examples], ["/model"], custom_config=custom)
-    book.ran("Unrelated", "one", [examples], ["/other"])
+    model_by, (model,) = book.ran(
+        "Trainer", "one", {"examples": examples}, ["/model"], custom_config=custom
+    )
+    book.ran("Unrelated", "one", {"examples": examples}, ["/other"])
     # The second run found the examples in the cache.
-    book.ran("ParquetExampleGen", "two", [], [examples])
-    metrics_by, (metrics,) = book.ran("EvaluationSummary", "two", [model], ["/metrics"])
+    book.ran("ParquetExampleGen", "two", {}, [examples])
+    metrics_by, (metrics,) = book.ran("EvaluationSummary", "two", {"model": model}, ["/metrics"])
 
     found = lineage.trace(tmp_path / "m.sqlite", [metrics])
 
@@ -80,6 +89,19 @@ def test_makers_are_found_through_others_and_through_the_cache(tmp_path: Path) -
         (lineage.ArtifactRecord(metrics, "Model", "/metrics"),),
     ]
     assert all(0 <= one.seconds < 60 for one in found)
+
+
+def test_what_a_run_is_compared_with_is_not_followed(tmp_path: Path) -> None:
+    book = Book(tmp_path / "m.sqlite")
+    _, (earlier,) = book.ran("Trainer", "one", {}, ["/earlier"])
+    _, (pushed,) = book.ran("Pusher", "one", {"model": earlier}, ["/pushed"])
+    _, (model,) = book.ran("Trainer", "two", {}, ["/model"])
+    inputs = {"model": model, "baseline_model": earlier, "served": pushed}
+    _, (again,) = book.ran("Pusher", "two", inputs, ["/pushed-too"])
+
+    found = lineage.trace(tmp_path / "m.sqlite", [again])
+
+    assert [(one.node, one.run) for one in found] == [("Trainer", "two"), ("Pusher", "two")]
 
 
 def test_no_database_is_no_lineage(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_slices_are_sorted_by_how_far_they_fall_below(run: MadeRun, parsed) -> N
     overall = run.metrics["overall"]["accuracy"]
     expected = sorted(run.metrics["slices"], key=lambda one: one["accuracy"])
     assert [row["Accuracy"] for row in rows] == [f"{one['accuracy']:.3f}" for one in expected]
-    assert rows[0]["Against the whole"] == signed(expected[0]["accuracy"] - overall, 3)
+    assert rows[0]["Gap"] == signed(expected[0]["accuracy"] - overall, 3)
     named = {"year": "year", "final_category": "class"}
     sizes = {f"{named[s['feature']]} {s['value']}": s["examples"] for s in run.metrics["slices"]}
     assert {row["Slice"]: int(row["Papers"]) for row in rows} == sizes
