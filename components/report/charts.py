@@ -322,7 +322,7 @@ def f1_intervals(
                 ],
             )
         axes.set_yticks(places, list(classes))
-        axes.set_xlim(0, 1)
+        axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.6, len(classes) - 0.4)
         axes.set_xlabel("F1, with 95 % interval")
         axes.grid(axis="y", visible=False)
@@ -364,7 +364,7 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
                 for one in filled
             ],
         )
-        axes.set_xlim(0, 1.02)
+        axes.set_xlim(0, 1.03)
         axes.set_ylim(0, 1.04)
         axes.set_aspect("equal")
         axes.set_xlabel("confidence (highest score)")
