@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -27,6 +28,8 @@ from components.infra_validation.component import ServingValidator
 from components.ingestion.component import ParquetExampleGen
 from components.model_card.component import ModelCardWriter
 from components.pushing.component import VersionedPusher
+from components.report.component import TEMPLATE_FILE, RunReport
+from components.report.predictions import Predictions
 from components.resolvers import (
     LatestOtherBlessedModelStrategy,
     LatestOtherDataStrategy,
@@ -202,6 +205,29 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         fingerprint=code_fingerprint("components.pushing.component"),
     ).with_id("Pusher")
 
+    # After the Pusher: what fails here cannot keep a blessed model back.
+    predictions = Predictions(
+        examples=example_gen.outputs["examples"],
+        model=model,
+        baseline_model=baseline.outputs["model"],
+        split=features.TEST,
+        fingerprint=code_fingerprint("components.report.predictions"),
+    )
+    predictions.add_upstream_node(pusher)
+    report = RunReport(
+        examples=example_gen.outputs["examples"],
+        accepted=gate.outputs["accepted"],
+        model=model,
+        metrics=summary.outputs["metrics"],
+        predictions=predictions.outputs["predictions"],
+        pushed=pusher.outputs["pushed_model"],
+        pipeline=config.name,
+        config=json.dumps(config.model_dump(mode="json", exclude_none=True)),
+        metadata_file=str(config.metadata_file),
+        fingerprint=code_fingerprint("components.report.component")
+        + file_fingerprint(TEMPLATE_FILE),
+    )
+
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(config.pipeline_root),
@@ -223,6 +249,8 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             card,
             served,
             pusher,
+            predictions,
+            report,
         ],
         enable_cache=True,
         metadata_connection_config=sqlite_metadata_connection_config(str(config.metadata_file)),

@@ -19,14 +19,21 @@ from components.errors import UserError
 from pipeline import lineage, lock, record
 from pipeline.lineage import Lineage
 from pipeline.record import RunRecord
-from pipeline.status import NodeStatus, State, Verdict, node_status, read_metrics, verdict_of
+from pipeline.status import (
+    REPORT_FILE,
+    NodeStatus,
+    State,
+    Verdict,
+    node_status,
+    read_metrics,
+    verdict_of,
+)
 from pipeline.store import connect
 
 EXAMPLES_NODE = "ParquetExampleGen"
 METRICS_NODE = "EvaluationSummary"
 REPORT_NODE = "RunReport"
 REPORT_TYPE = "RunReport"
-REPORT_FILE = "report.html"
 LATEST = "latest"
 
 _USUAL_RUNS = 50

@@ -369,6 +369,8 @@ def _report(report: _Report, screen: Terminal) -> int:
         screen.say(f"Still served: {report.config.serving_dir / str(present[-1])}")
     if verdict.pushed_to:
         _say_served(screen, verdict, report.config.serving_dir)
+    if verdict.report:
+        screen.say(f"Report: {verdict.report}")
     screen.say(f"Log: {report.log_file}")
     return code
 

@@ -13,6 +13,8 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from pipeline import causes
 from pipeline.store import NODE_CONTEXT, RUN_CONTEXT, connect
 
+# As components.report.component names it; importing that takes TFX.
+REPORT_FILE = "report.html"
 _RESULT_PROPERTY = "__execution_result__"
 _OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT, pb.Event.INTERNAL_OUTPUT)
 # Nodes that go through papers, and the counts of the Examples that say through how many.
@@ -82,6 +84,7 @@ class Verdict:
         held_back: why a model that was blessed was not pushed all the same; empty where it was.
         pushed_to: the version folder for TF Serving; None where nothing was pushed. It may be gone.
         pushed_copy: the pushed model's copy among the artifacts; None where nothing was pushed.
+        report: the run report's page; None where there is none.
     """
 
     blessed: bool | None = None
@@ -94,6 +97,7 @@ class Verdict:
     held_back: str = ""
     pushed_to: Path | None = None
     pushed_copy: Path | None = None
+    report: Path | None = None
 
 
 class RunStore:
@@ -235,6 +239,9 @@ def verdict_of(outputs: Mapping[str, Sequence[pb.Artifact]]) -> Verdict:
         destination = artifact.custom_properties["pushed_destination"].string_value
         if artifact.custom_properties["pushed"].int_value == 1 and destination:
             pushed_to, pushed_copy = Path(destination), Path(artifact.uri)
+    report = None
+    for artifact in outputs.get("RunReport", []):
+        report = Path(artifact.uri) / REPORT_FILE
     return Verdict(
         blessed=blessed,
         reasons=tuple(str(reason) for reason in metrics.get("reasons", ())),
@@ -246,6 +253,7 @@ def verdict_of(outputs: Mapping[str, Sequence[pb.Artifact]]) -> Verdict:
         held_back=held_back,
         pushed_to=pushed_to,
         pushed_copy=pushed_copy,
+        report=report,
     )
 
 

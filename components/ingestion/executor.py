@@ -29,7 +29,7 @@ from tfx_bsl.coders import example_coder
 
 from components import text
 from components.ingestion import columns, source, split
-from components.ingestion.summary import FILE_NAME, IN_SPLIT, IngestionSummary
+from components.ingestion.summary import FILE_NAME, IN_SPLIT, WITH_WORDS, IngestionSummary
 
 _LOG = logging.getLogger(__name__)
 
@@ -125,6 +125,11 @@ class _Assign(beam.DoFn):  # type: ignore[misc]
         for group in by_label:
             name = IN_SPLIT + self._split_names[group["split"]]
             yield beam.pvalue.TaggedOutput(_COUNTS, ((name, group["label"]), group["row_count"]))
+        by_length = table.group_by("words").aggregate([("row", "count")]).to_pylist()
+        for group in by_length:
+            yield beam.pvalue.TaggedOutput(
+                _COUNTS, ((WITH_WORDS, str(group["words"])), group["row_count"])
+            )
 
 
 class _ReadExamples(beam.DoFn):  # type: ignore[misc]

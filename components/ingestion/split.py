@@ -30,6 +30,7 @@ KEYS = pa.schema(
         ("content", pa.uint64()),  # hash of the raw abstract and the label
         ("days", pa.int32()),  # update date in days since 1970-01-01; NO_DATE where missing
         ("label", pa.string()),
+        ("words", pa.int32()),  # of the cleaned abstract
     ]
 )
 """One row of a key table is one source row that has an abstract and a label."""
@@ -87,7 +88,8 @@ def row_keys(
     texts = kept[features.ABSTRACT].to_pylist()
     labels = kept[features.LABEL].to_pylist()
     ids = kept[features.ID]
-    text = _hashes([clean(value).encode() for value in texts])
+    cleaned = [clean(value) for value in texts]
+    text = _hashes([value.encode() for value in cleaned])
     content = _hashes(
         [f"{label}\0{value}".encode() for label, value in zip(labels, texts, strict=True)]
     )
@@ -108,6 +110,7 @@ def row_keys(
                 pa.array(content),
                 days.fill_null(int(NO_DATE)),
                 kept[features.LABEL],
+                pa.array([len(value.split()) for value in cleaned], pa.int32()),
             ],
             schema=KEYS,
         ),

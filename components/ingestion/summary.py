@@ -12,6 +12,8 @@ FILE_NAME = "ingestion.json"
 
 IN_SPLIT = "in_split:"
 """Prefix of the counts that are kept by class: ``in_split:train``."""
+WITH_WORDS = "with_words"
+"""Name of the counts that are kept by number of words."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,22 +40,28 @@ class IngestionSummary:
     """Rows of those texts."""
     splits: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
     """Rows by split, then by label."""
+    words: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Rows by the number of words of their cleaned abstract, in ascending order."""
 
     @classmethod
     def from_counts(
         cls, counts: Iterable[tuple[tuple[str, str], int]], files: int, split_names: Sequence[str]
     ) -> IngestionSummary:
-        """Builds the summary from (name, label) counts; label is "" but for ``in_split:`` names."""
+        """Builds the summary from (name, label) counts; label is "" but for ``in_split:`` names,
+        whose rows are counted by label, and ``with_words``, whose are by number of words.
+        """
         found = dict(counts)
         splits: dict[str, dict[str, int]] = {}
         for split in split_names:
             name = IN_SPLIT + split
             splits[split] = {label: n for (key, label), n in sorted(found.items()) if key == name}
-        totals = {key: n for (key, _), n in found.items() if not key.startswith(IN_SPLIT)}
+        words = {int(label): n for (key, label), n in found.items() if key == WITH_WORDS}
+        totals = {key: n for (key, label), n in found.items() if not label}
         return cls(
             files=files,
             rows_kept=sum(sum(labels.values()) for labels in splits.values()),
             splits=splits,
+            words={str(length): words[length] for length in sorted(words)},
             **totals,
         )
 
@@ -67,7 +75,7 @@ class IngestionSummary:
         return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     def totals(self) -> dict[str, int]:
-        """Returns every count as a flat mapping; rows of a split are ``rows_<split>``."""
+        """Returns the counts but ``words``, flat; rows of a split are ``rows_<split>``."""
         flat = {key: n for key, n in dataclasses.asdict(self).items() if isinstance(n, int)}
         return flat | {f"rows_{split}": sum(n.values()) for split, n in self.splits.items()}
 

@@ -45,6 +45,8 @@ _SUFFIXES = (
     ("able", ""), ("less", ""), ("wise", ""),
 )  # fmt: skip
 _SHORTEST_STEM = 3
+# Words without a vector that are named in the coverage.
+_NAMED = 30
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class Coverage:
       token_share: share of running words, by the counts given, with a vector of their own; None
         where no counts were given.
       mean, sd: over all numbers of the found rows.
+      matrix_mean, matrix_sd: over all numbers of the embedding matrix, filled rows included.
+      missing: the most frequent words without a vector of their own, with their counts, the most
+        frequent first; empty where no counts were given.
     """
 
     words: int
@@ -68,6 +73,9 @@ class Coverage:
     token_share: float | None
     mean: float
     sd: float
+    matrix_mean: float
+    matrix_sd: float
+    missing: tuple[tuple[str, int], ...] = ()
 
     @property
     def word_share(self) -> float:
@@ -314,10 +322,14 @@ def load_glove(
         )
     matrix, borrowed = fill_missing(vectors, words, dimension, how, seed)
     token_share = None
+    missing: list[tuple[str, int]] = []
     if counts is not None:
         own = np.fromiter((word.encode() in vectors for word in words), bool, len(words))
         running = counts[features.FIRST_WORD_ID : features.FIRST_WORD_ID + len(words)]
         token_share = float(running[own].sum() / max(1, running.sum()))
+        without = np.flatnonzero(~own & (running > 0))
+        frequent = without[np.argsort(-running[without], kind="stable")][:_NAMED]
+        missing = [(words[index], int(running[index])) for index in frequent]
     found = np.stack(list(vectors.values())) if vectors else np.zeros((1, dimension), np.float32)
     coverage = Coverage(
         words=len(words),
@@ -327,6 +339,9 @@ def load_glove(
         token_share=token_share,
         mean=float(found.mean()),
         sd=float(found.std()),
+        matrix_mean=float(matrix.mean(dtype=np.float64)),
+        matrix_sd=float(matrix.std(dtype=np.float64)),
+        missing=tuple(missing),
     )
     return matrix, coverage
 

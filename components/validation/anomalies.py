@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 import tensorflow_data_validation as tfdv
@@ -28,6 +28,32 @@ class Finding:
 
     def to_json(self) -> dict[str, str]:
         """Returns the finding as a JSON object."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far two data sets' distributions of a column lie apart, by one of the comparators.
+
+    Attributes:
+      column: the column.
+      kind: "drift", of the train split against the last accepted data's; or "skew", of ``split``
+        against this run's train split.
+      split: the split compared.
+      measure: the comparator's name in ``DriftSkewInfo.Measurement``, such as "L_INFTY".
+      value: the distance.
+      threshold: above which it is an anomaly.
+    """
+
+    column: str
+    kind: str
+    split: str
+    measure: str
+    value: float
+    threshold: float
+
+    def to_json(self) -> dict[str, str | float]:
+        """Returns the distance as a JSON object."""
         return asdict(self)
 
 
@@ -83,6 +109,43 @@ def _comparisons(anomalies: anomalies_pb2.Anomalies) -> anomalies_pb2.Anomalies:
     return kept
 
 
+def _compared(
+    statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList],
+    schema: schema_pb2.Schema,
+    previous: statistics_pb2.DatasetFeatureStatisticsList | None,
+) -> Iterator[tuple[str, anomalies_pb2.Anomalies]]:
+    """Yields each split that is large enough against train, then train against ``previous``."""
+    train = statistics[features.TRAIN]
+    for split, other in statistics.items():
+        if split != features.TRAIN and other.datasets[0].num_examples >= _MIN_SKEW_EXAMPLES:
+            yield split, tfdv.validate_statistics(train, schema, serving_statistics=other)
+    if previous is not None:
+        yield (
+            features.TRAIN,
+            tfdv.validate_statistics(train, schema, previous_statistics=previous),
+        )
+
+
+def distances(
+    statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList],
+    schema: schema_pb2.Schema,
+    previous: statistics_pb2.DatasetFeatureStatisticsList | None,
+) -> list[Distance]:
+    """Measures every comparator's distance; the arguments are those of :func:`compare`."""
+    measurement = anomalies_pb2.DriftSkewInfo.Measurement
+    found = []
+    for split, anomalies in _compared(statistics, schema, previous):
+        kind = "drift" if split == features.TRAIN else "skew"
+        for info in anomalies.drift_skew_info:
+            for measured in getattr(info, f"{kind}_measurements"):
+                name = measurement.Type.Name(measured.type)
+                column = ".".join(info.path.step)
+                found.append(
+                    Distance(column, kind, split, name, measured.value, measured.threshold)
+                )
+    return found
+
+
 def compare(
     statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList],
     schema: schema_pb2.Schema,
@@ -100,20 +163,9 @@ def compare(
       ``previous``.
     """
     found = []
-    train = statistics[features.TRAIN]
-    for split, other in statistics.items():
-        if split != features.TRAIN:
-            if other.datasets[0].num_examples < _MIN_SKEW_EXAMPLES:
-                continue
-            skew = tfdv.validate_statistics(train, schema, serving_statistics=other)
-            for finding in describe(_comparisons(skew), split):
-                words = finding.words.replace("training and serving", f"train and {split}")
-                found.append(Finding(split, finding.column, finding.severity, words))
-    if previous is not None:
-        drift = tfdv.validate_statistics(train, schema, previous_statistics=previous)
-        for finding in describe(_comparisons(drift), features.TRAIN):
-            words = finding.words.replace(
-                "current and previous", "these and the last accepted data"
-            )
-            found.append(Finding(features.TRAIN, finding.column, finding.severity, words))
+    for split, anomalies in _compared(statistics, schema, previous):
+        for finding in describe(_comparisons(anomalies), split):
+            words = finding.words.replace("training and serving", f"train and {split}")
+            words = words.replace("current and previous", "these and the last accepted data")
+            found.append(Finding(split, finding.column, finding.severity, words))
     return found

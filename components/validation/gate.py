@@ -16,10 +16,11 @@ from tfx.utils import io_utils
 
 from components import features
 from components.errors import UserError
-from components.validation.anomalies import Finding, compare, describe, merge
+from components.validation.anomalies import Finding, compare, describe, distances, merge
 
 STATISTICS_ID = "statistics_id"
 FINDINGS_FILE = "findings.json"
+DISTANCES_FILE = "distances.json"
 STATISTICS_FILE = "train_statistics.pb"
 # As tfx.components.example_validator.executor names it; importing its constant warns.
 _ANOMALIES_FILE = "SchemaDiff.pb"
@@ -27,7 +28,11 @@ _SHOWN = 3
 
 
 class AcceptedData(types.Artifact):
-    """Data that passed the gate: its findings (warnings) and the train split's statistics."""
+    """Data that passed the gate.
+
+    Holds the findings (warnings), the train split's statistics, and what the comparators measured:
+    ``previous`` (uri of the data compared with, or None) and ``distances``.
+    """
 
     TYPE_NAME = "AcceptedData"
 
@@ -102,6 +107,13 @@ class AnomalyGateExecutor(base_executor.BaseExecutor):
         folder.mkdir(parents=True, exist_ok=True)
         rows = [finding.to_json() for finding in findings]
         (folder / FINDINGS_FILE).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        measured = {
+            "previous": accepted.uri if previous is not None else None,
+            "distances": [one.to_json() for one in distances(statistics, schema, previous)],
+        }
+        (folder / DISTANCES_FILE).write_text(
+            json.dumps(measured, indent=2) + "\n", encoding="utf-8"
+        )
         (folder / STATISTICS_FILE).write_bytes(statistics[features.TRAIN].SerializeToString())
         output.set_int_custom_property(STATISTICS_ID, statistics_artifact.id)
 

@@ -98,9 +98,7 @@ def prune(
     folder = locate(config, output_dir).serving_dir
     from components.pushing import versions
 
-    removed: list[Path] = versions.prune(
-        folder, keep, dry_run=not yes
-    )
+    removed: list[Path] = versions.prune(folder, keep, dry_run=not yes)
     for path in removed:
         print(f"{'removed' if yes else 'would remove'} {path}")
     if not removed:

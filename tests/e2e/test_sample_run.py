@@ -41,6 +41,8 @@ NODES = (
     "ModelCard",
     "LatestPush",
     "Pusher",
+    "Predictions",
+    "RunReport",
 )
 # They look up, at each run, what it is compared with; there is nothing to cache.
 RESOLVERS = ("LatestAcceptedData", "LatestBlessedModel", "LatestPush")
@@ -136,6 +138,12 @@ def reran(output: str) -> set[str]:
     return {node for node, what in outcomes(output).items() if what == "ran"}
 
 
+def report_of(output: str) -> str:
+    """The text of the page that a run named."""
+    (path,) = re.findall(r"^Report: (.*)$", output, re.MULTILINE)
+    return Path(path).read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, repository: Path) -> Project:
     return Project(tmp_path_factory.mktemp("project"), repository)
@@ -157,6 +165,10 @@ def test_cold_run_pushes_a_blessed_model_and_keeps_the_terminal_clean(project, c
     assert f"Pushed model: {project.folder}/out/serving/arxiv-e2e/{version}" in cold.stdout
     (log,) = re.findall(r"^Log: (.*)$", cold.stdout, re.MULTILINE)
     assert Path(log).is_file()
+    page = report_of(cold.stdout)
+    assert "✓ Blessed" in page
+    assert f"Pushed to <code>{project.folder}/out/serving/arxiv-e2e/{version}</code>" in page
+    assert all(f'<th scope="row">{node}</th>' in page for node in ("Transform", "Trainer"))
 
 
 def test_pushed_model_answers_raw_text_in_a_fresh_process(project) -> None:
@@ -257,8 +269,11 @@ def test_stricter_threshold_evaluates_again_and_says_loudly_what_failed(project)
     project.configure()
     assert strict.returncode == 3
     assert re.search(r"NOT BLESSED, nothing was pushed: accuracy 0\.\d+ is below", strict.stderr)
-    assert reran(strict.stdout) == {"Evaluator", "EvaluationSummary", "ModelCard", "Pusher"}
+    assert reran(strict.stdout) == {
+        "Evaluator", "EvaluationSummary", "ModelCard", "Pusher", "RunReport"
+    }  # fmt: skip
     assert project.versions() == before
+    assert "✗ Not blessed" in report_of(strict.stdout)
 
 
 def test_edited_trainer_code_trains_again_and_nothing_before_it(project) -> None:
@@ -267,8 +282,10 @@ def test_edited_trainer_code_trains_again_and_nothing_before_it(project) -> None
     edited = project.run()
     assert edited.returncode == 0
     assert reran(edited.stdout) == {
-        "Trainer", "Evaluator", "EvaluationSummary", "InfraValidator", "ModelCard", "Pusher"
+        "Trainer", "Evaluator", "EvaluationSummary", "InfraValidator", "ModelCard", "Pusher",
+        "Predictions", "RunReport",
     }  # fmt: skip
+    assert "The latest other blessed model is artifact" in report_of(edited.stdout)
     assert len(project.versions()) == len(before) + 1
     # The earlier model is the baseline now, and the next run is cached all the same.
     assert reran(project.run().stdout) == set()
@@ -280,7 +297,7 @@ def test_removed_version_is_pushed_again(project) -> None:
     shutil.rmtree(serving / str(gone))
     again = project.run()
     assert again.returncode == 0
-    assert reran(again.stdout) == {"Pusher"}
+    assert reran(again.stdout) == {"Pusher", "RunReport"}
     newest = project.versions()[-1]
     assert f"Pushed model: {serving}/{newest}" in again.stdout
     assert reran(project.run().stdout) == set()
@@ -339,7 +356,7 @@ def test_model_of_other_classes_is_not_the_baseline(project) -> None:
     assert "Trainer" in reran(wider.stdout)
     back = project.run()
     assert back.returncode == 0, back.stderr
-    assert reran(back.stdout) == {"Pusher"}
+    assert reran(back.stdout) == {"Pusher", "RunReport"}
 
 
 def test_schema_that_forbids_a_class_stops_before_transform(project) -> None:

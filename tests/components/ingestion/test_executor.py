@@ -128,6 +128,13 @@ def test_counts_are_in_the_folder_and_on_the_artifact(
 ) -> None:
     counts = json.loads((Path(ingested.uri) / "ingestion.json").read_text())
     splits = counts.pop("splits")
+    words = counts.pop("words")
+    kept = [
+        clean_python(dict(row)["abstract"].decode())
+        for rows in read(ingested).values()
+        for row in rows
+    ]
+    assert words == {str(n): k for n, k in sorted(Counter(len(t.split()) for t in kept).items())}
     assert counts == {
         "files": 1,
         "rows_read": 400,

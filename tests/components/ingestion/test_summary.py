@@ -11,6 +11,8 @@ COUNTS = [
     (("in_split:train", "math"), 3),
     (("in_split:train", "cs"), 1),
     (("in_split:test", "cs"), 2),
+    (("with_words", "100"), 1),
+    (("with_words", "9"), 5),
 ]
 
 
@@ -20,7 +22,9 @@ def test_counts_become_totals_and_a_table_of_splits() -> None:
     assert summary.splits == {"train": {"cs": 1, "math": 3}, "test": {"cs": 2}}
     assert summary.totals()["rows_train"] == 4
     assert summary.totals()["files"] == 2
+    assert list(summary.words.items()) == [("9", 5), ("100", 1)]
     assert "rows_read 10" in summary.line()
+    assert "words" not in summary.line()
     assert "\n" not in summary.line()
 
 

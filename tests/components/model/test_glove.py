@@ -44,6 +44,9 @@ def test_every_container_gives_the_same_rows(tmp_path: Path, name: str) -> None:
     assert coverage.word_share == pytest.approx(2 / 3)
     assert coverage.mean == pytest.approx(found.mean())
     assert coverage.sd == pytest.approx(found.std())
+    assert coverage.matrix_mean == pytest.approx(matrix.mean())
+    assert coverage.matrix_sd == pytest.approx(matrix.std())
+    assert coverage.missing == ()
 
 
 def test_token_share_weighs_words_by_their_count_and_leaves_out_unknown_words(
@@ -52,6 +55,13 @@ def test_token_share_weighs_words_by_their_count_and_leaves_out_unknown_words(
     counts = np.array([1000, 500, 30, 10], np.int64)
     _, coverage = load_glove(write(tmp_path, "v.txt", TEXT), ["the", "zzz"], 3, counts=counts)
     assert coverage.token_share == pytest.approx(30 / 40)
+
+
+def test_words_without_a_vector_are_named_by_how_often_they_occur(tmp_path: Path) -> None:
+    counts = np.array([1000, 500, 30, 7, 10, 0], np.int64)
+    words = ["the", "zzz", "yyy", "xxx"]
+    _, coverage = load_glove(write(tmp_path, "v.txt", TEXT), words, 3, counts=counts)
+    assert coverage.missing == (("yyy", 10), ("zzz", 7))
 
 
 def test_zip_of_several_widths_is_read_by_name(tmp_path: Path) -> None:

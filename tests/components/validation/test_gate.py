@@ -11,6 +11,7 @@ from tfx.types import standard_artifacts
 
 from components.errors import UserError
 from components.validation.gate import (
+    DISTANCES_FILE,
     FINDINGS_FILE,
     STATISTICS_FILE,
     STATISTICS_ID,
@@ -104,6 +105,12 @@ def test_drift_from_the_last_accepted_data_stops_the_run(tmp_path: Path) -> None
     (tmp_path / "same").mkdir()
     (tmp_path / "other").mkdir()
     first = gate(tmp_path / "first", {}, math=0.5)
-    gate(tmp_path / "same", {}, math=0.52, previous=first)
+    same = gate(tmp_path / "same", {}, math=0.52, previous=first)
+    measured = json.loads((Path(same.uri) / DISTANCES_FILE).read_text())
+    assert measured["previous"] == first.uri
+    (drift,) = (one for one in measured["distances"] if one["kind"] == "drift")
+    assert drift["value"] == pytest.approx(0.02)
+    assert (drift["column"], drift["measure"]) == ("final_category", "L_INFTY")
+    assert drift["threshold"] == pytest.approx(0.1)
     with pytest.raises(UserError, match="last accepted data"):
         gate(tmp_path / "other", {}, math=0.8, previous=first)

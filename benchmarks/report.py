@@ -1,0 +1,121 @@
+"""Size and seconds of a finished run's report; --screenshots keeps pictures of it.
+
+python benchmarks/report.py CONFIG [--screenshots .github]
+
+CONFIG is of a run that has made its report. The page is made anew from the same artifacts to be
+measured; the pictures are of the run's own.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import machine
+import ml_metadata as mlmd
+import typer
+from ml_metadata.proto import metadata_store_pb2 as pb
+from tfx.types import artifact_utils
+
+from components.report.component import REPORT_FILE, Report, RunReportExecutor
+from pipeline.config import PipelineConfig, load_config
+
+# What the first screen of a laptop shows, at a width that README's column does not shrink much.
+_VIEWPORT = {"width": 1100, "height": 860}
+# Milliseconds, for the page to have scrolled.
+_SETTLED = 1500
+
+
+def newest_report(config: PipelineConfig) -> tuple[Path, dict[str, list[Any]]]:
+    """Returns the last run's report and the artifacts that it was made from, by input."""
+    connection = pb.ConnectionConfig()
+    connection.sqlite.filename_uri = str(config.metadata_file)
+    connection.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READONLY
+    store = mlmd.MetadataStore(connection)
+    reports = store.get_artifacts_by_type(Report.TYPE_NAME)
+    if not reports:
+        raise typer.BadParameter(f"{config.metadata_file} knows of no report: run the pipeline")
+    events = [
+        event
+        for event in store.get_events_by_artifact_ids([one.id for one in reports])
+        if event.type == pb.Event.OUTPUT
+    ]
+    # The last run may have found its report in the cache: an older execution made it.
+    last = max(events, key=lambda event: event.execution_id).artifact_id
+    maker = min(event.execution_id for event in events if event.artifact_id == last)
+    newest = next(one for one in reports if one.id == last)
+    inputs: dict[str, list[Any]] = {}
+    for event in store.get_events_by_execution_ids([maker]):
+        if event.type == pb.Event.INPUT:
+            (artifact,) = store.get_artifacts_by_id([event.artifact_id])
+            (kind,) = store.get_artifact_types_by_id([artifact.type_id])
+            name = next(step.key for step in event.path.steps if step.HasField("key"))
+            found = artifact_utils.deserialize_artifact(kind, artifact)
+            inputs.setdefault(name, []).append(found)
+    return Path(newest.uri) / REPORT_FILE, inputs
+
+
+def screenshots(page: Path, folder: Path) -> list[Path]:
+    """Takes pictures of the page's first screen and of its quality section, light, in Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        tab = browser.new_page(viewport=_VIEWPORT, color_scheme="light")
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = []
+        for section in ("verdict", "quality"):
+            tab.goto(page.as_uri() + ("" if section == "verdict" else f"#{section}"))
+            tab.wait_for_timeout(_SETTLED)
+            taken.append(folder / f"run-report-{section}.png")
+            tab.screenshot(path=taken[-1])
+        browser.close()
+    return taken
+
+
+def main(
+    config: Annotated[Path, typer.Argument(exists=True, dir_okay=False, resolve_path=True)],
+    pictures: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--screenshots", help="Folder for two PNGs.", resolve_path=True),
+    ] = None,
+) -> None:
+    """Prints commit, hardware, test rows, seconds and size, one a line."""
+    settings = load_config(config)
+    made, inputs = newest_report(settings)
+    with tempfile.TemporaryDirectory() as folder:
+        report = Report()
+        report.uri = folder
+        start = time.perf_counter()
+        RunReportExecutor().Do(
+            inputs,
+            {"report": [report]},
+            {
+                "pipeline": settings.name,
+                "config": json.dumps(settings.model_dump(mode="json", exclude_none=True)),
+                "metadata_file": str(settings.metadata_file),
+            },
+        )
+        seconds = time.perf_counter() - start
+        size = (Path(folder) / REPORT_FILE).stat().st_size
+    taken = screenshots(made, pictures) if pictures else []
+    rows = inputs["metrics"][0].examples
+    print(f"commit       {machine.commit()}")
+    print(f"processor    {machine.processor()}")
+    print(f"test rows    {rows:,}")
+    print(f"page         {size / 1000:.0f} kB")
+    print(f"build        {seconds:.1f} s")
+    for picture in taken:
+        print(f"screenshot   {picture} ({picture.stat().st_size / 1000:.0f} kB)")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""The run report: what a run did and what came of it, on one page."""

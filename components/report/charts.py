@@ -1,0 +1,421 @@
+"""The page's charts: SVG drawn by matplotlib, recoloured so that they follow the page's theme.
+
+Figures in, text out. A chart is drawn with stand-in colours, which become CSS variables: one
+drawing serves the light, the dark and the printed page. Nothing runs in the reader's browser.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+
+from components.report.bootstrap import Interval
+
+# Stand-in colours, and the page's variables that replace them.
+INK = "#010101"
+MUTED = "#010102"
+GRID = "#010103"
+FIRST = "#010104"
+SECOND = "#010105"
+MARK = "#010106"
+PAPER = "#010107"
+_VARIABLES = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    GRID: "var(--grid)",
+    FIRST: "var(--first)",
+    SECOND: "var(--second)",
+    MARK: "var(--mark)",
+    PAPER: "var(--paper)",
+}
+_COLOUR = re.compile("|".join(_VARIABLES))
+
+_SVG = "http://www.w3.org/2000/svg"
+_LINK = "{http://www.w3.org/1999/xlink}href"
+_REFERENCE = re.compile(r"url\(#([^)]+)\)")
+
+# Points; a chart is as wide as half the page, so that its words can be read on a phone.
+_WIDTH = 400
+_POINTS_PER_INCH = 72
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "run report",
+    # A class or a slice may hold a dollar sign.
+    "text.parse_math": False,
+    "font.size": 12,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.facecolor": "none",
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "legend.frameon": False,
+    "legend.fontsize": 11,
+    "legend.labelcolor": INK,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+    "figure.facecolor": "none",
+}
+
+
+class _Chart:
+    """A figure, and the words that the reader's pointer calls up on its marks."""
+
+    def __init__(self, figure: Figure, axes: Axes) -> None:
+        self.figure, self.axes = figure, axes
+        self._tips: dict[str, Sequence[str]] = {}
+        self.markup = Markup("")
+
+    def tips(self, marks: Any, words: Sequence[str]) -> None:
+        """Gives each mark of an artist its words, in order."""
+        name = f"tips{len(self._tips)}"
+        marks.set_gid(name)
+        self._tips[name] = words
+
+
+@contextmanager
+def _chart(name: str, title: str, height: float) -> Iterator[_Chart]:
+    """Gives axes to draw on, and sets ``markup`` when they are drawn."""
+    with matplotlib.rc_context(_STYLE):
+        size = (_WIDTH / _POINTS_PER_INCH, height / _POINTS_PER_INCH)
+        figure = Figure(figsize=size, layout="constrained")
+        chart = _Chart(figure, figure.add_subplot())
+        yield chart
+        stream = io.BytesIO()
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(stream, format="svg", metadata=nothing)
+    chart.markup = Markup(_embed(stream.getvalue(), name, title, chart._tips))
+
+
+def _embed(svg: bytes, name: str, title: str, tips: Mapping[str, Sequence[str]]) -> str:
+    """Turns a drawing into an element of the page, with ids of its own and a name to be read."""
+    ET.register_namespace("", _SVG)
+    ET.register_namespace("xlink", "http://www.w3.org/1999/xlink")
+    root = ET.fromstring(svg)
+    for metadata in root.findall(f"{{{_SVG}}}metadata"):
+        root.remove(metadata)
+    for group, words in tips.items():
+        _tip(root, group, words)
+    for element in root.iter():
+        if "id" in element.attrib:
+            element.set("id", f"{name}-{element.get('id')}")
+        link = element.get(_LINK, "")
+        if link.startswith("#"):
+            element.set(_LINK, f"#{name}-{link[1:]}")
+        for attribute in ("clip-path", "style"):
+            if attribute in element.attrib:
+                value = _REFERENCE.sub(rf"url(#{name}-\1)", element.get(attribute, ""))
+                element.set(attribute, value)
+    for attribute in ("width", "height", "version"):
+        root.attrib.pop(attribute, None)
+    root.set("role", "img")
+    root.set("aria-label", title)
+    text = ET.tostring(root, encoding="unicode")
+    return _COLOUR.sub(lambda match: _VARIABLES[match.group()], text)
+
+
+def _tip(root: ET.Element, group: str, words: Sequence[str]) -> None:
+    drawn = root.find(f".//*[@id='{group}']")
+    if drawn is None:
+        return
+    marks = [one for one in drawn.iter() if one.tag == f"{{{_SVG}}}use"]
+    marks = marks or [one for one in drawn if one.tag == f"{{{_SVG}}}path"]
+    for mark, text in zip(marks, words, strict=False):
+        # A title is shown for the element that holds it, which a use element cannot be everywhere.
+        ET.SubElement(mark, f"{{{_SVG}}}title").text = text
+
+
+def _thousands(value: float, _: int | None = None) -> str:
+    return f"{value:,.0f}"
+
+
+def _compact(value: float, _: int | None = None) -> str:
+    return f"{value:g}"
+
+
+def length_histogram(
+    lengths: Mapping[int, int], marks: Mapping[str, float], longest_read: int | None
+) -> Markup:
+    """Draws rows by number of words.
+
+    Args:
+      lengths: rows by words.
+      marks: named lengths to mark, such as percentiles.
+      longest_read: words that the model reads; None where that is not known.
+    """
+    values = np.array(sorted(lengths))
+    rows = np.array([lengths[int(value)] for value in values])
+    # The few longest abstracts would squeeze the others into a corner.
+    end = max(1.0, float(np.percentile(np.repeat(values, rows), 99.9)))
+    width = max(1, round(end / 60))
+    edges = np.arange(0, int(end) + width + 1, width)
+    with _chart("lengths", "Histogram of words per abstract", 250) as chart:
+        axes = chart.axes
+        counts, _ = np.histogram(np.minimum(values, edges[-1] - 1e-9), edges, weights=rows)
+        bars = axes.bar(edges[:-1], counts, width * 0.92, align="edge", color=FIRST)
+        for bar, start, papers in zip(bars, edges, counts, strict=False):
+            last = f"to {start + width - 1}"
+            if start == edges[-2] and values[-1] >= edges[-1]:
+                last = "or more"
+            chart.tips(bar, [f"{start} {last} words: {papers:,.0f} papers"])
+        top = float(counts.max())
+        for name, value in marks.items():
+            axes.axvline(value, color=MARK, linewidth=1, linestyle=(0, (4, 3)))
+            axes.annotate(
+                name, (value, top * 1.03), (4, 0), textcoords="offset points", fontsize=10
+            )
+        if longest_read is not None and longest_read < edges[-1]:
+            axes.axvspan(longest_read, edges[-1], color=MUTED, alpha=0.15, linewidth=0, zorder=0)
+            axes.text(edges[-1], top * 0.85, "cut off ", color=INK, fontsize=10, ha="right")
+        axes.set_xlim(0, edges[-1])
+        axes.set_ylim(0, top * 1.13)
+        axes.set_xlabel("words after cleaning")
+        axes.set_ylabel("papers")
+        axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
+        axes.grid(axis="x", visible=False)
+    return chart.markup
+
+
+def class_bars(classes: Sequence[str], rows: Sequence[int]) -> Markup:
+    """Draws the papers of each class, the largest first."""
+    order = sorted(range(len(classes)), key=lambda index: rows[index])
+    total = max(1, sum(rows))
+    with _chart("classes", "Papers of each class", 60 + 24 * len(classes)) as chart:
+        axes = chart.axes
+        bars = axes.barh(
+            range(len(order)), [rows[index] for index in order], color=FIRST, height=0.7
+        )
+        for bar, index in zip(bars, order, strict=True):
+            share = f"{rows[index] / total:.1%}"
+            chart.tips(bar, [f"{classes[index]}: {rows[index]:,} papers, {share}"])
+            axes.annotate(
+                share, (rows[index], bar.get_y() + bar.get_height() / 2), (4, 0),
+                textcoords="offset points", va="center", fontsize=10,
+            )  # fmt: skip
+        axes.set_yticks(range(len(order)), [classes[index] for index in order])
+        axes.set_xlim(0, max(rows, default=1) * 1.14 + 1)
+        axes.set_xlabel("papers, all splits")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
+        axes.grid(axis="y", visible=False)
+    return chart.markup
+
+
+def training_curve(
+    name: str,
+    title: str,
+    label: str,
+    history: Sequence[Mapping[str, Any]],
+    keys: Mapping[str, str],
+    best: int,
+    *,
+    log: bool = False,
+    from_zero: bool = False,
+) -> Markup:
+    """Draws figures by epoch, over both phases, with the switch and the best epoch marked.
+
+    Args:
+      name: of the chart, unique on the page.
+      title: read out for the chart.
+      label: of the vertical axis.
+      history: a record an epoch, with ``phase`` and the keys' figures.
+      keys: what a line is called, by its key in the records.
+      best: index of the best epoch's record.
+      log: whether the vertical axis is logarithmic.
+      from_zero: whether it starts at zero.
+    """
+    epochs = np.arange(1, len(history) + 1)
+    switch = next((i for i, record in enumerate(history) if record["phase"] == 2), None)
+    with _chart(name, title, 230) as chart:
+        axes = chart.axes
+        if switch is not None:
+            axes.axvline(switch + 0.5, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+            axes.annotate(
+                "phase 2", (switch + 0.5, 1), (4, -2), xycoords=("data", "axes fraction"),
+                textcoords="offset points", va="top", fontsize=10, color=INK,
+            )  # fmt: skip
+        for (key, called), colour, line in zip(
+            keys.items(), (FIRST, SECOND), ("-", (0, (5, 2))), strict=False
+        ):
+            values = np.array([record.get(key, np.nan) for record in history], float)
+            axes.plot(epochs, values, color=colour, linestyle=line, label=called)
+            points = axes.scatter(epochs, values, s=16, color=colour, zorder=3)
+            chart.tips(
+                points,
+                [
+                    f"epoch {i} (phase {record['phase']}): {called} {value:.4g}"
+                    for i, record, value in zip(epochs, history, values, strict=True)
+                ],
+            )
+            if key == list(keys)[-1]:
+                axes.scatter(
+                    [best + 1], [values[best]], s=90, facecolors="none", edgecolors=MARK,
+                    linewidths=2, zorder=4, label="best epoch",
+                )  # fmt: skip
+        # Room for the words at the switch, above the lines.
+        axes.margins(y=0.15)
+        if log:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_major_formatter(FuncFormatter(_compact))
+        if from_zero:
+            axes.set_ylim(bottom=0)
+        axes.set_xlim(0.5, len(history) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+        axes.set_xlabel("epoch, both phases")
+        axes.set_ylabel(label)
+        axes.legend(
+            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, handlelength=1.8,
+            columnspacing=1.2, borderaxespad=0.3,
+        )  # fmt: skip
+    return chart.markup
+
+
+def f1_intervals(
+    classes: Sequence[str],
+    candidate: Sequence[Interval],
+    baseline: Sequence[Interval] | None,
+) -> Markup:
+    """Draws each class's F1 with its interval, of one model or of two."""
+    places = np.arange(len(classes))[::-1]
+    models = [("this model", candidate, FIRST, "o", 0.0 if baseline is None else 0.14)]
+    if baseline is not None:
+        models.append(("earlier model", baseline, SECOND, "s", -0.14))
+    with _chart("f1", "F1 of each class with 95 % interval", 70 + 30 * len(classes)) as chart:
+        axes = chart.axes
+        for called, intervals, colour, marker, shift in models:
+            values = np.array([interval.value for interval in intervals])
+            ends = np.array([[interval.low, interval.high] for interval in intervals])
+            axes.hlines(places + shift, ends[:, 0], ends[:, 1], color=colour, linewidth=2)
+            points = axes.scatter(
+                values, places + shift, s=34, color=colour, marker=marker, zorder=3, label=called
+            )
+            chart.tips(
+                points,
+                [
+                    f"{name}, {called}: F1 {one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
+                    for name, one in zip(classes, intervals, strict=True)
+                ],
+            )
+        axes.set_yticks(places, list(classes))
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.6, len(classes) - 0.4)
+        axes.set_xlabel("F1, with 95 % interval")
+        axes.grid(axis="y", visible=False)
+        if baseline is not None:
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderaxespad=0.3)
+    return chart.markup
+
+
+def reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
+    """Draws accuracy by confidence.
+
+    Args:
+      bins: lower, upper, examples, confidence, accuracy of each bin; the last two may be None.
+    """
+    filled = [one for one in bins if one["examples"]]
+    confidence = np.array([one["confidence"] for one in filled], float)
+    accuracy = np.array([one["accuracy"] for one in filled], float)
+    examples = np.array([one["examples"] for one in filled], float)
+    with _chart("reliability", "Reliability diagram: accuracy by confidence", 330) as chart:
+        axes = chart.axes
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        axes.annotate(
+            "as sure as right", (0.06, 0.06), (0, 4), textcoords="offset points",
+            fontsize=10, color=INK, rotation=45, rotation_mode="anchor",
+            transform_rotates_text=True,
+        )  # fmt: skip
+        axes.vlines(confidence, confidence, accuracy, color=SECOND, linewidth=3, label="gap")
+        axes.plot(confidence, accuracy, color=FIRST, linewidth=1.2)
+        sizes = 20 + 260 * examples / max(1.0, float(examples.max(initial=1.0)))
+        points = axes.scatter(
+            confidence, accuracy, s=sizes, color=FIRST, zorder=3, edgecolors=PAPER,
+            label="accuracy (area: papers)",
+        )  # fmt: skip
+        chart.tips(
+            points,
+            [
+                f"scores {one['lower']:.2f} to {one['upper']:.2f}: {one['examples']:,} papers, "
+                f"mean {one['confidence']:.3f}, right {one['accuracy']:.3f}"
+                for one in filled
+            ],
+        )
+        axes.set_xlim(0, 1.03)
+        axes.set_ylim(0, 1.04)
+        axes.set_aspect("equal")
+        axes.set_xlabel("confidence (highest score)")
+        axes.set_ylabel("share that is right")
+        axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    return chart.markup
+
+
+def slice_intervals(
+    names: Sequence[str], rows: Sequence[int], shares: Sequence[Interval], overall: float
+) -> Markup:
+    """Draws the accuracy of slices with their intervals against the whole split's.
+
+    Args:
+      names: of the slices, drawn from top to bottom.
+      rows: papers in each.
+      shares: accuracy of each.
+      overall: accuracy of the whole split.
+    """
+    places = np.arange(len(names))[::-1]
+    with _chart("slices", "Accuracy of slices against the whole", 70 + 22 * len(names)) as chart:
+        axes = chart.axes
+        axes.axvline(overall, color=MARK, linewidth=1.4, linestyle=(0, (4, 3)))
+        values = np.array([share.value for share in shares])
+        below = np.array([share.high < overall for share in shares], bool)
+        lows = np.array([share.low for share in shares])
+        highs = np.array([share.high for share in shares])
+        for chosen, colour, marker in ((below, SECOND, "s"), (~below, FIRST, "o")):
+            axes.hlines(places[chosen], lows[chosen], highs[chosen], color=colour, linewidth=2)
+            points = axes.scatter(
+                values[chosen], places[chosen], s=30, color=colour, marker=marker, zorder=3
+            )
+            chart.tips(points, _slice_tips(names, rows, shares, chosen))
+        axes.set_yticks(places, list(names))
+        axes.set_ylim(-0.6, len(names) - 0.4)
+        axes.set_xlim(max(0.0, float(lows.min(initial=overall)) - 0.03), 1.01)
+        axes.set_xlabel(f"accuracy, with 95 % interval (line: overall, {overall:.3f})")
+        axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+        axes.grid(axis="y", visible=False)
+    return chart.markup
+
+
+def _slice_tips(
+    names: Sequence[str],
+    rows: Sequence[int],
+    shares: Sequence[Interval],
+    chosen: npt.NDArray[np.bool_],
+) -> list[str]:
+    return [
+        f"{names[i]}: {shares[i].value:.1%} of {rows[i]:,} papers "
+        f"({shares[i].low:.1%} to {shares[i].high:.1%})"
+        for i in np.flatnonzero(chosen)
+    ]

@@ -1,0 +1,88 @@
+"""The node: from artifacts to a file, with the configuration that reproduces it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import tomli
+from bs4 import BeautifulSoup
+from tfx.types import standard_artifacts
+
+from components.evaluation.component import EvaluationMetrics
+from components.report.component import REPORT_FILE, Report, RunReportExecutor
+from components.report.predictions import RowPredictions
+from components.validation.gate import AcceptedData
+from pipeline.config import PipelineConfig, load_config
+from pipeline.status import REPORT_FILE as NAMED_BY_STATUS
+
+from .conftest import MadeRun
+
+
+def artifact(kind: type, uri: Path) -> standard_artifacts.Model:
+    made = kind()
+    made.uri = str(uri)
+    return made
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> PipelineConfig:
+    for name in ("papers.parquet", "vectors.txt"):
+        (tmp_path / name).touch()
+    file = tmp_path / "run.toml"
+    file.write_text(
+        '[run]\nname = "arxiv"\noutput_dir = "out"\n[data]\nparquet = "papers.parquet"\n'
+        'glove = "vectors.txt"\n[training.phase1]\nlearning_rate = 3e-4\n'
+    )
+    return load_config(file)
+
+
+@pytest.fixture
+def written(run: MadeRun, config: PipelineConfig, tmp_path: Path) -> str:
+    """The page that the executor writes."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "Format-Serving").symlink_to(run.sources.model)
+    pushed = artifact(standard_artifacts.PushedModel, tmp_path / "pushed")
+    pushed.set_int_custom_property("pushed", 1)
+    pushed.set_string_custom_property("pushed_destination", "/serving/arxiv/99")
+    report = artifact(Report, tmp_path / "report")
+    RunReportExecutor().Do(
+        {
+            "examples": [artifact(standard_artifacts.Examples, run.sources.examples)],
+            "accepted": [artifact(AcceptedData, run.sources.accepted)],
+            "model": [artifact(standard_artifacts.Model, model)],
+            "metrics": [artifact(EvaluationMetrics, run.sources.metrics)],
+            "predictions": [artifact(RowPredictions, run.sources.predictions)],
+            "pushed": [pushed],
+        },
+        {"report": [report]},
+        {
+            "pipeline": "arxiv",
+            "config": json.dumps(config.model_dump(mode="json", exclude_none=True)),
+            "metadata_file": str(tmp_path / "absent.sqlite"),
+        },
+    )
+    return (Path(report.uri) / REPORT_FILE).read_text(encoding="utf-8")
+
+
+def test_node_writes_a_page_with_what_was_pushed(written: str) -> None:
+    parsed = BeautifulSoup(written, "html.parser")
+    assert parsed.h1.get_text() == "Run report: arxiv"
+    assert "Pushed to /serving/arxiv/99" in " ".join(parsed.find(id="verdict").get_text().split())
+    assert "ML Metadata was not at hand" in parsed.find(id="lineage").get_text()
+
+
+def test_configuration_on_the_page_is_the_runs(
+    written: str, config: PipelineConfig, tmp_path: Path
+) -> None:
+    shown = BeautifulSoup(written, "html.parser").find("pre", {"aria-label": "Configuration"})
+    copied = tmp_path / "elsewhere.toml"
+    copied.write_text(shown.get_text(), encoding="utf-8")
+    assert tomli.loads(shown.get_text())["training"]["phase1"]["learning_rate"] == 3e-4
+    assert load_config(copied) == config
+
+
+def test_page_is_found_where_the_node_puts_it() -> None:
+    assert NAMED_BY_STATUS == REPORT_FILE

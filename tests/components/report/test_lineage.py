@@ -1,0 +1,131 @@
+"""What made an artifact, out of a metadata database that a test filled."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import ml_metadata as mlmd
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as pb
+
+from components.report import lineage
+
+HASH = "ab" * 32
+
+
+class Book:
+    """Writes executions as TFX does."""
+
+    def __init__(self, database: Path) -> None:
+        config = pb.ConnectionConfig()
+        config.sqlite.filename_uri = str(database)
+        config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+        self.store = mlmd.MetadataStore(config)
+        self.types = {
+            name: self.store.put_context_type(pb.ContextType(name=name))
+            for name in ("pipeline_run", "node")
+        }
+        self.artifact = self.store.put_artifact_type(pb.ArtifactType(name="Model"))
+        self.execution = self.store.put_execution_type(pb.ExecutionType(name="Trainer"))
+
+    def ran(
+        self,
+        node: str,
+        run: str,
+        inputs: dict[str, int],
+        outputs: list[int | str],
+        **properties: str,
+    ) -> tuple[int, list[int]]:
+        """Records an execution; an output is the uri of a new artifact or the id of an old one."""
+        execution = pb.Execution(type_id=self.execution)
+        for name, value in properties.items():
+            execution.custom_properties[name].string_value = value
+        contexts = [
+            pb.Context(type_id=self.types["pipeline_run"], name=run),
+            pb.Context(type_id=self.types["node"], name=f"arxiv.{node}"),
+        ]
+        pairs = []
+        for name, number in inputs.items():
+            (artifact,) = self.store.get_artifacts_by_id([number])
+            event = pb.Event(type=pb.Event.INPUT)
+            event.path.steps.add().key = name
+            pairs.append((artifact, event))
+        for output in outputs:
+            artifact = pb.Artifact(type_id=self.artifact, uri=str(output))
+            if isinstance(output, int):
+                (artifact,) = self.store.get_artifacts_by_id([output])
+            pairs.append((artifact, pb.Event(type=pb.Event.OUTPUT)))
+        number, artifacts, _ = self.store.put_execution(
+            execution, pairs, contexts, reuse_context_if_already_exist=True
+        )
+        return number, list(artifacts)[len(inputs) :]
+
+
+def test_makers_are_found_through_others_and_through_the_cache(tmp_path: Path) -> None:
+    book = Book(tmp_path / "m.sqlite")
+    examples_by, (examples,) = book.ran("ParquetExampleGen", "one", {}, ["/ex"], fingerprint=HASH)
+    custom = json.dumps({"custom_config": json.dumps({"fingerprint": "cd" * 32})})
+    model_by, (model,) = book.ran(
+        "Trainer", "one", {"examples": examples}, ["/model"], custom_config=custom
+    )
+    book.ran("Unrelated", "one", {"examples": examples}, ["/other"])
+    # The second run found the examples in the cache.
+    book.ran("ParquetExampleGen", "two", {}, [examples])
+    metrics_by, (metrics,) = book.ran("EvaluationSummary", "two", {"model": model}, ["/metrics"])
+
+    found = lineage.trace(tmp_path / "m.sqlite", [metrics])
+
+    assert [(one.node, one.run, one.execution) for one in found] == [
+        ("ParquetExampleGen", "one", examples_by),
+        ("Trainer", "one", model_by),
+        ("EvaluationSummary", "two", metrics_by),
+    ]
+    assert [one.fingerprint for one in found] == [HASH, "cd" * 32, ""]
+    assert [one.outputs for one in found] == [
+        (lineage.ArtifactRecord(examples, "Model", "/ex"),),
+        (lineage.ArtifactRecord(model, "Model", "/model"),),
+        (lineage.ArtifactRecord(metrics, "Model", "/metrics"),),
+    ]
+    assert all(0 <= one.seconds < 60 for one in found)
+
+
+def test_what_a_run_is_compared_with_is_not_followed(tmp_path: Path) -> None:
+    book = Book(tmp_path / "m.sqlite")
+    _, (earlier,) = book.ran("Trainer", "one", {}, ["/earlier"])
+    _, (pushed,) = book.ran("Pusher", "one", {"model": earlier}, ["/pushed"])
+    _, (model,) = book.ran("Trainer", "two", {}, ["/model"])
+    inputs = {"model": model, "baseline_model": earlier, "served": pushed}
+    _, (again,) = book.ran("Pusher", "two", inputs, ["/pushed-too"])
+
+    found = lineage.trace(tmp_path / "m.sqlite", [again])
+
+    assert [(one.node, one.run) for one in found] == [("Trainer", "two"), ("Pusher", "two")]
+
+
+def test_no_database_is_no_lineage(tmp_path: Path) -> None:
+    assert lineage.trace(tmp_path / "absent.sqlite", [1]) == []
+    assert not (tmp_path / "absent.sqlite").exists()
+
+
+def test_commit_is_the_repositorys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path)]
+    module = tmp_path / "lineage.py"
+    module.write_text("1\n")
+    monkeypatch.setattr(lineage, "__file__", str(module))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert lineage.code() == lineage.Code("", False)
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "first"], check=True)
+    found = lineage.code()
+    assert len(found.commit) == 40
+    assert not found.modified
+    module.write_text("2\n")
+    assert lineage.code() == lineage.Code(found.commit, True)
+
+
+def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert lineage.code() == lineage.Code("", False)
