@@ -20,12 +20,21 @@ class FusedAdam(keras.optimizers.Adam):
 
     A variable named :data:`~components.model.layers.NGRAM_TABLE` gets Adagrad (Duchi et al., 2011)
     with a constant rate of its own instead: one epoch of it fits a linear model over rare features
-    as well as many of Adam, without leaving the rare classes behind.
+    as well as many of Adam, without leaving the rare classes behind. Its sums of squared gradients
+    start at ``table_accumulator``; from 0, the first step of each row would be a whole rate long
+    however little the gradient says, which for rare n-grams is mostly noise.
     """
 
-    def __init__(self, *args: Any, table_learning_rate: float = 0.1, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        table_learning_rate: float = 0.2,
+        table_accumulator: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.table_learning_rate = table_learning_rate
+        self.table_accumulator = table_accumulator
         self._tables: set[int] = set()
 
     def build(self, variables: Any) -> None:
@@ -37,6 +46,9 @@ class FusedAdam(keras.optimizers.Adam):
             for variable in variables
             if variable.name == NGRAM_TABLE
         }
+        for index in self._tables:
+            sums = self._velocities[index]
+            sums.assign(keras.ops.full_like(sums, self.table_accumulator))
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Updates one variable, float32, from its gradient, dense or IndexedSlices."""
@@ -69,7 +81,11 @@ class FusedAdam(keras.optimizers.Adam):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "table_learning_rate": self.table_learning_rate}
+        return {
+            **super().get_config(),
+            "table_learning_rate": self.table_learning_rate,
+            "table_accumulator": self.table_accumulator,
+        }
 
 
 def _summed_rows(gradient: Any) -> tuple[tf.Tensor, tf.Tensor]:

@@ -43,7 +43,7 @@ class PhaseSettings(Settings):
 
 _PHASES = {
     "phase1": PhaseSettings(epochs=1, learning_rate=2e-3),
-    "phase2": PhaseSettings(epochs=6, learning_rate=2e-3, schedule="cosine", final_rate=0.02),
+    "phase2": PhaseSettings(epochs=4, learning_rate=2e-3, schedule="cosine", final_rate=0.02),
 }
 
 
@@ -85,7 +85,14 @@ class TrainingSettings(Settings):
         description="Weight of the loss of the finer category, in models that predict it.",
     )
     table_learning_rate: float = Field(
-        0.1, gt=0, le=10, description="Adagrad's rate for the wide path's n-gram table."
+        0.2, gt=0, le=10, description="Adagrad's rate for the wide paths' n-gram tables."
+    )
+    table_accumulator: float = Field(
+        3e-5,
+        ge=0,
+        le=1,
+        description="What Adagrad's sums of squared gradients start from there: the more, the "
+        "smaller the steps of rare n-grams.",
     )
     class_weighting: float = Field(
         0.0,
@@ -94,7 +101,7 @@ class TrainingSettings(Settings):
         description="Exponent on balanced class weights: 0 none, .5 square root, 1 balanced.",
     )
     logit_adjustment: float = Field(
-        0.2,
+        0.3,
         ge=0,
         le=2,
         description="Times the log class share that is subtracted from the logits after training.",

@@ -109,6 +109,7 @@ def make_optimizer(
     optimizer = FusedAdam(
         learning_rate=learning_rate(phase, steps),
         table_learning_rate=settings.table_learning_rate,
+        table_accumulator=settings.table_accumulator,
         weight_decay=phase.weight_decay or None,
         global_clipnorm=settings.clip_norm or None,
         use_ema=settings.ema_momentum > 0,

@@ -53,7 +53,7 @@ def _plain(value: Any) -> Any:
 _SPACE = {
     "training.phase1.learning_rate": Range(low=5e-4, high=8e-3, scale="log"),
     "training.phase2.learning_rate": Range(low=5e-4, high=8e-3, scale="log"),
-    "training.table_learning_rate": Range(low=0.03, high=0.3, scale="log"),
+    "training.table_learning_rate": Range(low=0.05, high=0.5, scale="log"),
     "model.dense_dropout": Range(low=0.0, high=0.5),
     "model.embedding_dropout": Range(low=0.0, high=0.5),
     "model.lstm_units": Range(choices=(32, 64, 96)),

@@ -38,15 +38,16 @@ def test_gives_keras_values(decay: float | None, momentum: float | None) -> None
     assert np.abs(results[1][0] - start).max() > 0.1
 
 
-def test_ngram_table_learns_by_adagrad() -> None:
+@pytest.mark.parametrize("accumulator", [0.0, 0.3])
+def test_ngram_table_learns_by_adagrad(accumulator: float) -> None:
     random = np.random.default_rng(0)
     start = random.normal(size=(9, 4)).astype(np.float32)
     gradients = random.normal(size=(5, 9, 4)).astype(np.float32)
     gradients[:, 0] = 0.0
     table = keras.Variable(start, name=NGRAM_TABLE)
-    optimizer = FusedAdam(1e-3, table_learning_rate=0.2)
+    optimizer = FusedAdam(1e-3, table_learning_rate=0.2, table_accumulator=accumulator)
     optimizer.build([table])
-    expected, total = start.astype(np.float64), np.zeros((9, 4))
+    expected, total = start.astype(np.float64), np.full((9, 4), accumulator)
     for gradient in gradients:
         optimizer.apply([tf.constant(gradient)])
         total += np.square(gradient, dtype=np.float64)
