@@ -18,8 +18,8 @@ import machine
 import typer
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from pipeline import layout
-from pipeline.store import connect
+from pipeline.runs import layout
+from pipeline.runs.store import connect
 
 _NODES = 14
 

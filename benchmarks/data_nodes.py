@@ -22,9 +22,9 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline, RunOptions
 
 from pipeline.config import load_config
+from pipeline.console.progress import ProgressHandler
+from pipeline.console.terminal import captured
 from pipeline.graph import create_pipeline
-from pipeline.progress import ProgressHandler
-from pipeline.terminal import captured
 
 LAST = "Transform"
 

@@ -68,14 +68,14 @@ from components.training import dataset, objective, run_fn
 from components.training.device import prepare_device
 from components.training.settings import TrainingSettings
 from components.training.two_phase import predict_logits, train_two_phases
-from pipeline import lock
 from pipeline.config import PipelineConfig, TransformSettings, load_config
-from pipeline.display import PlainDisplay
+from pipeline.console.display import PlainDisplay
+from pipeline.console.progress import ProgressHandler
+from pipeline.console.terminal import captured
 from pipeline.fingerprint import code_fingerprint, file_fingerprint
 from pipeline.graph import create_pipeline, read_classes
-from pipeline.progress import ProgressHandler
-from pipeline.status import RunStore
-from pipeline.terminal import captured
+from pipeline.runs import lock
+from pipeline.runs.status import RunStore
 
 Say = Callable[[str], None]
 FloatArray = npt.NDArray[np.floating[Any]]

@@ -21,7 +21,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from components.errors import UserError
-from pipeline import causes, environment, session
+from pipeline import environment, session
+from pipeline.runs import causes
 
 if TYPE_CHECKING:
     from pipeline.config import PipelineConfig
@@ -48,7 +49,7 @@ def run(config: PipelineConfig, command: str, runner: Path = RUNNER) -> int:
     Raises:
         UserError: models cannot be pushed to the serving folder.
     """
-    from pipeline import terminal
+    from pipeline.console import terminal
     from pipeline.launch import NODE_FAILED, USAGE, check_serving_dir
 
     _prepare_environment(config)

@@ -32,7 +32,7 @@ from components.model.settings import ModelSettings
 from components.settings import Settings
 from components.training.settings import TrainingSettings, check_settings
 from components.tuning.settings import TuningSettings, check_tuning
-from pipeline import layout
+from pipeline.runs import layout
 
 CONFIG_VARIABLE = "ARXIV_PIPELINE_CONFIG"
 _ROOT = Path(__file__).resolve().parent.parent

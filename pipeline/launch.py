@@ -20,13 +20,15 @@ from rich.table import Table
 
 from components.errors import UserError
 from components.pushing.versions import list_versions
-from pipeline import causes, display, environment, lock, record, session, terminal
+from pipeline import environment, session
 from pipeline.config import PipelineConfig
-from pipeline.history import History
-from pipeline.progress import ProgressHandler
-from pipeline.record import RunRecord
-from pipeline.status import NodeStatus, RunStore, State, Verdict
-from pipeline.terminal import Terminal
+from pipeline.console import display, terminal
+from pipeline.console.progress import ProgressHandler
+from pipeline.console.terminal import Terminal
+from pipeline.runs import causes, lock, record
+from pipeline.runs.history import History
+from pipeline.runs.record import RunRecord
+from pipeline.runs.status import NodeStatus, RunStore, State, Verdict
 
 COMPLETE = 0
 NODE_FAILED = 1

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from components import features
+from components import features, provenance
 from components.evaluation.component import METRICS_FILE
 from components.ingestion.summary import FILE_NAME, IngestionSummary
 from components.report import lineage
@@ -134,7 +134,7 @@ def collect(sources: Sources) -> Facts:
         wrong_rows=wrong,
         nodes=lineage.trace(sources.database, sources.artifact_ids),
         code=lineage.code(),
-        versions=lineage.versions(),
+        versions=provenance.versions(),
     )
 
 

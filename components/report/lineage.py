@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 import re
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
+
+from components import provenance
 
 _RUN_CONTEXT = "pipeline_run"
 _NODE_CONTEXT = "node"
@@ -22,10 +21,6 @@ _COMPARED = frozenset(("previous", "baseline_model", "served"))
 # In an execution property of its own, or inside one that holds JSON, however often escaped.
 _FINGERPRINT = re.compile(r"fingerprint\W+([0-9a-f]{64})")
 _HASH = re.compile(r"[0-9a-f]{64}")
-_PACKAGES = (
-    "tfx", "tensorflow", "keras", "tensorflow-transform", "tensorflow-data-validation",
-    "tensorflow-model-analysis", "apache-beam", "ml-metadata", "numpy", "pyarrow",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -143,29 +138,6 @@ def _fingerprint(execution: pb.Execution) -> str:
 
 
 def code() -> Code:
-    """Returns the commit of the repository that this file is in."""
-    folder = Path(__file__).resolve().parent
-    commit = _git(folder, "rev-parse", "HEAD")
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no") if commit else ""
-    return Code(commit, bool(changed))
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=30, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of Python and of the packages that decide what a run gives."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    """Returns the commit of the checkout that this code is in."""
+    commit = provenance.commit() or ""
+    return Code(commit.removesuffix("-dirty"), commit.endswith("-dirty"))

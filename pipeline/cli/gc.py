@@ -47,10 +47,10 @@ def gc(
     It waits for no run: while one holds the lock, nothing is looked at.
     """
     place = locate(config, output_dir)
-    from pipeline import garbage, lock
     from pipeline.cli import shown
-    from pipeline.status import RunStore
-    from pipeline.store import connect
+    from pipeline.runs import garbage, lock
+    from pipeline.runs.status import RunStore
+    from pipeline.runs.store import connect
 
     place.history()  # says what is wrong with the folder before a lock file is made in it
     try:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from components.errors import UserError
-from pipeline import layout
+from pipeline.runs import layout
 
 if TYPE_CHECKING:
-    from pipeline.history import History
+    from pipeline.runs.history import History
 
 CONFIG_HELP = "TOML file; by default the one that ARXIV_PIPELINE_CONFIG names."
 
@@ -63,7 +63,7 @@ class Place:
         """
         if self.configured_serving_dir is not None:
             return self.configured_serving_dir
-        from pipeline import record
+        from pipeline.runs import record
 
         records = record.read_all(self.output_dir)
         run = records[max(records)].configuration.get("run", {}) if records else {}
@@ -86,7 +86,7 @@ class Place:
         Raises:
             UserError: there is none, or it cannot be read.
         """
-        from pipeline.history import History
+        from pipeline.runs.history import History
 
         return History(self.database, self.output_dir)
 
@@ -110,7 +110,7 @@ def locate(config: Path | None, output_dir: Path | None) -> Place:
 
 def complete_run(context: typer.Context, incomplete: str) -> list[str]:
     """Completes a run's id in the shell; offers nothing where the runs cannot be read."""
-    from pipeline.history import LATEST
+    from pipeline.runs.history import LATEST
 
     try:
         place = locate(context.params.get("config"), context.params.get("output_dir"))

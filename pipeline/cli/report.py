@@ -46,7 +46,7 @@ def open_report(
     none.
     """
     history = locate(config, output_dir).history()
-    from pipeline.history import LATEST
+    from pipeline.runs.history import LATEST
 
     if run_id == LATEST and history.ids:
         pages = (history.report(run) for run in history.latest(0))

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.compare import Change, Comparison
-    from pipeline.history import History, Run
-    from pipeline.status import Verdict
+    from pipeline.runs.compare import Change, Comparison
+    from pipeline.runs.history import History, Run
+    from pipeline.runs.status import Verdict
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -145,7 +145,7 @@ def compare_runs(
     slices, those that changed most first. Differences are second minus first.
     """
     history = locate(config, output_dir).history()
-    from pipeline import compare
+    from pipeline.runs import compare
 
     runs = (history.find(first), history.find(second))
     compared = compare.compare(history, *runs)
@@ -274,7 +274,7 @@ def _show(history: History, run: Run) -> None:
     console.print(nodes)
 
     _print_values(console, "Data", history.data(run))
-    from pipeline.compare import overall_figures
+    from pipeline.runs.compare import overall_figures
 
     _print_values(console, "Test split", overall_figures(history.metrics(run)))
 

@@ -12,10 +12,10 @@ import ml_metadata as mlmd
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from pipeline import layout
-from pipeline.history import History
-from pipeline.record import RunRecord
-from pipeline.store import connect
+from pipeline.runs import layout
+from pipeline.runs.history import History
+from pipeline.runs.record import RunRecord
+from pipeline.runs.store import connect
 
 NODES = (
     "ParquetExampleGen",

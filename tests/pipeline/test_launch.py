@@ -17,10 +17,10 @@ from rich.console import Console
 
 from components.errors import UserError
 from pipeline.config import PipelineConfig, RunSettings
-from pipeline.history import History
+from pipeline.console.terminal import Terminal
 from pipeline.launch import _say_served, check_serving_dir
-from pipeline.status import RunStore, State, Verdict
-from pipeline.terminal import Terminal
+from pipeline.runs.history import History
+from pipeline.runs.status import RunStore, State, Verdict
 
 RUNNER = Path(__file__).parent / "tiny" / "tiny_runner.py"
 TIMEOUT = 120

@@ -15,7 +15,7 @@ from components.report.component import REPORT_FILE, Report, RunReportExecutor
 from components.report.predictions import RowPredictions
 from components.validation.gate import AcceptedData
 from pipeline.config import PipelineConfig, load_config
-from pipeline.status import REPORT_FILE as NAMED_BY_STATUS
+from pipeline.runs.status import REPORT_FILE as NAMED_BY_STATUS
 
 from .conftest import MadeRun
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import ml_metadata as mlmd
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from components import provenance
 from components.report import lineage
 
 HASH = "ab" * 32
@@ -109,23 +109,16 @@ def test_no_database_is_no_lineage(tmp_path: Path) -> None:
     assert not (tmp_path / "absent.sqlite").exists()
 
 
-def test_commit_is_the_repositorys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path)]
-    module = tmp_path / "lineage.py"
-    module.write_text("1\n")
-    monkeypatch.setattr(lineage, "__file__", str(module))
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert lineage.code() == lineage.Code("", False)
-    subprocess.run([*git, "init", "-q"], check=True)
-    subprocess.run([*git, "add", "."], check=True)
-    subprocess.run([*git, "commit", "-qm", "first"], check=True)
-    found = lineage.code()
-    assert len(found.commit) == 40
-    assert not found.modified
-    module.write_text("2\n")
-    assert lineage.code() == lineage.Code(found.commit, True)
-
-
-def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nonexistent")
-    assert lineage.code() == lineage.Code("", False)
+@pytest.mark.parametrize(
+    ("commit", "expected"),
+    [
+        ("ab" * 20, lineage.Code("ab" * 20, False)),
+        ("ab" * 20 + "-dirty", lineage.Code("ab" * 20, True)),
+        (None, lineage.Code("", False)),
+    ],
+)
+def test_code_is_the_checkouts(
+    commit: str | None, expected: lineage.Code, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "commit", lambda: commit)
+    assert lineage.code() == expected

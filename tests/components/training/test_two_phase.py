@@ -37,7 +37,7 @@ from components.training.two_phase import (
     progress_line,
     train_two_phases,
 )
-from pipeline.progress import Epoch, read_epoch
+from pipeline.console.progress import Epoch, read_epoch
 
 MODEL = ModelSettings(lstm_units=0, dense_units=8, wide_ngrams=0)
 MATRIX = np.random.default_rng(1).normal(size=(45, 6)).astype(np.float32)

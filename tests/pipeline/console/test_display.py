@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipeline import display, terminal
-from pipeline.display import Expected, LiveDisplay, PlainDisplay, clock, end_line
-from pipeline.progress import Epoch, ProgressHandler, read_epoch
-from pipeline.terminal import Screen, Terminal
+from pipeline.console import display, terminal
+from pipeline.console.display import Expected, LiveDisplay, PlainDisplay, clock, end_line
+from pipeline.console.progress import Epoch, ProgressHandler, read_epoch
+from pipeline.console.terminal import Screen, Terminal
 
 LINE = (
     "training: phase 2 epoch 3/6  loss 1.8952  val loss 0.4762  val accuracy 0.8650"

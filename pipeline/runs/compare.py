@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.history import History, Run
+from pipeline.runs.history import History, Run
 
 _FIGURES = (
     "accuracy",

@@ -8,7 +8,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from components.errors import UserError
-from pipeline import garbage
+from pipeline.runs import garbage
 
 RUNS = [f"2026-01-0{day}T10:00:00.000000" for day in range(1, 9)]
 

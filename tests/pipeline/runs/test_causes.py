@@ -5,7 +5,7 @@ import traceback
 import pytest
 
 from components.errors import UserError
-from pipeline import causes
+from pipeline.runs import causes
 
 
 def chained(outer: Exception, inner: BaseException | None) -> Exception:

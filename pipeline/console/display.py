@@ -14,8 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.segment import Segment
 from rich.text import Text
 
-from pipeline.progress import Display, Epoch
-from pipeline.terminal import Terminal
+from pipeline.console.progress import Display, Epoch
+from pipeline.console.terminal import Terminal
 
 _FRAMES_A_SECOND = 4.0
 _WIDEST_BAR = 30

@@ -9,33 +9,19 @@ the versions, and at its end what it came to.
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 import os
-import platform
 import socket
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from components import provenance
+
 FORMAT = 1
 FOLDER = "runs"
-
-_ROOT = Path(__file__).resolve().parent.parent
-_DISTRIBUTIONS = (
-    "arxiv-subject-classifier",
-    "tfx",
-    "tensorflow",
-    "keras",
-    "tensorflow-transform",
-    "tensorflow-data-validation",
-    "tensorflow-model-analysis",
-    "apache-beam",
-    "ml-metadata",
-)
 
 
 @dataclass(frozen=True)
@@ -113,8 +99,8 @@ def begin(
         log_file=os.fspath(log_file),
         pid=os.getpid(),
         host=socket.gethostname(),
-        commit=commit(),
-        versions=versions(),
+        commit=provenance.commit() or "",
+        versions=provenance.versions(),
         configuration=configuration,
         nodes=tuple(nodes),
     )
@@ -131,35 +117,6 @@ def read_all(output_dir: Path) -> dict[str, RunRecord]:
     files = sorted(folder.glob("*.json")) if folder.is_dir() else []
     records = (_parse(file) for file in files)
     return {record.run_id: record for record in records if record is not None}
-
-
-def commit() -> str:
-    """Returns the short hash of the code's commit; empty outside a git clone."""
-    if not (_ROOT / ".git").exists():
-        return ""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--exclude=*"],
-            cwd=_ROOT,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return described.stdout.strip()
-
-
-def versions() -> dict[str, str]:
-    """Returns {distribution: version} of what decides a run's result, and Python's."""
-    found = {"python": platform.python_version()}
-    for name in _DISTRIBUTIONS:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _now() -> str:

@@ -16,10 +16,10 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from components.errors import UserError
-from pipeline import lineage, lock, record
-from pipeline.lineage import Lineage
-from pipeline.record import RunRecord
-from pipeline.status import (
+from pipeline.runs import lineage, lock, record
+from pipeline.runs.lineage import Lineage
+from pipeline.runs.record import RunRecord
+from pipeline.runs.status import (
     REPORT_FILE,
     NodeStatus,
     State,
@@ -28,7 +28,7 @@ from pipeline.status import (
     read_metrics,
     verdict_of,
 )
-from pipeline.store import connect
+from pipeline.runs.store import connect
 
 EXAMPLES_NODE = "ParquetExampleGen"
 METRICS_NODE = "EvaluationSummary"

@@ -1,6 +1,6 @@
 """What a comparison promises: every key that differs and no other, and signed differences."""
 
-from pipeline.compare import Change, compare, differing, flat
+from pipeline.runs.compare import Change, compare, differing, flat
 
 FIRST, SECOND = (f"2026-01-0{day}T10:00:00.000000" for day in (1, 2))
 

@@ -10,8 +10,8 @@ from typing import Any
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from pipeline import causes
-from pipeline.store import NODE_CONTEXT, RUN_CONTEXT, connect
+from pipeline.runs import causes
+from pipeline.runs.store import NODE_CONTEXT, RUN_CONTEXT, connect
 
 # As components.report.component names it; importing that takes TFX.
 REPORT_FILE = "report.html"

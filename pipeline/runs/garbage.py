@@ -16,9 +16,9 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from components.errors import UserError
-from pipeline import record
-from pipeline.history import History, RunState
-from pipeline.lineage import Lineage
+from pipeline.runs import record
+from pipeline.runs.history import History, RunState
+from pipeline.runs.lineage import Lineage
 
 SCRATCH = "a finished node's own scratch folder"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from pipeline.store import NODE_CONTEXT, RUN_CONTEXT
+from pipeline.runs.store import NODE_CONTEXT, RUN_CONTEXT
 
 _OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT)
 _INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT)

@@ -11,8 +11,8 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from components.errors import UserError
-from pipeline.history import REPORT_FILE, History, RunState
-from pipeline.status import State
+from pipeline.runs.history import REPORT_FILE, History, RunState
+from pipeline.runs.status import State
 
 FIRST, SECOND, THIRD = (f"2026-01-0{day}T10:00:00.000000" for day in (1, 2, 3))
 

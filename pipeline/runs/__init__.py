@@ -1,0 +1,1 @@
+"""What runs left behind: ML Metadata, records, and the folders of their outputs."""
