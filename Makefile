@@ -55,8 +55,9 @@ types: env ## mypy
 layers: env ## import-linter: imports go runners, graph, components
 	@.venv/bin/lint-imports
 
+# A file's tests stay together: they share what is costly, such as a whole run.
 pytest: env ## the tests; TESTS=tests/components for some of them
-	@$(PYTHON) -m pytest $(TESTS)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile $(TESTS)
 
 sample: env ## make the sample corpus and its vectors anew
 	@$(PYTHON) -m pipeline sample

@@ -1,5 +1,6 @@
 """What a figure was measured on and with: printed by each benchmark beside it."""
 
+import functools
 import os
 import platform
 import resource
@@ -7,8 +8,12 @@ import subprocess
 from pathlib import Path
 
 
+@functools.cache
 def commit() -> str:
-    """Returns the short hash of the commit, with "-dirty" where files differ from it."""
+    """Returns the short hash of the commit, with "-dirty" where files differ from it.
+
+    Asked once, before a benchmark writes its results into the repository.
+    """
     result = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=Path(__file__).parent,

@@ -758,6 +758,7 @@ def main(
         absl_logging.set_verbosity(absl_logging.INFO)
         say = terminal.say
         say(f"log in {settings.log_dir / 'quality.log'}")
+        say(f"commit {machine.commit()}")
         data = prepare_data(settings, say)
         data.folder.mkdir(parents=True, exist_ok=True)
         progress = ProgressHandler([], PlainDisplay(say))
