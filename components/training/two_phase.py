@@ -24,6 +24,7 @@ from components.model.architectures import (
 )
 from components.model.layers import WideNgrams
 from components.training import dataset, objective
+from components.training.histograms import WeightHistograms
 from components.training.optimizer import FusedAdam
 from components.training.settings import PhaseSettings, TrainingSettings
 from components.training.state import (
@@ -465,13 +466,11 @@ class _Job:
         if settings.ema_momentum:
             # After the tracker, which copies the validated weights before they are swapped out.
             watching.append(keras.callbacks.SwapEMAWeights())
-        watching.append(
-            keras.callbacks.TensorBoard(
-                str(self.log_dir / f"phase{progress.phase}"),
-                histogram_freq=settings.histogram_every,
-                write_graph=False,
-            )
-        )
+        logs = self.log_dir / f"phase{progress.phase}"
+        watching += [
+            keras.callbacks.TensorBoard(str(logs), write_graph=False),
+            WeightHistograms(str(logs / "weights"), settings.histogram_every),
+        ]
         compiled.fit(
             batches,
             initial_epoch=next_epoch,
