@@ -22,9 +22,10 @@ def register(app: typer.Typer) -> None:
 def _push_folder(folder: Optional[Path], config: Optional[Path]) -> Path:  # noqa: UP045
     if folder is not None:
         return folder
-    from pipeline.config import load_config
+    # A machine that serves need not have the inputs of a run.
+    from pipeline.config import load_run_settings
 
-    return load_config(config).serving_dir
+    return load_run_settings(config).model_folder
 
 
 _FOLDER = typer.Option(help="Push folder; by default that of the configuration.")
