@@ -133,7 +133,8 @@ def test_completion_script_is_made_and_completes(shell: str) -> None:
 
 def command_paths() -> list[list[str]]:
     return [
-        ["run"], ["doctor"], ["gc"], ["sample", "make"], ["glove", "fetch"], ["report", "open"],
+        ["run"], ["doctor"], ["gc"], ["serve"], ["labels"], ["sample", "make"], ["glove", "fetch"],
+        ["report", "open"],
         *(["runs", name] for name in ("list", "show", "compare")),
         *(["versions", name] for name in ("list", "rollback", "prune")),
     ]  # fmt: skip
