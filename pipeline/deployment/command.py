@@ -12,7 +12,6 @@ import typer
 
 from components.errors import UserError
 
-
 _SERVE_EPILOG = """\b
 Exit codes:
   0    the model was served, until Ctrl-C or with --check until the first answer
@@ -76,7 +75,7 @@ def serve(
     timeout: Annotated[float, typer.Option(help="Seconds until the model must be loaded.")] = 120.0,
     check: Annotated[bool, typer.Option("--check", help="Stop after the first answer.")] = False,
 ) -> None:
-    """Start TF Serving on the pushed model, wait until it is AVAILABLE, ask it, stay until Ctrl-C."""
+    """Start TF Serving on the pushed model, wait until it is AVAILABLE, ask it, stay till Ctrl-C."""
     from pipeline.deployment import serve as server
 
     if runtime not in ("auto", "native", "docker"):
