@@ -75,7 +75,7 @@ def serve(
     timeout: Annotated[float, typer.Option(help="Seconds until the model must be loaded.")] = 120.0,
     check: Annotated[bool, typer.Option("--check", help="Stop after the first answer.")] = False,
 ) -> None:
-    """Start TF Serving on the pushed model, wait until it is AVAILABLE, ask it, stay till Ctrl-C."""
+    """Serve the pushed model by TF Serving; stay until Ctrl-C."""
     from pipeline.deployment import serve as server
 
     if runtime not in ("auto", "native", "docker"):
