@@ -102,6 +102,11 @@ class RunSettings(Settings):
         "in-process DirectRunner (with any option TFX first packs itself up, seconds a node)",
     )
 
+    @property
+    def model_folder(self) -> Path:
+        """TF Serving's model base path: numeric version folders."""
+        return self.serving_dir or layout.serving_dir(self.output_dir, self.name)
+
 
 class SplitShares(Settings):
     """Shares of the papers in each split; they add up to 1."""
@@ -211,7 +216,7 @@ class PipelineConfig(Settings):
     @property
     def serving_dir(self) -> Path:
         """TF Serving's model base path: numeric version folders."""
-        return self.run.serving_dir or layout.serving_dir(self.output_dir, self.run.name)
+        return self.run.model_folder
 
 
 def _one_line(error: ValidationError) -> str:

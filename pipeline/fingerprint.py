@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 _PACKAGE = "components"
@@ -61,8 +62,12 @@ def sources(*modules: str) -> dict[str, Path]:
     return found
 
 
-def code_fingerprint(*modules: str) -> str:
+def code_fingerprint(*modules: str, files: Sequence[Path] = ()) -> str:
     """Returns a SHA-256, hex, over the sources that the modules reach within ``components``.
+
+    Args:
+      modules: dotted names.
+      files: others that decide what the modules do, such as templates; in this order.
 
     Raises:
       ModuleNotFoundError: a module that was asked for does not exist.
@@ -74,6 +79,8 @@ def code_fingerprint(*modules: str) -> str:
     digest = hashlib.sha256()
     for module, path in sorted(reached.items()):
         digest.update(module.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in files:
+        digest.update(path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 

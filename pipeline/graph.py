@@ -220,12 +220,12 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         model=model,
         metrics=summary.outputs["metrics"],
         predictions=predictions.outputs["predictions"],
+        infra_blessing=infra_validator.outputs["blessing"],
         pushed=pusher.outputs["pushed_model"],
         pipeline=config.name,
         config=json.dumps(config.model_dump(mode="json", exclude_none=True)),
         metadata_file=str(config.metadata_file),
-        fingerprint=code_fingerprint("components.report.component")
-        + file_fingerprint(TEMPLATE_FILE),
+        fingerprint=code_fingerprint("components.report.component", files=[TEMPLATE_FILE]),
     )
 
     return Pipeline(

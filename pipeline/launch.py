@@ -350,6 +350,8 @@ def _report(report: _Report, screen: Terminal) -> int:
     if failure:
         node, cause = failure
         _say_failure(screen, f"node {node} failed", cause, report.log_file, report.command)
+        if verdict.pushed_to:
+            _say_served(screen, verdict, report.config.serving_dir)
         return NODE_FAILED
     code = COMPLETE
     if verdict.blessed:

@@ -40,7 +40,7 @@ _TEMPLATE = """\
 
 A classifier of arXiv papers: it reads an abstract and scores {{ card.classes | length }} subjects
 ({{ card.classes | join(", ") }}).
-A GloVe BiLSTM with a bag of embeddings, and a linear path over n-grams, exported for TF Serving.
+A GloVe BiLSTM with a bag of embeddings, and linear paths over n-grams, exported for TF Serving.
 
 ## Data
 

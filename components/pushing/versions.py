@@ -27,8 +27,8 @@ LOCK_FILE = ".push.lock"
 STAGING_PREFIX = ".staging-"
 ROLLED_BACK_PREFIX = ".rolled-back-"
 LOCK_SECONDS = 600.0
+SAVED_MODEL = "saved_model.pb"
 
-_SAVED_MODEL = "saved_model.pb"
 _NUMERIC = re.compile(r"[0-9]+")
 # TF Serving reads a version as a signed 64-bit integer and skips names that do not fit.
 _MAX_VERSION = 2**63 - 1
@@ -44,6 +44,15 @@ class PushedVersion(NamedTuple):
 def list_versions(folder: Path) -> list[int]:
     """Returns the versions in a push folder, ascending; empty where there is no such folder."""
     return _numbers(folder, "")
+
+
+def servable_versions(folder: Path) -> list[int]:
+    """Returns those of `list_versions` that hold a SavedModel, so that a server can load them."""
+    return [
+        version
+        for version in list_versions(folder)
+        if (folder / str(version) / SAVED_MODEL).is_file()
+    ]
 
 
 def rolled_back_versions(folder: Path) -> list[int]:
@@ -114,8 +123,8 @@ def publish(
     Raises:
       UserError: the model is no SavedModel, the folder cannot be written, or the lock is not free.
     """
-    if not (model / _SAVED_MODEL).is_file():
-        raise UserError(f"{model}: no {_SAVED_MODEL}; only a SavedModel folder can be pushed")
+    if not (model / SAVED_MODEL).is_file():
+        raise UserError(f"{model}: no {SAVED_MODEL}; only a SavedModel folder can be pushed")
     with _failing_as(folder, "cannot push the model"):
         folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder, "cannot push the model", lock_seconds):

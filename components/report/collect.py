@@ -47,6 +47,7 @@ class Sources:
       database: ML Metadata's SQLite file.
       artifact_ids: of the artifacts above, for their lineage.
       made_at: when, for people.
+      held_back: why a model that reaches the thresholds was not pushed all the same, sentences.
     """
 
     pipeline: str
@@ -61,6 +62,7 @@ class Sources:
     database: Path
     artifact_ids: tuple[int, ...]
     made_at: str
+    held_back: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

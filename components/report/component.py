@@ -13,6 +13,8 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from tfx.utils import path_utils
 
 from components.evaluation.component import EvaluationMetrics
+from components.infra_validation import executor as infra
+from components.pushing.executor import REASON
 from components.report.collect import Sources, collect
 from components.report.page import TEMPLATE, render
 from components.report.predictions import RowPredictions
@@ -43,6 +45,7 @@ class RunReportSpec(ComponentSpec):
         "model": ChannelParameter(type=standard_artifacts.Model),
         "metrics": ChannelParameter(type=EvaluationMetrics),
         "predictions": ChannelParameter(type=RowPredictions),
+        "infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing, optional=True),
         "pushed": ChannelParameter(type=standard_artifacts.PushedModel, optional=True),
     }
     OUTPUTS = {"report": ChannelParameter(type=Report)}  # noqa: RUF012
@@ -68,6 +71,7 @@ class RunReportExecutor(base_executor.BaseExecutor):
             run=(self._context.pipeline_run_id if self._context else None) or "",
             model=Path(path_utils.serving_model_path(model.uri)),
             pushed_to=_destination(input_dict.get("pushed") or []),
+            held_back=_held_back(input_dict),
             config=json.loads(exec_properties["config"]),
             database=Path(exec_properties["metadata_file"]),
             artifact_ids=tuple(one.id for artifacts in input_dict.values() for one in artifacts),
@@ -88,6 +92,20 @@ def _destination(pushed: list[types.Artifact]) -> str | None:
     return None
 
 
+def _held_back(input_dict: dict[str, list[types.Artifact]]) -> list[str]:
+    """What kept the model back besides its figures, a sentence each."""
+    found = []
+    for blessing in input_dict.get("infra_blessing") or []:
+        if blessing.get_int_custom_property(infra.BLESSED) != 1:
+            reasons = blessing.get_string_custom_property(infra.REASONS).splitlines()
+            found += [f"Not fit to be served: {reason}" for reason in reasons or ["see the log"]]
+    for artifact in input_dict.get("pushed") or []:
+        reason = artifact.get_string_custom_property(REASON)
+        if reason:
+            found.append(f"Not pushed: {reason}")
+    return found
+
+
 class RunReport(base_component.BaseComponent):
     """Tells on one page what a run did and what came of it.
 
@@ -97,6 +115,7 @@ class RunReport(base_component.BaseComponent):
       model: the Trainer's.
       metrics: EvaluationSummary's.
       predictions: Predictions's, of the test split.
+      infra_blessing: the ServingValidator's.
       pushed: the Pusher's.
       pipeline: the pipeline's name.
       config: the whole configuration, a JSON object.
@@ -114,6 +133,7 @@ class RunReport(base_component.BaseComponent):
         model: types.BaseChannel,
         metrics: types.BaseChannel,
         predictions: types.BaseChannel,
+        infra_blessing: types.BaseChannel,
         pushed: types.BaseChannel,
         pipeline: str,
         config: str,
@@ -126,6 +146,7 @@ class RunReport(base_component.BaseComponent):
             model=model,
             metrics=metrics,
             predictions=predictions,
+            infra_blessing=infra_blessing,
             pushed=pushed,
             pipeline=pipeline,
             config=config,

@@ -17,7 +17,7 @@ _NODE_CONTEXT = "node"
 _INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT, pb.Event.INTERNAL_INPUT)
 _OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT, pb.Event.INTERNAL_OUTPUT)
 # Inputs that an execution is compared with, not made from; their chain goes back to the first run.
-_COMPARED = frozenset(("previous", "baseline_model", "served"))
+_COMPARED = frozenset(("previous", "baseline_model", "served", "rolled_back"))
 # In an execution property of its own, or inside one that holds JSON, however often escaped.
 _FINGERPRINT = re.compile(r"fingerprint\W+([0-9a-f]{64})")
 _HASH = re.compile(r"[0-9a-f]{64}")

@@ -161,6 +161,7 @@ def _verdict(facts: Facts) -> dict[str, Any]:
         "reasons": metrics["reasons"],
         "checks": [{**check, "name": _name(check["metric"])} for check in metrics["checks"]],
         "pushed_to": facts.sources.pushed_to,
+        "held_back": facts.sources.held_back,
         "model": metrics.get("model"),
         "earlier": baseline.get("model") if baseline else None,
         "compared": baseline is not None and comparison.change is not None,

@@ -104,8 +104,7 @@ def locate(config: Path | None, output_dir: Path | None) -> Place:
     from pipeline.config import load_run_settings
 
     settings = load_run_settings(config)
-    serving = settings.serving_dir or layout.serving_dir(settings.output_dir, settings.name)
-    return Place(settings.output_dir, serving)
+    return Place(settings.output_dir, settings.model_folder)
 
 
 def complete_run(context: typer.Context, incomplete: str) -> list[str]:

@@ -207,6 +207,9 @@ def _details(history: History, run: Run) -> dict[str, Any]:
     return {
         **_summary(run),
         "reasons": run.verdict.reasons,
+        "infra_blessed": run.verdict.infra_blessed,
+        "infra_reasons": run.verdict.infra_reasons,
+        "held_back": run.verdict.held_back or None,
         "command": own.command if own else None,
         "log": own.log_file if own else None,
         "commit": own.commit if own else None,
@@ -257,7 +260,11 @@ def _show(history: History, run: Run) -> None:
     facts.add_row("blessed", _blessed(run.verdict.blessed))
     for reason in run.verdict.reasons:
         facts.add_row("", reason)
+    for reason in run.verdict.infra_reasons:
+        facts.add_row("not servable", reason)
     facts.add_row("pushed", str(run.verdict.pushed_to or shown.NOTHING))
+    if run.verdict.held_back:
+        facts.add_row("", run.verdict.held_back)
     if own:
         facts.add_row("command", own.command)
         facts.add_row("log", own.log_file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -83,22 +83,28 @@ def roll_back(config: Config = None, output_dir: OutputDir = None) -> None:
 Examples:
   arxiv-pipeline versions prune --keep 3             (says what would go)
   arxiv-pipeline versions prune --keep 3 --yes
+  arxiv-pipeline versions prune --in-use 1795363587 --yes    (a label of models.config has it)
 """,
 )
 def prune(
     config: Config = None,
     output_dir: OutputDir = None,
     keep: Annotated[int, typer.Option(min=1, help="How many of the latest versions stay.")] = 3,
+    in_use: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Option(help="A version that stays, such as one with a label; may be repeated."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove, do not only say what.")] = False,
 ) -> None:
     """Remove old versions from the serving folder; without --yes only say which.
 
-    The version that is served always stays.
+    The latest version always stays: without labels it is the one that is served. Versions that
+    carry a label in a models.config are not known here; name them with --in-use.
     """
     folder = locate(config, output_dir).serving_dir
     from components.pushing import versions
 
-    removed: list[Path] = versions.prune(folder, keep, dry_run=not yes)
+    removed: list[Path] = versions.prune(folder, keep, dry_run=not yes, in_use=tuple(in_use or ()))
     for path in removed:
         print(f"{'removed' if yes else 'would remove'} {path}")
     if not removed:

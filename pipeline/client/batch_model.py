@@ -15,9 +15,8 @@ import numpy.typing as npt
 
 from components import features
 from components.errors import UserError
-from components.pushing.versions import list_versions
+from components.pushing.versions import SAVED_MODEL, servable_versions
 
-_SAVED_MODEL = "saved_model.pb"
 _OUTPUTS = (features.LABEL_OUTPUT, features.SCORES_OUTPUT, features.CLASSES_OUTPUT)
 _BLOCK = 1 << 20
 _loading = threading.Lock()
@@ -51,15 +50,11 @@ def find_model(folder: Path) -> ModelVersion:
       UserError: there is none, or it cannot be read.
     """
     chosen = folder
-    if not (folder / _SAVED_MODEL).is_file():
-        present = [
-            version
-            for version in list_versions(folder)
-            if (folder / str(version) / _SAVED_MODEL).is_file()
-        ]
+    if not (folder / SAVED_MODEL).is_file():
+        present = servable_versions(folder)
         if not present:
             raise UserError(
-                f"{folder}: neither {_SAVED_MODEL} nor a version folder with one; "
+                f"{folder}: neither {SAVED_MODEL} nor a version folder with one; "
                 "name a pushed model or the folder that it was pushed to"
             )
         chosen = folder / str(present[-1])
@@ -72,7 +67,7 @@ def find_model(folder: Path) -> ModelVersion:
 
 def _digest(folder: Path) -> str:
     digest = hashlib.sha256()
-    parts = [folder / _SAVED_MODEL]
+    parts = [folder / SAVED_MODEL]
     for name in ("variables", "assets"):
         parts += sorted(path for path in (folder / name).rglob("*") if path.is_file())
     for path in parts:

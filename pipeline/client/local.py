@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components import features
-from components.pushing.versions import list_versions
+from components.pushing.versions import SAVED_MODEL, servable_versions
 from pipeline import environment
 from pipeline.client.api import Classification, Client, Options, VersionStatus, assemble
 from pipeline.client.errors import ModelNotLoadedError, ServerError, WrongSignatureError, one_line
 
-_SAVED_MODEL = "saved_model.pb"
 _STATE = "ON_DISK"
 
 
@@ -76,11 +75,7 @@ class LocalClient(Client):
 def complete_versions(folder: Path) -> list[int]:
     """Returns the versions in a push folder that hold a SavedModel, ascending."""
     try:
-        return [
-            version
-            for version in list_versions(folder)
-            if (folder / str(version) / _SAVED_MODEL).is_file()
-        ]
+        return servable_versions(folder)
     except OSError as error:
         raise ModelNotLoadedError(f"{folder}: cannot be read ({error.strerror})") from None
 
@@ -102,7 +97,7 @@ def _choose(folder: Path, versions: list[int], options: Options) -> Path:
     """The version's folder, or the folder itself where it is a SavedModel."""
     if not folder.exists():
         raise ModelNotLoadedError(f"{folder}: no such folder")
-    if (folder / _SAVED_MODEL).is_file():
+    if (folder / SAVED_MODEL).is_file():
         return folder
     if not versions:
         raise ModelNotLoadedError(

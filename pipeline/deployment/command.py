@@ -12,19 +12,44 @@ import typer
 
 from components.errors import UserError
 
+_SERVE_EPILOG = """\b
+Exit codes:
+  0    the model was served, until Ctrl-C or with --check until the first answer
+  1    the server ended by itself; its log is named
+  2    something is missing; one line says what
+  143  stopped by SIGTERM
+
+\b
+Examples:
+  arxiv-pipeline serve --config my.toml
+  arxiv-pipeline serve --folder var/sample/serving/arxiv-sample --check
+  arxiv-pipeline serve --config my.toml --stable 1795363587 --canary 1795364831
+"""
+_LABELS_EPILOG = """\b
+Exit codes:
+  0  written
+  2  a version is not there, or a running server would refuse the file; one line says why
+
+\b
+Examples:
+  arxiv-pipeline labels models.config --config my.toml --stable 1795363587
+  arxiv-pipeline labels models.config --config my.toml --stable 1795363587 --canary 1795364831
+"""
+
 
 def register(app: typer.Typer) -> None:
     """Adds the sub-commands to an application."""
-    app.command()(serve)
-    app.command()(labels)
+    app.command(epilog=_SERVE_EPILOG)(serve)
+    app.command(epilog=_LABELS_EPILOG)(labels)
 
 
 def _push_folder(folder: Optional[Path], config: Optional[Path]) -> Path:  # noqa: UP045
     if folder is not None:
         return folder
-    from pipeline.config import load_config
+    # A machine that serves need not have the inputs of a run.
+    from pipeline.config import load_run_settings
 
-    return load_config(config).serving_dir
+    return load_run_settings(config).model_folder
 
 
 _FOLDER = typer.Option(help="Push folder; by default that of the configuration.")
@@ -50,10 +75,7 @@ def serve(
     timeout: Annotated[float, typer.Option(help="Seconds until the model must be loaded.")] = 120.0,
     check: Annotated[bool, typer.Option("--check", help="Stop after the first answer.")] = False,
 ) -> None:
-    """Start TF Serving on the pushed model, wait until it is AVAILABLE, ask it, stay until Ctrl-C.
-
-    Exit codes: 0 it served (and was stopped); 1 the server ended by itself; 2 something is missing.
-    """
+    """Serve the pushed model by TF Serving; stay until Ctrl-C."""
     from pipeline.deployment import serve as server
 
     if runtime not in ("auto", "native", "docker"):

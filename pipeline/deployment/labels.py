@@ -14,7 +14,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from components.errors import UserError
-from components.pushing.versions import list_versions
+from components.pushing.versions import SAVED_MODEL, servable_versions
 
 STABLE = "stable"
 CANARY = "canary"
@@ -23,23 +23,17 @@ MODEL = "arxiv"
 BASE_PATH = "/models/arxiv"
 CONFIG_FILE = "models.config"
 
-_SAVED_MODEL = "saved_model.pb"
 
-
-def servable_versions(folder: Path) -> list[int]:
-    """Returns the versions of a push folder that a server can load, ascending.
+def versions_to_serve(folder: Path) -> list[int]:
+    """Returns the versions of a push folder that a server can load, ascending; never none.
 
     Raises:
       UserError: there is none.
     """
-    versions = [
-        version
-        for version in list_versions(folder)
-        if (folder / str(version) / _SAVED_MODEL).is_file()
-    ]
+    versions = servable_versions(folder)
     if not versions:
         raise UserError(
-            f"{folder}: no model: no numeric folder in it with {_SAVED_MODEL}; "
+            f"{folder}: no model: no numeric folder in it with {SAVED_MODEL}; "
             "name the push folder of a run that was blessed"
         )
     return versions
@@ -89,7 +83,7 @@ def assign(
         refuse the new one.
     """
     labels = {STABLE: stable} | ({} if canary is None else {CANARY: canary})
-    present = servable_versions(folder)
+    present = versions_to_serve(folder)
     for label, version in labels.items():
         if version not in present:
             listed = ", ".join(map(str, present))

@@ -24,7 +24,7 @@ from pipeline.deployment.labels import (
     MODEL,
     STABLE,
     models_config,
-    servable_versions,
+    versions_to_serve,
 )
 
 # The release for TensorFlow 2.16; compose.yaml and kubernetes.yaml name the same.
@@ -108,7 +108,7 @@ def serving(
       UserError: one line that names what is missing.
     """
     folder = folder.absolute()
-    versions = servable_versions(folder)
+    versions = versions_to_serve(folder)
     labels = {
         label: version
         for label, version in ((STABLE, stable), (CANARY, canary))

@@ -18,7 +18,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from components.errors import UserError
 from pipeline.runs import record
 from pipeline.runs.history import History, RunState
-from pipeline.runs.lineage import Lineage
+from pipeline.runs.lineage import COMPARED, Lineage
 
 SCRATCH = "a finished node's own scratch folder"
 
@@ -197,8 +197,8 @@ def _keep_models(keeping: _Keeping) -> None:
     users: dict[int, list[int]] = {}
     for execution, links in data.inputs.items():
         for link in links:
-            # As a baseline, a model is only what another one is compared with.
-            if not link.key.startswith("baseline"):
+            # Otherwise every later run would be about the models before it.
+            if link.key not in COMPARED:
                 users.setdefault(link.artifact, []).append(execution)
     last_push = max(
         (one.id for one in data.artifacts.values() if _number(one, _PUSHED) == 1), default=None

@@ -12,6 +12,8 @@ from pipeline.runs.store import NODE_CONTEXT, RUN_CONTEXT
 
 _OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT)
 _INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT)
+# Inputs that a node compares with, or looks up, but makes nothing of.
+COMPARED = frozenset(("baseline_model", "previous", "rolled_back", "served"))
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Lineage:
         nodes: {execution id: node id}.
         artifacts: by id.
         inputs: {execution id: what it was given}.
-        outputs: {execution id: what it put out; cached and looked up artifacts included}.
+        outputs: {execution id: what it put out, cached artifacts included; none of a resolver}.
     """
 
     runs: dict[str, list[int]]
@@ -64,7 +66,7 @@ class Lineage:
         """Returns the artifacts that these were made from, over any number of steps, and these."""
         makers: dict[int, list[int]] = {}
         for execution, links in self.outputs.items():
-            # A resolver's outputs are its inputs, a cached execution's were made by another.
+            # A cached execution's outputs were made by another.
             if self.executions[execution].last_known_state == pb.Execution.COMPLETE:
                 for link in links:
                     makers.setdefault(link.artifact, []).append(execution)

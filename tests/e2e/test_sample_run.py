@@ -307,17 +307,18 @@ def test_rolled_back_model_is_not_pushed_again(project) -> None:
     serving = project.folder / "out" / "serving" / "arxiv-e2e"
     rejected = project.versions()[-1]
     before = rollback(serving)
-    for expected in ({"Pusher"}, set()):
+    for expected in ({"Pusher", "RunReport"}, set()):
         again = project.run()
         assert (again.returncode, reran(again.stdout)) == (3, expected)
         assert again.stderr.startswith(
             f"NOT PUSHED: this model was served as version {rejected} and rolled back; "
         )
         assert f"Still served: {before.path}" in again.stdout
+        assert f"version {rejected} and rolled back" in report_of(again.stdout)
         assert project.versions()[-1] == before.version
     (serving / f".rolled-back-{rejected}").rename(serving / "kept-by-hand")
     lifted = project.run()
-    assert (lifted.returncode, reran(lifted.stdout)) == (0, {"Pusher"})
+    assert (lifted.returncode, reran(lifted.stdout)) == (0, {"Pusher", "RunReport"})
     assert project.versions()[-1] > rejected
 
 

@@ -75,6 +75,7 @@ class Ledger:
         rows: int = 100,
         fingerprint: str = "f0",
         push: bool = True,
+        served: pb.Artifact | None = None,
     ) -> Made:
         """Makes a run; nodes before what ``data`` and ``model`` hold are cached from these runs.
 
@@ -161,9 +162,10 @@ class Ledger:
         if pushed["pushed"]:
             pushed["pushed_destination"] = str(version)
             version.mkdir(parents=True)
+        before = {"served": served} if served is not None else {}
         node(
             "Pusher",
-            {"model": trained, "model_blessing": judged["blessing"]},
+            {"model": trained, "model_blessing": judged["blessing"], **before},
             {"pushed_model": ("PushedModel", pushed)},
         )
         return made

@@ -48,6 +48,15 @@ def test_an_edit_of_anything_reached_changes_the_fingerprint(package: Path, edit
     assert code_fingerprint("components.node.entry") != before
 
 
+def test_an_edit_of_another_file_it_depends_on_changes_it_too(package: Path) -> None:
+    template = package / "page.html"
+    template.write_text("<p>")
+    before = code_fingerprint("components.node.entry", files=[template])
+    template.write_text("<div>")
+    after = code_fingerprint("components.node.entry", files=[template])
+    assert (len(after), after != before) == (64, True)
+
+
 def test_an_edit_elsewhere_does_not(package: Path) -> None:
     before = code_fingerprint("components.node.entry")
     (package / "other.py").write_text("VALUE = 4\n")

@@ -174,6 +174,13 @@ def test_model_that_is_not_fit_to_be_served_or_was_rolled_back_is_said_loudly(
     assert "Still served" not in back.stdout
 
 
+def test_model_that_was_pushed_before_a_later_node_failed_is_named(tmp_path: Path) -> None:
+    done = run(tmp_path, "trap=no report", "served")
+    assert codes(blocks(done.stdout)) == [1]
+    assert "FAILED: node RunReport failed: the page cannot be written" in done.stderr
+    assert f"Pushed model: {tmp_path / 'artifacts' / 'InfraValidator'}" in done.stdout
+
+
 def test_terminal_has_progress_and_no_noise(story: tuple[Path, list[str], str]) -> None:
     folder, output, errors = story
     assert "[ 1/3] First ...\n        epoch 1/1 loss 0.5\n[ 1/3] First done (" in output[0]

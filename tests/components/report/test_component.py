@@ -40,13 +40,30 @@ def config(tmp_path: Path) -> PipelineConfig:
 
 @pytest.fixture
 def written(run: MadeRun, config: PipelineConfig, tmp_path: Path) -> str:
-    """The page that the executor writes."""
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "Format-Serving").symlink_to(run.sources.model)
+    """The page that the executor writes of a model that was pushed."""
     pushed = artifact(standard_artifacts.PushedModel, tmp_path / "pushed")
     pushed.set_int_custom_property("pushed", 1)
     pushed.set_string_custom_property("pushed_destination", "/serving/arxiv/99")
+    return write(run, config, tmp_path, pushed, infra_blessing(tmp_path, []))
+
+
+def infra_blessing(tmp_path: Path, reasons: list[str]) -> standard_artifacts.InfraBlessing:
+    made = artifact(standard_artifacts.InfraBlessing, tmp_path / "infra")
+    made.set_int_custom_property("blessed", int(not reasons))
+    made.set_string_custom_property("reasons", "\n".join(reasons))
+    return made
+
+
+def write(
+    run: MadeRun,
+    config: PipelineConfig,
+    tmp_path: Path,
+    pushed: standard_artifacts.PushedModel,
+    infra: standard_artifacts.InfraBlessing,
+) -> str:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "Format-Serving").symlink_to(run.sources.model)
     report = artifact(Report, tmp_path / "report")
     RunReportExecutor().Do(
         {
@@ -55,6 +72,7 @@ def written(run: MadeRun, config: PipelineConfig, tmp_path: Path) -> str:
             "model": [artifact(standard_artifacts.Model, model)],
             "metrics": [artifact(EvaluationMetrics, run.sources.metrics)],
             "predictions": [artifact(RowPredictions, run.sources.predictions)],
+            "infra_blessing": [infra],
             "pushed": [pushed],
         },
         {"report": [report]},
@@ -72,6 +90,22 @@ def test_node_writes_a_page_with_what_was_pushed(written: str) -> None:
     assert parsed.h1.get_text() == "Run report: arxiv"
     assert "Pushed to /serving/arxiv/99" in " ".join(parsed.find(id="verdict").get_text().split())
     assert "ML Metadata was not at hand" in parsed.find(id="lineage").get_text()
+
+
+def test_model_that_was_held_back_after_its_figures_passed_says_why(
+    run: MadeRun, config: PipelineConfig, tmp_path: Path
+) -> None:
+    pushed = artifact(standard_artifacts.PushedModel, tmp_path / "pushed")
+    pushed.set_int_custom_property("pushed", 0)
+    pushed.set_string_custom_property("reason", "this model was rolled back")
+    unfit = infra_blessing(tmp_path, ["latency: 9 ms, budget 1 ms", "memory: 9 MiB, budget 1 MiB"])
+    parsed = BeautifulSoup(write(run, config, tmp_path, pushed, unfit), "html.parser")
+    verdict = " ".join(parsed.find(id="verdict").get_text().split())
+    assert (
+        "Not fit to be served: latency: 9 ms, budget 1 ms "
+        "Not fit to be served: memory: 9 MiB, budget 1 MiB "
+        "Not pushed: this model was rolled back Nothing was pushed"
+    ) in verdict
 
 
 def test_configuration_on_the_page_is_the_runs(

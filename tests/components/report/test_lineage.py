@@ -96,7 +96,10 @@ def test_what_a_run_is_compared_with_is_not_followed(tmp_path: Path) -> None:
     _, (earlier,) = book.ran("Trainer", "one", {}, ["/earlier"])
     _, (pushed,) = book.ran("Pusher", "one", {"model": earlier}, ["/pushed"])
     _, (model,) = book.ran("Trainer", "two", {}, ["/model"])
-    inputs = {"model": model, "baseline_model": earlier, "served": pushed}
+    _, (rejected,) = book.ran("Pusher", "one and a half", {"model": model}, ["/rejected"])
+    inputs = {
+        "model": model, "baseline_model": earlier, "served": pushed, "rolled_back": rejected
+    }  # fmt: skip
     _, (again,) = book.ran("Pusher", "two", inputs, ["/pushed-too"])
 
     found = lineage.trace(tmp_path / "m.sqlite", [again])

@@ -133,7 +133,8 @@ def test_completion_script_is_made_and_completes(shell: str) -> None:
 
 def command_paths() -> list[list[str]]:
     return [
-        ["run"], ["doctor"], ["gc"], ["sample", "make"], ["glove", "fetch"], ["report", "open"],
+        ["run"], ["doctor"], ["gc"], ["serve"], ["labels"], ["sample", "make"], ["glove", "fetch"],
+        ["report", "open"],
         *(["runs", name] for name in ("list", "show", "compare")),
         *(["versions", name] for name in ("list", "rollback", "prune")),
     ]  # fmt: skip
@@ -192,6 +193,25 @@ def test_show_has_nodes_reasons_data_and_configuration(three) -> None:
     failed = output("runs", "show", "-o", three.output_dir)
     assert "node Trainer: the loss is not a number" in failed
     assert re.search(r"Evaluator +not run +-", failed)
+
+
+def test_show_says_why_a_blessed_model_was_not_pushed(ledger) -> None:
+    made = ledger.run(FIRST, push=False)
+    unfit = ledger.artifact(
+        "InfraValidator", "blessing", "InfraBlessing", blessed=0, reasons="latency: 9 ms\nmemory"
+    )
+    held = ledger.artifact("Pusher", "pushed_model", "PushedModel", pushed=0, reason="rejected")
+    model = {"model": made.of("Trainer", "model")}
+    for node, outputs in (("InfraValidator", {"blessing": unfit}), ("Pusher", {"pushed": held})):
+        ledger.execution(FIRST, node, pb.Execution.COMPLETE, model, outputs)
+    text = output("runs", "show", "-o", ledger.output_dir)
+    assert re.search(r"not servable +latency: 9 ms\s+not servable +memory", text)
+    assert re.search(r"pushed +-\s+rejected", text)
+    details = json.loads(output("runs", "show", "-o", ledger.output_dir, "--json"))
+    assert details["blessed"] is True
+    assert details["infra_blessed"] is False
+    assert details["infra_reasons"] == ["latency: 9 ms", "memory"]
+    assert details["held_back"] == "rejected"
 
 
 def test_compare_shows_changed_keys_and_signed_differences(three) -> None:
@@ -333,8 +353,10 @@ def test_versions_are_rolled_back_and_pruned_by_the_pusher(
         calls.append(("rollback", given))
         return PushedVersion(7, given / "7")
 
-    def prune(given: Path, keep: int, dry_run: bool = False) -> list[Path]:
-        calls.append(("prune", given, keep, dry_run))
+    def prune(
+        given: Path, keep: int, dry_run: bool = False, in_use: tuple[int, ...] = ()
+    ) -> list[Path]:
+        calls.append(("prune", given, keep, dry_run, in_use))
         return [given / "1"]
 
     monkeypatch.setattr(versions, "rollback", rollback, raising=False)
@@ -343,9 +365,14 @@ def test_versions_are_rolled_back_and_pruned_by_the_pusher(
     assert shown == f"Served now: version 7 in {folder / '7'}\n"
     dry = output("versions", "prune", "--keep", "2", "-o", three.output_dir)
     assert dry.startswith(f"would remove {folder / '1'}\n")
-    done = output("versions", "prune", "--keep", "2", "--yes", "-o", three.output_dir)
+    labelled = ("--in-use", "3", "--in-use", "5")
+    done = output("versions", "prune", "--keep", "2", *labelled, "--yes", "-o", three.output_dir)
     assert done == f"removed {folder / '1'}\n"
-    assert calls == [("rollback", folder), ("prune", folder, 2, True), ("prune", folder, 2, False)]
+    assert calls == [
+        ("rollback", folder),
+        ("prune", folder, 2, True, ()),
+        ("prune", folder, 2, False, (3, 5)),
+    ]
 
 
 def test_sample_needs_no_name_for_its_only_command(tmp_path: Path) -> None:

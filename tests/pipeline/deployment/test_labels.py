@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
+from typer.testing import CliRunner
 
 from components.errors import UserError
+from pipeline.cli.main import app
 from pipeline.deployment.labels import assign, models_config
 
 
@@ -52,6 +54,20 @@ def test_shipped_file_takes_labels(tmp_path, push_folder):
     assign(push_folder, file, stable=12, canary=None)
 
     assert read(file) == ("/elsewhere", {"stable": 12}, [12])
+
+
+def test_configuration_names_the_folder_though_its_inputs_are_not_on_this_machine(
+    tmp_path, push_folder
+):
+    config = tmp_path / "run.toml"
+    config.write_text(
+        f'[run]\nname = "made"\noutput_dir = "out"\nserving_dir = "{push_folder}"\n'
+        '[data]\nparquet = "absent.parquet"\nglove = "absent.txt"\n'
+    )
+    file = tmp_path / "models.config"
+    words = ["labels", str(file), "--stable", "5", "--config", str(config)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert read(file)[1:] == ({"stable": 5}, [5])
 
 
 @pytest.mark.parametrize(("stable", "canary"), [(99, None), (5, 6)])

@@ -148,6 +148,16 @@ def test_what_a_recent_run_took_from_the_cache_or_was_compared_with_stays(ledger
     assert not all_of(other) & removed(made)
 
 
+def test_runs_after_a_push_that_stays_are_not_about_it(ledger) -> None:
+    served = ledger.run(RUNS[0])
+    push = served.of("Pusher", "pushed_model")
+    refused = ledger.run(RUNS[1], blessed=False, rows=200, served=push)
+    ledger.run(RUNS[2], blessed=False, rows=300, served=push)
+    made = collect(ledger, keep=1)
+    assert not all_of(served) & removed(made)
+    assert removed(made) == all_of(refused)
+
+
 def test_number_of_runs_decides_how_much_goes(ledger) -> None:
     runs = [ledger.run(run, blessed=False, rows=n) for n, run in enumerate(RUNS[:4], 1)]
     assert [

@@ -116,8 +116,18 @@ def InfraValidator(  # noqa: N802
 
 @component
 def Pusher(trap: Parameter[str], note: InputArtifact[Note], pushed: OutputArtifact[Note]):  # noqa: N802
-    """Does not push a model that the trap calls rolled back."""
+    """Pushes where the trap is set for the report; else may call the model rolled back."""
     Path(pushed.uri, "note.txt").write_text(note.uri)
-    pushed.set_int_custom_property("pushed", 0)
+    done = Path(trap).exists() and Path(trap).read_text() == "no report"
+    pushed.set_int_custom_property("pushed", int(done))
+    pushed.set_string_custom_property("pushed_destination", note.uri)
     if Path(trap).exists() and Path(trap).read_text() == "rolled back":
         pushed.set_string_custom_property("reason", "this model was rolled back")
+
+
+@component
+def RunReport(trap: Parameter[str], note: InputArtifact[Note], report: OutputArtifact[Note]):  # noqa: N802
+    """Fails where the trap says so."""
+    if Path(trap).exists() and Path(trap).read_text() == "no report":
+        raise UserError("the page cannot be written")
+    Path(report.uri, "report.html").write_text(note.uri)

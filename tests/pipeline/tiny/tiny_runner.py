@@ -49,6 +49,7 @@ def build(config: PipelineConfig, graph: str):
     if graph == "served":
         members.append(nodes.InfraValidator(trap=trap, note=first.outputs["note"]))
         members.append(nodes.Pusher(trap=trap, note=members[-1].outputs["blessing"]))
+        members.append(nodes.RunReport(trap=trap, note=members[-1].outputs["pushed"]))
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(config.pipeline_root),
