@@ -148,8 +148,6 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         },
     ).with_id("Trainer")
     model = trainer.outputs["model"]
-    # Its best values are for the people who edit the configuration; no node reads them.
-    searches = [_tuner(config, classes, transform, schema)] if config.tuning.enabled else []
 
     baseline = Resolver(
         strategy_class=LatestOtherBlessedModelStrategy,
@@ -227,6 +225,11 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         metadata_file=str(config.metadata_file),
         fingerprint=code_fingerprint("components.report.component", files=[TEMPLATE_FILE]),
     )
+    # A search may take hours, and its best values are for the people who edit the configuration: no
+    # node reads them, so it comes last.
+    searches = [_tuner(config, classes, transform, schema)] if config.tuning.enabled else []
+    for search in searches:
+        search.add_upstream_node(report)
 
     return Pipeline(
         pipeline_name=config.name,
@@ -241,7 +244,6 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             gate,
             transform,
             trainer,
-            *searches,
             baseline,
             evaluator,
             summary,
@@ -251,6 +253,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             pusher,
             predictions,
             report,
+            *searches,
         ],
         enable_cache=True,
         metadata_connection_config=sqlite_metadata_connection_config(str(config.metadata_file)),

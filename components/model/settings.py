@@ -14,7 +14,7 @@ class ModelSettings(Settings):
 
     architecture: Literal["bilstm_wide", "notebook"] = Field(
         "bilstm_wide",
-        description="bilstm_wide: masked BiLSTM and bag of embeddings, plus a linear model over "
+        description="bilstm_wide: masked BiLSTM and bag of embeddings, plus linear models over "
         "n-grams. notebook: the original model, whose sizes are fixed; the other keys then "
         "keep their defaults.",
     )
@@ -54,7 +54,7 @@ class ModelSettings(Settings):
         150_000,
         ge=0,
         le=2**24,
-        description="N-grams in the wide path, the most frequent ones; 0 leaves that path out.",
+        description="N-grams in each wide path, the most frequent ones; 0 leaves both paths out.",
     )
     wide_letters: int = Field(
         5,
@@ -64,7 +64,7 @@ class ModelSettings(Settings):
         "beginnings; 0 leaves that path out.",
     )
     wide_orders: tuple[int, ...] = Field(
-        (1, 2), description="Lengths of the n-grams in the wide path, each 1 to 4."
+        (1, 2), description="Lengths of the n-grams in the wide paths, each 1 to 4."
     )
     wide_dropout: float = Field(
         0.0, ge=0, lt=1, description="Share of a text's n-grams dropped in training."
@@ -73,7 +73,7 @@ class ModelSettings(Settings):
         5.0,
         gt=0,
         le=100,
-        description="Factor on the wide path's sum: with an adaptive optimizer, its relative "
+        description="Factor on a wide path's sum: with an adaptive optimizer, its relative "
         "learning rate.",
     )
 

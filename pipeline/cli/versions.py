@@ -34,26 +34,33 @@ Examples:
 """,
 )
 def list_all(config: Config = None, output_dir: OutputDir = None, as_json: AsJson = False) -> None:
-    """List the versions in the serving folder, oldest first.
+    """List the versions in the serving folder, oldest first, and those that were rolled back.
 
-    TF Serving serves the last one, the highest.
+    TF Serving serves the highest that was not.
     """
     folder = locate(config, output_dir).serving_dir
-    from components.pushing.versions import list_versions
+    from components.pushing.versions import list_versions, rolled_back_versions
     from pipeline.cli import shown
 
-    numbers = list_versions(folder)
+    numbers, rejected = list_versions(folder), rolled_back_versions(folder)
     served = numbers[-1] if numbers else None
+    states = {number: "served" if number == served else "" for number in numbers}
+    states |= dict.fromkeys(rejected, "rolled back")
     if as_json:
         versions = [
-            {"version": number, "path": folder / str(number), "served": number == served}
-            for number in numbers
+            {
+                "version": number,
+                "path": folder / str(number),
+                "served": number == served,
+                "rolled_back": number in rejected,
+            }
+            for number in sorted(states)
         ]
         shown.print_json(versions)
         return
     table = shown.table(str(folder), "version", "pushed", "")
-    for number in numbers:
-        table.add_row(str(number), _pushed_at(number), "served" if number == served else "")
+    for number in sorted(states):
+        table.add_row(str(number), _pushed_at(number), states[number])
     shown.console().print(table)
 
 

@@ -62,4 +62,8 @@ def test_search_trains_like_the_trainer_and_nothing_waits_for_it(searching) -> N
     assert own["tuning"]["trials"] == 3
     assert Path(own["tuning_dir"]).parent == Path(searching[1].pipeline_info.pipeline_root).parent
     assert not tuner.downstream_nodes
-    assert {node.id for node in tuner.upstream_nodes} == {"Transform", "ImportSchemaGen"}
+    assert {node.id for node in tuner.upstream_nodes} == {
+        "Transform",
+        "ImportSchemaGen",
+        "RunReport",
+    }

@@ -328,6 +328,15 @@ def test_versions_are_listed_with_the_one_that_is_served(three) -> None:
     ))  # fmt: skip
 
 
+def test_versions_that_were_rolled_back_are_listed_as_such(three) -> None:
+    (three.serving / ".rolled-back-1795370307").mkdir()
+    listed = json.loads(output("versions", "list", "-o", three.output_dir, "--json"))
+    assert [(one["served"], one["rolled_back"]) for one in listed] == [(True, False), (False, True)]
+    assert re.search(r"1795370307 .*rolled back", output(
+        "versions", "list", "-o", three.output_dir
+    ))  # fmt: skip
+
+
 def test_versions_are_those_of_the_latest_run_where_no_configuration_is_named(three) -> None:
     def paths() -> list[str]:
         listed = json.loads(output("versions", "list", "-o", three.output_dir, "--json"))
