@@ -241,7 +241,7 @@ def test_model_that_breaks_a_budget_is_not_pushed(project) -> None:
         r"budget 1e-06 ms \(max_latency_ms\)",
         reason,
     )
-    assert reran(slow.stdout) == {"InfraValidator", "ModelCard", "Pusher"}
+    assert reran(slow.stdout) == {"InfraValidator", "ModelCard", "Pusher", "RunReport"}
     assert "Blessed: yes" in slow.stdout
     assert project.versions() == before
     assert reran(project.run().stdout) == set()
