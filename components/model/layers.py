@@ -1,4 +1,4 @@
-"""Layers of the wide-and-deep classifier, written with backend-neutral Keras operations."""
+"""Layers of the wide-and-deep classifier, written with Keras operations alone."""
 
 from __future__ import annotations
 

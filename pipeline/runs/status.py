@@ -13,8 +13,10 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from pipeline.runs import causes
 from pipeline.runs.store import NODE_CONTEXT, RUN_CONTEXT, connect
 
-# As components.report.component names it; importing that takes TFX.
+# As components.report.component and components.evaluation.component name them; importing those
+# takes TFX.
 REPORT_FILE = "report.html"
+METRICS_FILE = "metrics.json"
 _RESULT_PROPERTY = "__execution_result__"
 _OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT, pb.Event.INTERNAL_OUTPUT)
 # Nodes that go through papers, and the counts of the Examples that say through how many.
@@ -263,7 +265,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     Args:
         folder: the artifact's folder.
     """
-    file = folder / "metrics.json"
+    file = folder / METRICS_FILE
     if not file.is_file():
         return {}
     content = json.loads(file.read_text(encoding="utf-8"))

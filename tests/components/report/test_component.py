@@ -10,12 +10,12 @@ import tomli
 from bs4 import BeautifulSoup
 from tfx.types import standard_artifacts
 
-from components.evaluation.component import EvaluationMetrics
+from components.evaluation.component import METRICS_FILE, EvaluationMetrics
 from components.report.component import REPORT_FILE, Report, RunReportExecutor
 from components.report.predictions import RowPredictions
 from components.validation.gate import AcceptedData
 from pipeline.config import PipelineConfig, load_config
-from pipeline.runs.status import REPORT_FILE as NAMED_BY_STATUS
+from pipeline.runs import status
 
 from .conftest import MadeRun
 
@@ -118,5 +118,5 @@ def test_configuration_on_the_page_is_the_runs(
     assert load_config(copied) == config
 
 
-def test_page_is_found_where_the_node_puts_it() -> None:
-    assert NAMED_BY_STATUS == REPORT_FILE
+def test_page_and_metrics_are_found_where_the_nodes_put_them() -> None:
+    assert (status.REPORT_FILE, status.METRICS_FILE) == (REPORT_FILE, METRICS_FILE)
