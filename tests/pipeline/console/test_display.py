@@ -1,10 +1,13 @@
 """What a terminal shows while a run goes: true figures, no line too wide, no lost cursor."""
 
+import fcntl
 import io
 import logging
 import os
 import pty
 import re
+import struct
+import termios
 import time
 from pathlib import Path
 
@@ -152,9 +155,7 @@ def tty(monkeypatch: pytest.MonkeyPatch) -> tuple[int, Terminal]:
     for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     master, slave = pty.openpty()
-    terminal_size = __import__("termios").TIOCSWINSZ
-    size = __import__("struct").pack("HHHH", 24, 60, 0, 0)
-    __import__("fcntl").ioctl(slave, terminal_size, size)
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
     out = os.fdopen(slave, "w", encoding="utf-8")
     return master, Terminal(Screen(file=out), Screen(file=out, stderr=True))
 
@@ -169,7 +170,11 @@ def shown_on(tty: tuple[int, Terminal]) -> str:
         screen.warn("Stopped by SIGINT")
     screen.say("after")
     screen.out.file.flush()
-    return os.read(master, 1 << 16).decode()
+    # What was written reaches the reading end in pieces, the last of them late on a busy machine.
+    output = b""
+    while b"after" not in output:
+        output += os.read(master, 1 << 16)
+    return output.decode()
 
 
 def test_terminal_is_drawn_over_at_its_own_width_and_left_with_its_cursor(tty) -> None:
