@@ -30,6 +30,7 @@ DEEP_CATEGORY_LAYER = "deep_category_logits"
 WIDE_CATEGORY_LAYER = "wide_category_logits"
 BEGINNINGS_CATEGORY_LAYER = "beginnings_category_logits"
 CATEGORY_LAYERS = (DEEP_CATEGORY_LAYER, WIDE_CATEGORY_LAYER, BEGINNINGS_CATEGORY_LAYER)
+CATEGORY_LAYER_OF = dict(zip(PATH_LAYERS, CATEGORY_LAYERS, strict=True))
 
 
 def build_model(

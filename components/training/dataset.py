@@ -17,6 +17,7 @@ from components import features
 from components.errors import UserError
 
 IntArray = npt.NDArray[np.int32]
+FloatArray = npt.NDArray[np.float32]
 # Rows decoded at a time while reading; has no effect on the result.
 _READ_ROWS = 2048
 
@@ -207,6 +208,7 @@ def steps_per_epoch(examples: Examples, batch_size: int) -> int:
 def training_dataset(
     examples: Examples,
     targets: Mapping[str, IntArray],
+    further: Sequence[FloatArray],
     buckets: Sequence[int],
     batch_size: int,
     seed: int,
@@ -219,6 +221,7 @@ def training_dataset(
 
     Args:
       targets: int32 [n] by the name of the model's output.
+      further: inputs after the tokens, float32 [n, k] each; if any, the inputs are a tuple.
     """
 
     def plans() -> Iterator[tuple[IntArray, np.int32]]:
@@ -228,13 +231,20 @@ def training_dataset(
             ):
                 yield batch.rows, np.int32(batch.width)
 
-    return _gathered(plans, examples, targets)
+    return _gathered(plans, examples, targets, further)
 
 
 def evaluation_dataset(
-    examples: Examples, targets: Mapping[str, IntArray], buckets: Sequence[int], batch_size: int
+    examples: Examples,
+    targets: Mapping[str, IntArray],
+    further: Sequence[FloatArray],
+    buckets: Sequence[int],
+    batch_size: int,
 ) -> tuple[tf.data.Dataset, IntArray]:
-    """Every example once, shortest first: the batches, and the row of each example in them."""
+    """Every example once, shortest first: the batches, and the row of each example in them.
+
+    Targets and further inputs are those of :func:`training_dataset`.
+    """
     order = np.argsort(examples.lengths, kind="stable").astype(np.int32)
     widths = [width for width in buckets if width < examples.sequence_length]
     widths.append(examples.sequence_length)
@@ -245,21 +255,28 @@ def evaluation_dataset(
             longest = int(examples.lengths[rows].max())
             yield rows, np.int32(widths[int(np.searchsorted(widths, longest))])
 
-    dataset = _gathered(plans, examples, targets)
+    dataset = _gathered(plans, examples, targets, further)
     steps = -(-len(order) // batch_size)
     return dataset.apply(tf.data.experimental.assert_cardinality(steps)), order
 
 
-def _gathered(plans: Any, examples: Examples, targets: Mapping[str, IntArray]) -> tf.data.Dataset:
+def _gathered(
+    plans: Any,
+    examples: Examples,
+    targets: Mapping[str, IntArray],
+    further: Sequence[FloatArray],
+) -> tf.data.Dataset:
     """Turns (rows, width) into batches inside tf.data, ahead of the device."""
     # Host memory: a split may be larger than what a device has to spare.
     with tf.device("/CPU:0"):
         tokens = tf.constant(examples.tokens)
         columns = {name: tf.constant(column) for name, column in targets.items()}
+        inputs = [tf.constant(column) for column in further]
 
-    def gather(rows: tf.Tensor, width: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def gather(rows: tf.Tensor, width: tf.Tensor) -> tuple[Any, dict[str, tf.Tensor]]:
+        read = tf.gather(tokens, rows)[:, :width]
         return (
-            tf.gather(tokens, rows)[:, :width],
+            (read, *(tf.gather(column, rows) for column in inputs)) if inputs else read,
             {name: tf.gather(column, rows) for name, column in columns.items()},
         )
 

@@ -17,7 +17,9 @@ from absl import logging
 
 from components.errors import UserError
 from components.model.architectures import (
+    CATEGORY_LAYER_OF,
     CATEGORY_LAYERS,
+    DEEP_LAYER,
     EMBEDDING_LAYER,
     LOGITS_LAYER,
     PATH_LAYERS,
@@ -313,18 +315,35 @@ def _second_phase(progress: Progress) -> Progress:
     )
 
 
-def objective_outputs(model: keras.Model, settings: TrainingSettings) -> dict[str, float]:
-    """Names of the logits that the objective adds up, and their weights.
+def held_paths(model: keras.Model, number: int) -> list[str]:
+    """Names of the paths that phase ``number`` leaves as they are.
 
-    The model's own logits are always among them, since they are what is watched.
+    Phase 2 leaves the linear paths, if there is another one: a second pass over them with a new
+    optimizer would only memorize.
+    """
+    names = {layer.name for layer in model.layers}
+    if number == 1 or EMBEDDING_LAYER not in names:
+        return []
+    return [name for name in PATH_LAYERS if name in names and name != DEEP_LAYER]
+
+
+def objective_outputs(
+    model: keras.Model, settings: TrainingSettings, number: int
+) -> dict[str, float]:
+    """Names of the logits whose losses phase ``number`` adds up, and their weights.
+
+    The model's own logits are always among them, since they are what is watched; those of paths
+    that the phase leaves as they are never.
 
     Raises:
       UserError: nothing that the model has carries a weight.
     """
+    held = held_paths(model, number)
     names = {layer.name for layer in model.layers}
+    names -= {*held, *(CATEGORY_LAYER_OF[name] for name in held)}
     outputs = {LOGITS_LAYER: settings.whole_loss}
     paths = [name for name in PATH_LAYERS if name in names]
-    if len(paths) > 1:
+    if len(paths) + len(held) > 1:
         if settings.path_loss:
             outputs |= dict.fromkeys(paths, settings.path_loss)
     else:
@@ -342,13 +361,21 @@ def objective_outputs(model: keras.Model, settings: TrainingSettings) -> dict[st
     return outputs
 
 
-def with_outputs(model: keras.Model, names: Iterable[str]) -> keras.Model:
-    """A model on the same weights that gives the logits of several layers, by layer name."""
+def with_outputs(model: keras.Model, names: Iterable[str], held: Sequence[str] = ()) -> keras.Model:
+    """A model on the same weights that gives the logits of several layers, by layer name.
+
+    Args:
+      model: token ids int [n, length] to logits.
+      names: of the layers.
+      held: layers that are not computed: their logits, float32 [n, classes], are inputs after the
+        token ids.
+    """
     outputs = {
         name: model.output if name == LOGITS_LAYER else model.get_layer(name).output
         for name in names
     }
-    return keras.Model(model.input, outputs, name=f"{model.name}_training")
+    inputs = [model.input, *(model.get_layer(name).output for name in held)]
+    return keras.Model(inputs if held else model.input, outputs, name=f"{model.name}_training")
 
 
 def make_targets(
@@ -380,23 +407,23 @@ def compile_phase(
       steps: of one epoch.
 
     Returns:
-      The compiled model on the same weights, whose outputs are :func:`objective_outputs`.
+      The compiled model on the same weights, whose outputs are :func:`objective_outputs` and whose
+      inputs after the token ids are the logits of :func:`held_paths`.
     """
-    deep = any(layer.name == EMBEDDING_LAYER for layer in model.layers)
+    held = held_paths(model, number)
     for layer in model.layers:
         if layer.name == EMBEDDING_LAYER:
             layer.trainable = number == 2
         elif isinstance(layer, WideNgrams):
-            # A second pass with a new optimizer would only memorize.
-            layer.trainable = number == 1 or not deep
+            layer.trainable = not held
     phase = settings.phase1 if number == 1 else settings.phase2
-    outputs = objective_outputs(model, settings)
+    outputs = objective_outputs(model, settings, number)
     by_class = objective.WeightedCrossEntropy(
         objective.class_weights(class_counts, settings.class_weighting),
         settings.label_smoothing,
         settings.loss_adjustment * objective.log_shares(class_counts),
     )
-    compiled = with_outputs(model, outputs)
+    compiled = with_outputs(model, outputs, held)
     compiled.compile(
         optimizer=make_optimizer(phase, settings, steps * phase.epochs),
         loss={
@@ -444,10 +471,12 @@ class _Job:
         next_epoch = len(progress.history)
         first_epoch = next_epoch - progress.finished
         groups = dataset.category_groups(self.train, self.classes)
-        outputs = objective_outputs(model, settings)
+        outputs = objective_outputs(model, settings, progress.phase)
+        held = held_paths(model, progress.phase)
         batches = dataset.training_dataset(
             self.train,
             make_targets(self.train, groups, outputs),
+            held_logits(model, held, self.train, settings),
             settings.length_buckets,
             settings.batch_size,
             settings.seed,
@@ -456,6 +485,7 @@ class _Job:
         validation, _ = dataset.evaluation_dataset(
             self.evaluation,
             make_targets(self.evaluation, groups, outputs),
+            held_logits(model, held, self.evaluation, settings),
             settings.length_buckets,
             settings.batch_size * _EVALUATION_FACTOR,
         )
@@ -486,10 +516,29 @@ def predict_logits(
     model: keras.Model, examples: dataset.Examples, settings: TrainingSettings
 ) -> npt.NDArray[np.float32]:
     """Logits of each example, float32 [n, classes], in the examples' order."""
+    return _predict(model, examples, settings)[0]
+
+
+def held_logits(
+    model: keras.Model,
+    names: Sequence[str],
+    examples: dataset.Examples,
+    settings: TrainingSettings,
+) -> list[npt.NDArray[np.float32]]:
+    """Logits of each example from the named layers, float32 [n, classes] each."""
+    if not names:
+        return []
+    outputs = [model.get_layer(name).output for name in names]
+    return _predict(keras.Model(model.input, outputs), examples, settings)
+
+
+def _predict(
+    model: keras.Model, examples: dataset.Examples, settings: TrainingSettings
+) -> list[npt.NDArray[np.float32]]:
+    """Each output for each example, in the examples' order."""
     batches, order = dataset.evaluation_dataset(
-        examples, {}, settings.length_buckets, settings.batch_size * _EVALUATION_FACTOR
+        examples, {}, [], settings.length_buckets, settings.batch_size * _EVALUATION_FACTOR
     )
     predicted = model.predict(batches.map(lambda tokens, _: tokens), verbose=0)
-    logits = np.empty_like(predicted, dtype=np.float32)
-    logits[order] = predicted
-    return logits
+    back = np.argsort(order)
+    return [np.asarray(output, np.float32)[back] for output in keras.tree.flatten(predicted)]

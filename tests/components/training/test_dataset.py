@@ -85,7 +85,8 @@ def test_order_of_records_does_not_matter() -> None:
 def test_batches_hold_the_rows_with_only_padding_trimmed() -> None:
     examples = examples_of(150)
     steps = steps_per_epoch(examples, 16)
-    batches = training_dataset(examples, {"logits": examples.labels}, (5, 10), 16, 9, first_epoch=2)
+    targets = {"logits": examples.labels}
+    batches = training_dataset(examples, targets, [], (5, 10), 16, 9, first_epoch=2)
     taken = list(itertools.islice(batches.as_numpy_iterator(), 2 * steps))
     for epoch in (0, 1):
         plan = plan_epoch(examples.lengths, 20, (5, 10), 16, 9, 2 + epoch)
@@ -101,9 +102,13 @@ def test_batches_hold_the_rows_with_only_padding_trimmed() -> None:
 
 def test_evaluation_batches_hold_each_example_once_in_the_order_given() -> None:
     examples = examples_of(70)
-    batches, order = evaluation_dataset(examples, {"y": examples.labels}, (5, 10), 16)
-    labels = np.concatenate([targets["y"] for _, targets in batches.as_numpy_iterator()])
+    further = np.random.default_rng(1).normal(size=(70, 3)).astype(np.float32)
+    batches, order = evaluation_dataset(examples, {"y": examples.labels}, [further], (5, 10), 16)
+    taken = list(batches.as_numpy_iterator())
+    labels = np.concatenate([targets["y"] for _, targets in taken])
     np.testing.assert_array_equal(labels, examples.labels[order])
+    inputs = np.concatenate([inputs[1] for inputs, _ in taken])
+    np.testing.assert_array_equal(inputs, further[order])
     assert sorted(order) == list(range(70))
     assert int(batches.cardinality()) == 5
 

@@ -18,9 +18,11 @@ from components.model.architectures import (
     adapt,
     build_model,
 )
+from components.model.layers import WideNgrams
 from components.model.settings import ModelSettings
 from components.training.dataset import category_groups, make_examples
 from components.training.export import rebuild_for_serving
+from components.training.objective import eval_figures
 from components.training.settings import TrainingSettings, check_settings
 from components.training.state import (
     Progress,
@@ -221,14 +223,58 @@ def test_objective_adds_up_what_the_model_has(tmp_path) -> None:
 def test_objective_without_any_loss_is_an_error() -> None:
     deep_only = build_model(MODEL, MATRIX, None, 3)
     with pytest.raises(UserError, match=r"training\.whole_loss = 0"):
-        objective_outputs(deep_only, settings_of(whole_loss=0.0, path_loss=0.0, category_loss=1.0))
-    assert objective_outputs(deep_only, settings_of(whole_loss=0.0, path_loss=1.0)) == {
-        "logits": 1.0
-    }
+        objective_outputs(
+            deep_only, settings_of(whole_loss=0.0, path_loss=0.0, category_loss=1.0), 1
+        )
+    paths = settings_of(whole_loss=0.0, path_loss=1.0)
+    assert objective_outputs(deep_only, paths, 2) == {"logits": 1.0}
     both = build_model(ModelSettings(lstm_units=0, wide_ngrams=8), MATRIX, None, 3)
-    assert objective_outputs(both, settings_of(whole_loss=0.0, path_loss=1.0)) == {
+    assert objective_outputs(both, paths, 1) == {
         "logits": 0.0, "deep_logits": 1.0, "wide_logits": 1.0, "beginnings_logits": 1.0
     }  # fmt: skip
+    assert objective_outputs(both, paths, 2) == {"logits": 0.0, "deep_logits": 1.0}
+    wide = ModelSettings(lstm_units=0, embedding_pooling=[], wide_ngrams=8)
+    wide_only = build_model(wide, MATRIX, None, 3)
+    # Without a deep path, the linear ones are what phase 2 is for.
+    assert objective_outputs(wide_only, paths, 2) == {
+        "logits": 0.0, "wide_logits": 1.0, "beginnings_logits": 1.0
+    }  # fmt: skip
+
+
+def test_second_phase_watches_the_whole_model_and_leaves_its_linear_paths(tmp_path) -> None:
+    """What it is given instead of computing it is what the model computes."""
+    keras.utils.set_random_seed(7)
+    train_split, evaluation = splits()
+    groups = category_groups(train_split, 3).tolist()
+    sizes = ModelSettings(lstm_units=4, dense_units=8, wide_ngrams=256)
+    model = build_model(sizes, MATRIX, None, 3, groups=groups)
+    adapt(model, train_split.tokens, [f"word{i}" for i in range(len(MATRIX) - 2)])
+    tables: list[list[np.ndarray]] = []
+    figures: list[dict[str, float]] = []
+    whole = settings_of(path_loss=1.0, category_loss=1.0, whole_loss=0.3)
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            del epoch, logs
+            layers = [layer for layer in model.layers if isinstance(layer, WideNgrams)]
+            tables.append([np.array(layer.table) for layer in layers])
+            figures.append(
+                eval_figures(predict_logits(model, evaluation, whole), evaluation.labels)
+            )
+
+    outcome = train_two_phases(
+        model, train_split, evaluation, whole, classes=3, state_dir=tmp_path / "state",
+        log_dir=tmp_path / "logs", callbacks=[Watch()],
+    )  # fmt: skip
+    for record, expected in zip(outcome.history, figures, strict=True):
+        for name, value in expected.items():
+            assert record[f"val_{name}"] == pytest.approx(value, rel=1e-4)
+    phases = [record["phase"] for record in outcome.history]
+    last = phases.index(2) - 1
+    assert any(table.any() for table in tables[last])
+    best = [record["val_log_loss"] for record in outcome.history[: last + 1]]
+    for table, kept in zip(tables[-1], tables[int(np.argmin(best))], strict=True):
+        np.testing.assert_array_equal(table, kept)
 
 
 def test_progress_line() -> None:
