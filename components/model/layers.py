@@ -335,7 +335,7 @@ class WideNgrams(keras.layers.Layer):
         norm = ops.sqrt(ops.sum(ops.square(weights), axis=1, keepdims=True))
         if training and self.dropout:
             weights = keras.random.dropout(weights, self.dropout, seed=self._seeds)
-        logits = ops.sum(ops.take(self.table, rows, axis=0) * weights[:, :, None], axis=1)
+        logits = ops.matmul(weights[:, None, :], ops.take(self.table, rows, axis=0))[:, 0]
         return logits * self.scale / ops.maximum(norm, 1e-6)
 
     def _rows(self, tokens: Any) -> Any:
