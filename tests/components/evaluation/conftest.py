@@ -32,6 +32,7 @@ class Papers(NamedTuple):
     labels: np.ndarray
     buckets: np.ndarray
     years: np.ndarray
+    latex: np.ndarray
     scores: dict[str, np.ndarray]
 
 
@@ -70,6 +71,7 @@ def papers() -> Papers:
         labels,
         buckets,
         rng.choice(["2019", "2020", ""], PAPERS),
+        np.random.default_rng(8).choice(["none", "0-2%", "10%+"], PAPERS, p=[0.7, 0.2, 0.1]),
         {
             "good": _scores(rng, labels, 0.8 * ones),
             "better": _scores(rng, labels, 2.5 * ones),
@@ -103,7 +105,8 @@ class _GivenScores(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         text = tf.io.FixedLenFeature([], tf.string, default_value="")
-        spec = dict.fromkeys((features.ABSTRACT, features.LABEL, features.DATE), text)
+        columns = (features.ABSTRACT, features.LABEL, features.DATE, features.LATEX_BUCKET)
+        spec = dict.fromkeys(columns, text)
         raw = tf.io.parse_example(examples, spec)
         year = tf.strings.substr(raw[features.DATE], 0, 4)
         return {
@@ -111,7 +114,7 @@ class _GivenScores(tf.Module):
             features.LABEL_ID: self._table.lookup(raw[features.LABEL]),
             features.LENGTH_BUCKET: raw[features.ABSTRACT],
             features.YEAR: tf.where(year == "", "unknown", year),
-            features.LATEX_BUCKET: tf.fill(tf.shape(year), "none"),
+            features.LATEX_BUCKET: raw[features.LATEX_BUCKET],
         }
 
 
@@ -132,6 +135,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, papers: Papers) -> Path:
                 features.ID: _bytes(str(row)),
                 features.ABSTRACT: _bytes(papers.buckets[row]),
                 features.LABEL: _bytes(CLASSES[papers.labels[row]]),
+                features.LATEX_BUCKET: _bytes(papers.latex[row]),
             }
             if papers.years[row]:
                 feature[features.DATE] = _bytes(f"{papers.years[row]}-05-01")

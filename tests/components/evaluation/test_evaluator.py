@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ml_metadata.metadata_store import MetadataStore
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
     accuracy_score,
     confusion_matrix,
@@ -99,7 +100,7 @@ def test_every_figure_equals_scikit_learn_overall_and_in_every_slice(
         "final_category": np.array(classes)[papers.labels],
         "length_bucket": papers.buckets,
         "year": np.where(papers.years == "", "unknown", papers.years),
-        "latex_bucket": np.full(len(papers.labels), "none"),
+        "latex_bucket": papers.latex,
     }
     wanted = [(name, value) for name in columns for value in np.unique(columns[name])]
     assert [(one["feature"], one["value"]) for one in result["slices"]] == wanted
@@ -120,6 +121,11 @@ def test_reliability_bins_hold_every_example_and_give_the_ece(judge, papers, cla
     assert sum(one["examples"] * abs(one["accuracy"] - one["confidence"]) for one in filled) / len(
         papers.labels
     ) == pytest.approx(textbook_ece(scores, papers.labels))
+    # scikit-learn's reliability curve leaves empty bins out.
+    right = scores.argmax(axis=1) == papers.labels
+    accuracy, confidence = calibration_curve(right, scores.max(axis=1), n_bins=len(bins))
+    assert [one["accuracy"] for one in filled] == pytest.approx(accuracy.tolist())
+    assert [one["confidence"] for one in filled] == pytest.approx(confidence.tolist())
     empty = [one for one in bins if not one["examples"]]
     assert empty
     assert all(one["accuracy"] is None and one["confidence"] is None for one in empty)
