@@ -108,15 +108,16 @@ class RunSettings(Settings):
         return self.serving_dir or layout.serving_dir(self.output_dir, self.name)
 
 
-class SplitShares(Settings):
-    """Shares of the papers in each split; they add up to 1."""
+class SplitSettings(Settings):
+    """Shares of the papers in each split, which add up to 1, and which papers those are."""
 
     train: Share = 0.64
     eval: Share = 0.16
     test: Share = 0.20
+    seed: int = Field(default=0, ge=0, lt=2**31, description="another one makes other splits")
 
     @model_validator(mode="after")
-    def _adds_up(self) -> SplitShares:
+    def _adds_up(self) -> SplitSettings:
         for name, share in self.as_dict().items():
             if share == 0.0:
                 raise ValueError(f"the {name} share is 0; every split needs papers")
@@ -126,7 +127,7 @@ class SplitShares(Settings):
         return self
 
     def as_dict(self) -> dict[str, float]:
-        """Returns {split name: share}."""
+        """Returns {split name: share}, without the seed."""
         return {
             features.TRAIN: self.train,
             features.EVAL: self.eval,
@@ -145,7 +146,7 @@ class DataSettings(Settings):
     validations_file: ExistingFile = Field(
         default=_ROOT / "schema" / "validations.pbtxt", description="SQL checks on the statistics"
     )
-    splits: SplitShares = SplitShares()
+    splits: SplitSettings = SplitSettings()
 
 
 class TransformSettings(Settings):

@@ -89,6 +89,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
     example_gen = ParquetExampleGen(
         parquet=str(config.data.parquet),
         shares=config.data.splits.as_dict(),
+        seed=config.data.splits.seed,
         fingerprint=code_fingerprint("components.ingestion.executor"),
     )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])

@@ -13,7 +13,7 @@ from tfx.proto import example_gen_pb2
 from components import features
 from components.errors import UserError
 from components.ingestion.driver import ContentDriver
-from components.ingestion.executor import Executor
+from components.ingestion.executor import SEED, Executor
 
 # Shares are integers in TFX; a millionth is finer than any cut of a corpus needs.
 _SHARE_UNITS = 1_000_000
@@ -80,20 +80,21 @@ class ParquetExampleGen(FileBasedExampleGen):  # type: ignore[misc]
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
     DRIVER_CLASS = ContentDriver
 
-    def __init__(self, parquet: str, shares: Mapping[str, float], fingerprint: str):
+    def __init__(self, parquet: str, shares: Mapping[str, float], fingerprint: str, seed: int = 0):
         """Describes the node; no file is touched yet.
 
         Args:
           parquet: absolute path of a file, or a glob of files.
           shares: share of the rows for each of ``features.SPLITS``; above 0, adding up to 1.
           fingerprint: hash of the code that this node uses, so that an edit runs it again.
+          seed: not negative; another one makes other splits.
 
         Raises:
           UserError: the path or the shares cannot be used.
         """
         base, pattern = split_path(parquet)
         settings = struct_pb2.Struct()
-        settings.update({"fingerprint": fingerprint})
+        settings.update({"fingerprint": fingerprint, SEED: seed})
         custom_config = example_gen_pb2.CustomConfig()
         custom_config.custom_config.Pack(settings)
         super().__init__(

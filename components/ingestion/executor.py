@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from apache_beam.transforms import util
+from google.protobuf import struct_pb2
 from tfx import types
 from tfx.components.example_gen import base_example_gen_executor, utils, write_split
 from tfx.components.util import examples_utils
@@ -40,6 +41,9 @@ _BUCKETS = 32
 _COUNTS = "counts"
 _KEYS = "keys"
 
+SEED = "seed"
+"""Key of the splits' seed in the custom configuration."""
+
 _SUMMARY_PATH = "_summary_path"
 
 Count = tuple[tuple[str, str], int]
@@ -53,12 +57,15 @@ def _counted(**counts: int) -> Iterator[beam.pvalue.TaggedOutput]:
 class _ReadKeys(beam.DoFn):  # type: ignore[misc]
     """(number, row group) -> (id bucket, key table), and counts."""
 
+    def __init__(self, seed: int):
+        self._seed = seed
+
     def process(self, element: tuple[int, source.RowGroup]) -> Iterator[Any]:
         number, row_group = element
         first_row = 0
         for raw in source.read_batches(row_group):
             batch, unreadable_dates = columns.canonical(raw)
-            keyed = split.row_keys(batch, number, first_row, text.clean_python)
+            keyed = split.row_keys(batch, number, first_row, text.clean_python, self._seed)
             first_row += len(batch)
             yield from split.partition(keyed.keys, split.id_buckets(keyed.keys, _BUCKETS))
             yield from _counted(
@@ -168,17 +175,21 @@ def _write_summary(counts: Iterable[Count], path: str, files: int, split_names: 
         file.write(summary.to_json())
 
 
-def _parse(exec_properties: Mapping[str, Any]) -> tuple[str, list[str], list[float]]:
-    """Returns the input pattern, and the names and shares of the splits."""
+def _parse(exec_properties: Mapping[str, Any]) -> tuple[str, list[str], list[float], int]:
+    """Returns the input pattern, the names and shares of the splits, and their seed."""
     inputs, outputs = example_gen_pb2.Input(), example_gen_pb2.Output()
+    custom, settings = example_gen_pb2.CustomConfig(), struct_pb2.Struct()
     proto_utils.json_to_proto(exec_properties[standard_component_specs.INPUT_CONFIG_KEY], inputs)
     proto_utils.json_to_proto(exec_properties[standard_component_specs.OUTPUT_CONFIG_KEY], outputs)
+    proto_utils.json_to_proto(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], custom)
+    custom.custom_config.Unpack(settings)
     base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
     sizes = [part.hash_buckets for part in outputs.split_config.splits]
     return (
         posixpath.join(base, inputs.splits[0].pattern),
         utils.generate_output_split_names(inputs, outputs),
         [size / sum(sizes) for size in sizes],
+        int(settings[SEED]),
     )
 
 
@@ -205,14 +216,14 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
         Raises:
           UserError: the input cannot be used (see ``source.find_row_groups``).
         """
-        pattern, split_names, shares = _parse(exec_properties)
+        pattern, split_names, shares, seed = _parse(exec_properties)
         row_groups = source.find_row_groups(pattern)
 
         keys, read_counts = (
             pipeline
             | "RowGroups" >> beam.Create(list(enumerate(row_groups)))
             | "SpreadRowGroups" >> util.ReshufflePerKey()
-            | "ReadKeys" >> beam.ParDo(_ReadKeys()).with_outputs(_COUNTS, main=_KEYS)
+            | "ReadKeys" >> beam.ParDo(_ReadKeys(seed)).with_outputs(_COUNTS, main=_KEYS)
         )
         unique, id_counts = (
             keys
@@ -280,7 +291,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
         artifact = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.EXAMPLES_KEY]
         )
-        pattern, split_names, _ = _parse(exec_properties)
+        pattern, split_names, _, _ = _parse(exec_properties)
         artifact.split_names = artifact_utils.encode_split_names(split_names)
         summary_path = posixpath.join(artifact.uri, FILE_NAME)
 

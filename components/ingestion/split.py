@@ -44,8 +44,6 @@ BINS = 1 << 16
 
 Ints = npt.NDArray[np.int64]
 
-_EMPTY_TEXT = blake2b(b"", digest_size=8).digest()
-
 
 class Keyed(NamedTuple):
     """Keys of the usable rows of a batch, and why the others are not usable."""
@@ -59,13 +57,18 @@ class Keyed(NamedTuple):
     """Usable rows whose abstract has no word left after cleaning."""
 
 
-def _hashes(values: Sequence[bytes]) -> npt.NDArray[np.uint64]:
-    joined = b"".join(blake2b(value, digest_size=8).digest() for value in values)
+def _hashes(values: Sequence[bytes], seed: int = 0) -> npt.NDArray[np.uint64]:
+    salt = seed.to_bytes(blake2b.SALT_SIZE, "little")
+    joined = b"".join(blake2b(value, digest_size=8, salt=salt).digest() for value in values)
     return np.frombuffer(joined, dtype="<u8").astype(np.uint64)
 
 
 def row_keys(
-    batch: pa.RecordBatch, row_group: int, first_row: int, clean: Callable[[str], str]
+    batch: pa.RecordBatch,
+    row_group: int,
+    first_row: int,
+    clean: Callable[[str], str],
+    seed: int = 0,
 ) -> Keyed:
     """Computes the keys of a batch in canonical form (``columns.CANONICAL``).
 
@@ -74,6 +77,7 @@ def row_keys(
       row_group: its number.
       first_row: place of the batch's first row in the row group.
       clean: the text cleaning; texts equal after it count as the same text.
+      seed: not negative; salts the texts' hashes, so that another one makes other splits.
 
     Returns:
       The keys (schema ``KEYS``) and the counts of rows left out; a row with neither abstract nor
@@ -89,7 +93,7 @@ def row_keys(
     labels = kept[features.LABEL].to_pylist()
     ids = kept[features.ID]
     cleaned = [clean(value) for value in texts]
-    text = _hashes([value.encode() for value in cleaned])
+    text = _hashes([value.encode() for value in cleaned], seed)
     content = _hashes(
         [f"{label}\0{value}".encode() for label, value in zip(labels, texts, strict=True)]
     )
@@ -117,7 +121,7 @@ def row_keys(
         without_abstract=without_abstract,
         without_label=len(batch) - len(rows) - without_abstract,
         without_id=int(missing.sum()),
-        cleaned_to_nothing=int((text == np.frombuffer(_EMPTY_TEXT, "<u8")[0]).sum()),
+        cleaned_to_nothing=cleaned.count(""),
     )
 
 

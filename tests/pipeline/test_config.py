@@ -7,7 +7,13 @@ import pytest
 import tomli
 
 from components.errors import UserError
-from pipeline.config import CONFIG_VARIABLE, PipelineConfig, load_config
+from pipeline.config import (
+    CONFIG_VARIABLE,
+    PipelineConfig,
+    SplitSettings,
+    TransformSettings,
+    load_config,
+)
 
 CONFIGS = Path(__file__).parents[2] / "pipeline" / "configs"
 
@@ -80,6 +86,7 @@ def test_unset_variable_names_the_variable(monkeypatch) -> None:
             "[data.splits]\ntrain = 1.5\n[data]",
             ("data.splits.train = 1.5", "less than or"),
         ),
+        ("[data]", "[data.splits]\nseed = -1\n[data]", ("data.splits.seed = -1", "or equal to 0")),
         ("[data]", "[data.splits]\ntrain = 0.7\n[data]", ("data.splits", "add up to 1.06")),
         (
             "[data]",
@@ -189,6 +196,12 @@ def test_shipped_configurations_are_valid(shipped: Path, tmp_path: Path) -> None
         (tmp_path / key).touch()
         text = text.replace(f'"{value}"', f'"{tmp_path / key}"')
     assert load_config(write(tmp_path, text)).name.startswith("arxiv")
+
+
+def test_real_configuration_shows_splits_and_transform_as_they_are_by_default() -> None:
+    shown = tomli.loads((CONFIGS / "real.toml").read_text(encoding="utf-8"))
+    assert shown["data"]["splits"] == SplitSettings().model_dump(mode="json")
+    assert shown["transform"] == TransformSettings().model_dump(mode="json")
 
 
 def test_configuration_is_read_without_tensorflow() -> None:

@@ -47,8 +47,8 @@ def test_impossible_shares_are_named(shares: dict[str, float], message: str) -> 
     assert message in str(error.value)
 
 
-def test_the_shares_and_the_fingerprint_are_in_the_execution_properties() -> None:
-    node = ParquetExampleGen("/data/*.parquet", SHARES, fingerprint="0123abc")
+def test_shares_seed_and_fingerprint_are_in_the_execution_properties() -> None:
+    node = ParquetExampleGen("/data/*.parquet", SHARES, fingerprint="0123abc", seed=7)
     output = example_gen_pb2.Output()
     proto_utils.json_to_proto(node.exec_properties["output_config"], output)
     assert [(part.name, part.hash_buckets) for part in output.split_config.splits] == [
@@ -61,4 +61,5 @@ def test_the_shares_and_the_fingerprint_are_in_the_execution_properties() -> Non
     settings = struct_pb2.Struct()
     assert custom.custom_config.Unpack(settings)
     assert settings["fingerprint"] == "0123abc"
+    assert settings["seed"] == 7
     assert node.id == "ParquetExampleGen"

@@ -78,12 +78,15 @@ def write(path: Path, rows: list[dict[str, Any]], row_group_size: int = 70) -> P
     return path
 
 
-def properties(pattern: Path | str) -> dict[str, Any]:
+def properties(pattern: Path | str, seed: int = 0) -> dict[str, Any]:
     """Returns the execution properties as the executor gets them."""
-    return dict(ParquetExampleGen(str(pattern), SHARES, fingerprint="f").exec_properties)
+    node = ParquetExampleGen(str(pattern), SHARES, fingerprint="f", seed=seed)
+    return dict(node.exec_properties)
 
 
-def ingest(pattern: Path | str, folder: Path, *arguments: str) -> standard_artifacts.Examples:
+def ingest(
+    pattern: Path | str, folder: Path, *arguments: str, seed: int = 0
+) -> standard_artifacts.Examples:
     examples = standard_artifacts.Examples()
     examples.uri = str(folder / "examples")
     context = BaseBeamExecutor.Context(
@@ -91,7 +94,7 @@ def ingest(pattern: Path | str, folder: Path, *arguments: str) -> standard_artif
         tmp_dir=str(folder / "tmp"),
         unique_id="1",
     )
-    Executor(context).Do({}, {"examples": [examples]}, properties(pattern))
+    Executor(context).Do({}, {"examples": [examples]}, properties(pattern, seed))
     return examples
 
 
@@ -210,6 +213,17 @@ def test_a_rerun_gives_the_same_records_in_the_same_order(
 ) -> None:
     again = ingest(write(tmp_path / "papers.parquet", papers()), tmp_path)
     assert read(again) == read(ingested)
+
+
+def test_another_seed_puts_the_same_papers_elsewhere(
+    ingested: standard_artifacts.Examples, tmp_path: Path
+) -> None:
+    again = ingest(write(tmp_path / "papers.parquet", papers()), tmp_path, seed=2**31 - 1)
+    mine, other = as_sets(read(again)), as_sets(read(ingested))
+    assert sum(mine.values(), Counter()) == sum(other.values(), Counter())
+    # By chance, .64 of the train papers are train papers again.
+    assert sum((mine["train"] & other["train"]).values()) < 0.8 * sum(other["train"].values())
+    check_promises({name: list(map(dict, rows)) for name, rows in read(again).items()}, slack=3)
 
 
 def test_files_row_order_and_row_groups_change_nothing(

@@ -45,14 +45,14 @@ def table_of(rows: list[Row]) -> pa.RecordBatch:
     )
 
 
-def keys_of(rows: list[Row], row_group: int = 0) -> split.Keyed:
+def keys_of(rows: list[Row], row_group: int = 0, seed: int = 0) -> split.Keyed:
     batch = columns.canonical(table_of(rows)).batch
-    return split.row_keys(batch, row_group, 0, clean_python)
+    return split.row_keys(batch, row_group, 0, clean_python, seed)
 
 
-def decide(rows: list[Row], buckets: int = 1) -> list[tuple[Row, int]]:
+def decide(rows: list[Row], buckets: int = 1, seed: int = 0) -> list[tuple[Row, int]]:
     """Runs all steps, each over ``buckets`` parts, and returns the rows kept with their splits."""
-    keys = keys_of(rows).keys
+    keys = keys_of(rows, seed=seed).keys
     by_id = [t for _, t in split.partition(keys, split.id_buckets(keys, buckets))]
     unique = [split.drop_duplicate_ids(t) for t in by_id]
     by_text = defaultdict(list)
@@ -192,6 +192,21 @@ def test_every_class_gets_its_share_within_a_row_or_a_bin(sizes: dict[str, int])
         slack = max(1, max(bins))
         for number, share in enumerate(SHARES):
             assert abs(found[label, number] - n * share) <= slack
+
+
+def test_another_seed_makes_other_splits_of_the_same_shares() -> None:
+    rows = [Row(f"i{i}", f"text {i % 900}", "cs", None) for i in range(1000)]
+    first, same, other = (dict(decide(rows, seed=seed)) for seed in (1, 1, 2))
+    assert first == same
+    assert first.keys() == other.keys()
+    # Two draws agree on a paper with probability .64 ** 2 + .16 ** 2 + .2 ** 2 = .475.
+    agreed = sum(first[row] == other[row] for row in rows) / len(rows)
+    assert agreed == pytest.approx(0.475, abs=0.08)
+    for splits in (first, other):
+        for number, share in enumerate(SHARES):
+            assert Counter(splits.values())[number] == pytest.approx(1000 * share, abs=2)
+        by_text = {(row.abstract, number) for row, number in splits.items()}
+        assert len(by_text) == 900
 
 
 def test_large_classes_are_within_half_a_point() -> None:
