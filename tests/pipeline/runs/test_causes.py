@@ -21,10 +21,36 @@ def test_user_error_anywhere_in_the_chain_is_shown_as_it_is() -> None:
 
 
 def test_root_of_other_errors_is_shown_with_its_type() -> None:
-    assert causes.one_line(chained(RuntimeError("outer"), OSError(28, "No space left"))) == (
-        "OSError: [Errno 28] No space left"
+    assert causes.one_line(chained(RuntimeError("outer"), OSError(5, "Input/output error"))) == (
+        "OSError: [Errno 5] Input/output error"
     )
     assert causes.one_line(MemoryError()) == "MemoryError"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(28, "No space left on device"), "OSError: [Errno 28] No space left on device"),
+        (
+            RuntimeError("OSError: [Errno 122] Disk quota exceeded [while running 'Write']"),
+            "RuntimeError: OSError: [Errno 122] Disk quota exceeded",
+        ),
+        (
+            RuntimeError("Cannot commit: Error: database or disk is full"),
+            "RuntimeError: Cannot commit: Error: database or disk is full",
+        ),
+        (
+            RuntimeError(
+                "Traceback (most recent call last):\nOSError: [Errno 28] No space left on device"
+            ),
+            "OSError: [Errno 28] No space left on device",
+        ),
+    ],
+)
+def test_full_disk_is_said_with_what_to_do(error: Exception, words: str) -> None:
+    assert causes.one_line(error) == (
+        f"the disk is full ({words}): make room for run.output_dir, or name a folder on another disk"
+    )
 
 
 def test_beam_step_names_and_line_breaks_go() -> None:
