@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -27,8 +28,11 @@ class RowGroup(NamedTuple):
     rows: int
 
 
-def _open(path: str) -> pq.ParquetFile:
-    return pq.ParquetFile(FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED))
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[pq.ParquetFile]:
+    # ParquetFile does not close a file that it was given.
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
+        yield pq.ParquetFile(stream)
 
 
 def find_row_groups(pattern: str) -> list[RowGroup]:
@@ -47,23 +51,25 @@ def find_row_groups(pattern: str) -> list[RowGroup]:
     row_groups = []
     for path in paths:
         try:
-            file = _open(path)
+            with _opened(path) as file:
+                schema, footer = file.schema_arrow, file.metadata
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{path}: cannot be read as parquet ({reason}).") from error
-        columns.check_schema(file.schema_arrow, path)
+        columns.check_schema(schema, path)
         row_groups += [
-            RowGroup(path, index, file.metadata.row_group(index).num_rows)
-            for index in range(file.num_row_groups)
+            RowGroup(path, index, footer.row_group(index).num_rows)
+            for index in range(footer.num_row_groups)
         ]
     return row_groups
 
 
 def read_batches(row_group: RowGroup) -> Iterator[pa.RecordBatch]:
     """Yields the raw columns of a row group, in order, at most ``BATCH_ROWS`` rows at a time."""
-    yield from _open(row_group.path).iter_batches(
-        batch_size=BATCH_ROWS,
-        row_groups=[row_group.number],
-        columns=list(features.RAW_COLUMNS),
-        use_threads=False,
-    )
+    with _opened(row_group.path) as file:
+        yield from file.iter_batches(
+            batch_size=BATCH_ROWS,
+            row_groups=[row_group.number],
+            columns=list(features.RAW_COLUMNS),
+            use_threads=False,
+        )
