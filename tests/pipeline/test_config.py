@@ -1,10 +1,13 @@
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import tomli
+from pydantic import BaseModel
 
 from components.errors import UserError
 from pipeline.config import (
@@ -202,6 +205,24 @@ def test_real_configuration_shows_splits_and_transform_as_they_are_by_default() 
     shown = tomli.loads((CONFIGS / "real.toml").read_text(encoding="utf-8"))
     assert shown["data"]["splits"] == SplitSettings().model_dump(mode="json")
     assert shown["transform"] == TransformSettings().model_dump(mode="json")
+
+
+def test_readme_names_every_key() -> None:
+    def keys(kind: type[BaseModel]) -> Iterator[str]:
+        for name, field in kind.model_fields.items():
+            inner = field.annotation
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from keys(inner)
+            else:
+                yield name
+
+    readme = (CONFIGS.parents[1] / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `\[(\w+)\]` \|(.*)\|$", readme, re.MULTILINE))
+    assert rows.keys() == PipelineConfig.model_fields.keys()
+    for table, field in PipelineConfig.model_fields.items():
+        assert set(keys(field.annotation)) <= set(
+            re.findall(r"`\[?(?:tuning\.)?(\w+)\]?`", rows[table])
+        )
 
 
 def test_configuration_is_read_without_tensorflow() -> None:
