@@ -114,6 +114,7 @@ def ablations(training: TrainingSettings) -> dict[str, dict[str, dict[str, Any]]
         "without beginnings of words": {"model": {"wide_letters": 0}},
         "wide n-grams alone": {"model": {"lstm_units": 0, "embedding_pooling": []}},
         "without categories": {"model": {"categories": False}},
+        "zeros for words without a vector": {"training": {"missing_words": "zeros"}},
         "without phase 2": {"training": {"phase2": none}},
         "phase 1 as long as both": {"training": {"phase1": still.model_dump(), "phase2": none}},
     }
