@@ -49,7 +49,8 @@ def test_root_of_other_errors_is_shown_with_its_type() -> None:
 )
 def test_full_disk_is_said_with_what_to_do(error: Exception, words: str) -> None:
     assert causes.one_line(error) == (
-        f"the disk is full ({words}): make room for run.output_dir, or name a folder on another disk"
+        f"the disk is full ({words}): make room for run.output_dir, "
+        "or name a folder on another disk"
     )
 
 
