@@ -2,10 +2,10 @@
 
 python benchmarks/training_step.py PARQUET
 
-Both train on the same papers. The notebook's method as it was: padded to 150 words (the start of
+All train on the same papers. The notebook's method as it was: padded to 150 words (the start of
 longer abstracts cut off), no mask, batches of 64, arrays given to ``model.fit`` with class weights.
-The pipeline's: its default settings and batches. Epochs of the two alternate, so that other load
-on the machine hits both.
+The pipeline's training: with its default network and settings, and with the notebook's, which shows
+what the training itself costs. Their epochs alternate, so that other load on the machine hits all.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ import machine
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
+import tomli
 import typer
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -47,7 +49,9 @@ from components.training.two_phase import (
 )
 
 _WORDS = 40_000
+_LENGTH = 256
 _NOTEBOOK_LENGTH = 150
+_NOTEBOOK_CONFIG = Path(__file__).parents[1] / "pipeline" / "configs" / "notebook.toml"
 _DIMENSION = 100
 
 
@@ -87,6 +91,55 @@ def _time(epoch: Callable[[], Any]) -> tuple[float, float]:
     return time.perf_counter() - started, time.process_time() - processor
 
 
+@dataclass
+class Contender:
+    """A network that the pipeline trains, and its present phase.
+
+    Attributes:
+      examples: tokens padded on the right, labels and categories.
+      epoch: trains one epoch of the phase that :meth:`begin` began.
+      before: seconds by the clock and of processor time that each epoch of the phase bears of what
+        is done once for the phase.
+    """
+
+    model: keras.Model
+    settings: TrainingSettings
+    examples: dataset.Examples
+    classes: int
+    epoch: Callable[[], Any] = field(init=False)
+    before: tuple[float, float] = field(init=False)
+
+    @property
+    def steps(self) -> int:
+        """Of one epoch."""
+        return dataset.steps_per_epoch(self.examples, self.settings.batch_size)
+
+    def begin(self, phase: int) -> None:
+        """Compiles for a phase and prepares its batches."""
+        counts = self.examples.class_counts(self.classes)
+        groups = dataset.category_groups(self.examples, self.classes)
+        compiled = compile_phase(self.model, phase, self.settings, counts, self.steps)
+        held: list[npt.NDArray[np.float32]] = []
+        seconds = _time(
+            lambda: held.extend(
+                held_logits(self.model, held_paths(self.model, phase), self.examples, self.settings)
+            )
+        )
+        epochs = (self.settings.phase1 if phase == 1 else self.settings.phase2).epochs
+        self.before = (seconds[0] / epochs, seconds[1] / epochs)
+        outputs = objective_outputs(self.model, self.settings, phase)
+        batches = dataset.training_dataset(
+            self.examples,
+            make_targets(self.examples, groups, outputs),
+            held,
+            self.settings.length_buckets,
+            self.settings.batch_size,
+            0,
+            0,
+        )
+        self.epoch = lambda: compiled.fit(batches, steps_per_epoch=self.steps, verbose=0)
+
+
 def main(
     parquet: Annotated[Path, typer.Argument(exists=True, dir_okay=False, resolve_path=True)],
     papers: Annotated[int, typer.Option(help="Papers in an epoch.")] = 6400,
@@ -102,34 +155,41 @@ def main(
     balanced = compute_class_weight("balanced", classes=np.arange(classes), y=labels)
     notebook = _notebook(classes)
 
-    settings, model_settings = TrainingSettings(), ModelSettings()
-    length = 256
-    whole = keras.utils.pad_sequences(tokens, length, padding="post", truncating="post")
-    _, categories = np.unique(names, return_inverse=True)
-    examples = dataset.make_examples(whole, labels, categories)
-    groups = dataset.category_groups(examples, classes)
-    steps = dataset.steps_per_epoch(examples, settings.batch_size)
-    matrix = np.random.default_rng(0).normal(size=(_WORDS, _DIMENSION)).astype(np.float32)
-    matrix[features.PAD_ID] = 0
-    ours = build_model(model_settings, matrix, None, classes, groups=groups.tolist())
-    adapt(ours, examples.tokens, words)
-
     def train_notebook() -> None:
         notebook.fit(
             padded, labels, batch_size=64, verbose=0, class_weight=dict(enumerate(balanced))
         )
 
-    def train_ours() -> None:
-        compiled.fit(batches, steps_per_epoch=steps, verbose=0)
+    matrix = np.random.default_rng(0).normal(size=(_WORDS, _DIMENSION)).astype(np.float32)
+    matrix[features.PAD_ID] = 0
+    _, categories = np.unique(names, return_inverse=True)
+    whole = keras.utils.pad_sequences(tokens, _LENGTH, padding="post", truncating="post")
+    examples = dataset.make_examples(whole, labels, categories)
+    groups = dataset.category_groups(examples, classes).tolist()
+    ours = build_model(ModelSettings(), matrix, None, classes, groups=groups)
+    adapt(ours, examples.tokens, words)
+    same = tomli.loads(_NOTEBOOK_CONFIG.read_text(encoding="utf-8"))
+    contenders = {
+        "pipeline": Contender(ours, TrainingSettings(), examples, classes),
+        "pipeline_with_the_notebooks_network": Contender(
+            build_model(
+                ModelSettings.model_validate(same["model"]), matrix, _NOTEBOOK_LENGTH, classes
+            ),
+            TrainingSettings.model_validate(same["training"]),
+            dataset.make_examples(padded, labels),
+            classes,
+        ),
+    }
 
     report: dict[str, Any] = {
         "commit": machine.commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "device": device.description,
-        "cudnn": uses_cudnn(ours, length) if device.gpus else False,
+        "cudnn": uses_cudnn(ours, _LENGTH) if device.gpus else False,
         "papers": len(labels),
         "categories": len(groups) - classes,
     }
+    clocks: dict[str, float] = dict.fromkeys(["notebook", *contenders], 0.0)
     for phase in (1, 2):
         notebook.get_layer(EMBEDDING_LAYER).trainable = phase == 2
         notebook.compile(
@@ -137,45 +197,45 @@ def main(
             "sparse_categorical_crossentropy",
             metrics=["accuracy"],
         )
-        compiled = compile_phase(ours, phase, settings, examples.class_counts(classes), steps)
-        started, processor = time.perf_counter(), time.process_time()
-        held = held_logits(ours, held_paths(ours, phase), examples, settings)
-        # Once for the phase, so each of its epochs bears its part.
-        epochs = getattr(settings, f"phase{phase}").epochs
-        before_clock = (time.perf_counter() - started) / epochs
-        before_cpu = (time.process_time() - processor) / epochs
-        targets = make_targets(examples, groups, objective_outputs(ours, settings, phase))
-        batches = dataset.training_dataset(
-            examples, targets, held, settings.length_buckets, settings.batch_size, 0, 0
-        )
-        train_notebook()
-        train_ours()
-        theirs, own = [], []
-        for _ in range(repeats):
-            theirs.append(_time(train_notebook))
-            own.append(_time(train_ours))
-        (their_clock, their_cpu), (own_clock, own_cpu) = (
-            [statistics.median(column) for column in zip(*runs, strict=True)]
-            for runs in (theirs, own)
-        )
-        own_clock, own_cpu = own_clock + before_clock, own_cpu + before_cpu
-        report[f"phase{phase}"] = {
-            "batch_size": {"notebook": 64, "pipeline": settings.batch_size},
-            "ms_per_step": {
-                "notebook": 1e3 * their_clock / -(-len(labels) // 64),
-                "pipeline": 1e3 * own_clock / steps,
-            },
-            "examples_per_second": {
-                "notebook": len(labels) / their_clock,
-                "pipeline": len(labels) / own_clock,
-            },
-            "cpu_ms_per_example": {
-                "notebook": 1e3 * their_cpu / len(labels),
-                "pipeline": 1e3 * own_cpu / len(labels),
-            },
-            "pipeline_time_over_notebook_time": own_clock / their_clock,
-            "pipeline_cpu_over_notebook_cpu": own_cpu / their_cpu,
+        for contender in contenders.values():
+            contender.begin(phase)
+        epochs = {"notebook": train_notebook} | {
+            name: contender.epoch for name, contender in contenders.items()
         }
+        for epoch in epochs.values():
+            epoch()
+        runs: dict[str, list[tuple[float, float]]] = {name: [] for name in epochs}
+        for _ in range(repeats):
+            for name, epoch in epochs.items():
+                runs[name].append(_time(epoch))
+        figures: dict[str, dict[str, float]] = {}
+        for name, times in runs.items():
+            before = contenders[name].before if name in contenders else (0.0, 0.0)
+            clock, cpu = (
+                statistics.median(column) + once
+                for column, once in zip(zip(*times, strict=True), before, strict=True)
+            )
+            batch, steps = (
+                (contenders[name].settings.batch_size, contenders[name].steps)
+                if name in contenders
+                else (64, -(-len(labels) // 64))
+            )
+            clocks[name] += clock * getattr(TrainingSettings(), f"phase{phase}").epochs
+            figures[name] = {
+                "batch_size": batch,
+                "ms_per_step": 1e3 * clock / steps,
+                "examples_per_second": len(labels) / clock,
+                "cpu_ms_per_example": 1e3 * cpu / len(labels),
+            }
+        theirs = figures["notebook"]
+        for name in contenders:
+            own = figures[name]
+            own["time_over_notebook"] = theirs["examples_per_second"] / own["examples_per_second"]
+            own["cpu_over_notebook"] = own["cpu_ms_per_example"] / theirs["cpu_ms_per_example"]
+        report[f"phase{phase}"] = figures
+    report["time_over_notebook_with_the_default_epochs_of_both_phases"] = {
+        name: clocks[name] / clocks["notebook"] for name in contenders
+    }
     print(json.dumps(report, indent=1))
     if out:
         out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
