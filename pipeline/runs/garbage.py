@@ -16,9 +16,10 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from components.errors import UserError
+from components.executions import COMPARED
 from pipeline.runs import record
 from pipeline.runs.history import History, RunState
-from pipeline.runs.lineage import COMPARED, Lineage
+from pipeline.runs.lineage import Lineage
 
 SCRATCH = "a finished node's own scratch folder"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import statistics
@@ -16,6 +15,7 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from components.errors import UserError
+from components.executions import fingerprint
 from pipeline.runs import lineage, lock, record
 from pipeline.runs.lineage import Lineage
 from pipeline.runs.record import RunRecord
@@ -214,9 +214,9 @@ class History:
         found = {}
         data = self.lineage_of(run.id)
         for node, execution in data.latest(run.id).items():
-            fingerprint = _fingerprint(data.executions[execution])
-            if fingerprint:
-                found[node] = fingerprint
+            used = fingerprint(data.executions[execution])
+            if used:
+                found[node] = used
         return found
 
     def report(self, run: Run) -> Path | None:
@@ -290,40 +290,6 @@ def properties(artifact: pb.Artifact) -> dict[str, Any]:
             ):
                 found[name] = getattr(value, kind)
     return found
-
-
-def _fingerprint(execution: pb.Execution) -> str:
-    """Looks for the hash of the sources, which sits deep in some nodes' own configuration."""
-    for table in (execution.properties, execution.custom_properties):
-        if "fingerprint" in table:
-            return table["fingerprint"].string_value
-        for name in ("custom_config", "eval_config"):
-            if name in table:
-                with_value = _deep(table[name].string_value)
-                if with_value:
-                    return with_value
-    return ""
-
-
-def _deep(text: str) -> str:
-    """Finds the first ``fingerprint`` in JSON text, strings that hold JSON included."""
-    try:
-        waiting = [json.loads(text)]
-    except ValueError:
-        return ""
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str) and value.startswith("{") and "fingerprint" in value:
-            found = _deep(value)
-            if found:
-                return found
-        elif isinstance(value, dict):
-            if isinstance(value.get("fingerprint"), str):
-                return str(value["fingerprint"])
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-    return ""
 
 
 def _all_complete(states: list[State]) -> bool:
