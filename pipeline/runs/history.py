@@ -221,8 +221,18 @@ class History:
 
     def report(self, run: Run) -> Path | None:
         """Returns a run's report page; None where it has none, or it is gone."""
-        data = self.lineage_of(run.id)
-        execution = data.latest(run.id).get(REPORT_NODE)
+        return self._page(run.id)
+
+    def latest_report(self) -> Path | None:
+        """Returns the page of the latest run that has one; reads the runs back to that one."""
+        if not self._store.get_artifacts_by_type(REPORT_TYPE):
+            return None
+        pages = (self._page(run_id) for run_id in reversed(self.ids))
+        return next((page for page in pages if page is not None), None)
+
+    def _page(self, run_id: str) -> Path | None:
+        data = self.lineage_of(run_id)
+        execution = data.latest(run_id).get(REPORT_NODE)
         for artifact in data.put_out(execution) if execution is not None else []:
             if artifact.type == REPORT_TYPE and (Path(artifact.uri) / REPORT_FILE).is_file():
                 return Path(artifact.uri) / REPORT_FILE
