@@ -68,12 +68,13 @@ from components.training import dataset, objective, run_fn
 from components.training.device import prepare_device
 from components.training.settings import TrainingSettings
 from components.training.two_phase import predict_logits, train_two_phases
+from components.validation.reviewed_files import read_classes
 from pipeline.config import PipelineConfig, TransformSettings, load_config
 from pipeline.console.display import PlainDisplay
 from pipeline.console.progress import ProgressHandler
 from pipeline.console.terminal import captured
 from pipeline.fingerprint import code_fingerprint, file_fingerprint
-from pipeline.graph import create_pipeline, read_classes
+from pipeline.graph import create_pipeline
 from pipeline.runs import lock
 from pipeline.runs.status import RunStore
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+import importlib.machinery
 import importlib.metadata
+import importlib.util
 import os
 import re
 import shutil
@@ -13,12 +15,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tomli
 from packaging.requirements import InvalidRequirement, Requirement
 
 from components.errors import UserError
 from pipeline.config import CONFIG_VARIABLE, PipelineConfig
+from pipeline.model_server import BINARY, docker_missing
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 _ROOT = Path(__file__).resolve().parent.parent
 _DISTRIBUTION = "arxiv-subject-classifier"
@@ -46,7 +53,7 @@ class Finding:
         subject: what was looked at.
         health: how it is.
         text: what it is like.
-        fix: what to do; empty where all is well.
+        fix: what to do; empty where there is nothing to do.
     """
 
     subject: str
@@ -68,6 +75,7 @@ def examine(
     yield check_python(sys.version_info[:2])
     yield from check_versions(root)
     yield check_gpu(os.environ)
+    yield check_model_server()
     if config is None:
         yield check_configuration(mistake)
         return
@@ -77,6 +85,8 @@ def examine(
     yield check_writable("serving folder", "run.serving_dir", config.serving_dir)
     yield check_glove(config.data.glove, config.training.embedding_dim)
     yield check_parquet(config.data.parquet)
+    yield check_schema(config.data.schema_file)
+    yield check_validations(config.data.validations_file)
 
 
 def check_configuration(mistake: str) -> Finding:
@@ -176,6 +186,24 @@ def check_gpu(environ: Mapping[str, str], proc: Path = Path("/proc/driver/nvidia
     return Finding("GPU", Health.FINE, f"{text}, CUDA libraries installed")
 
 
+def check_model_server() -> Finding:
+    """Says which TF Serving a model can be asked through here; a run does without."""
+    subject = "TF Serving"
+    binary = shutil.which(BINARY)
+    if binary is not None:
+        return Finding(subject, Health.FINE, binary)
+    missing = docker_missing()
+    if not missing:
+        return Finding(subject, Health.FINE, "by Docker")
+    return Finding(
+        subject,
+        Health.FINE,
+        f"none: {BINARY} is not on PATH and {missing}; before a push TensorFlow's own runtime is "
+        "asked",
+        f"for serve, and to ask the real server before a push: install {BINARY} or start Docker",
+    )
+
+
 def check_disk(folder: Path) -> Finding:
     """Checks the free space where a folder is, or would be made."""
     free = shutil.disk_usage(_existing(folder)).free
@@ -248,6 +276,50 @@ def check_parquet(pattern: Path) -> Finding:
         return Finding("parquet", Health.BROKEN, f"{pattern}: no rows in it", fix)
     text = f"{pattern}: {rows:,} rows in {len(files)} file{'s' if len(files) > 1 else ''}"
     return Finding("parquet", Health.FINE, f"{text}, every column there")
+
+
+def check_schema(file: Path) -> Finding:
+    """Checks that the reviewed schema is one, and names the classes."""
+    from components.validation.reviewed_files import read_classes
+
+    try:
+        classes = read_classes(file)
+    except UserError as error:
+        fix = "mend the file, or name another as data.schema_file"
+        return Finding("schema", Health.BROKEN, str(error), fix)
+    return Finding("schema", Health.FINE, f"{file}: {len(classes)} classes: {', '.join(classes)}")
+
+
+def check_validations(file: Path) -> Finding:
+    """Checks that the file of checks on statistics is one; their SQL is not run."""
+    from components.validation.reviewed_files import parse
+
+    try:
+        found = parse(file, _no_validations())
+    except UserError as error:
+        fix = "mend the file, or name another as data.validations_file"
+        return Finding("checks", Health.BROKEN, str(error), fix)
+    groups = [*found.feature_validations, *found.feature_pair_validations]  # type: ignore[attr-defined]
+    count = sum(len(group.validations) for group in groups)
+    text = f"{file}: {count} check{'' if count == 1 else 's'} on the statistics"
+    return Finding("checks", Health.FINE, text)
+
+
+def _no_validations() -> Message:
+    """An empty ``CustomValidationConfig``, without TFDV, whose import starts TensorFlow."""
+    package = importlib.util.find_spec("tensorflow_data_validation")
+    if package is None or package.origin is None:
+        raise UserError("tensorflow_data_validation is not installed")
+    name = "custom_validation_config_pb2"
+    file = Path(package.origin).parent / "anomalies" / "proto" / f"{name}.py"
+    loader = importlib.machinery.SourceFileLoader(f"_doctor_{name}", os.fspath(file))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    if spec is None:
+        raise UserError(f"{file} cannot be loaded")
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    message: Message = module.CustomValidationConfig()
+    return message
 
 
 def _declared(root: Path) -> list[str]:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-from google.protobuf import text_format
-from google.protobuf.message import Message
 from tensorflow_data_validation.anomalies.proto import custom_validation_config_pb2
-from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.schema_gen.component import SchemaGen
@@ -22,7 +18,6 @@ from tfx.types import BaseChannel, Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing, PushedModel
 
 from components import features
-from components.errors import UserError
 from components.evaluation.component import EvaluationSummary
 from components.infra_validation.component import ServingValidator
 from components.ingestion.component import ParquetExampleGen
@@ -38,6 +33,7 @@ from components.resolvers import (
 from components.training.component import TextTrainer
 from components.tuning.component import Tuner
 from components.validation.gate import AcceptedData, AnomalyGate
+from components.validation.reviewed_files import parse, read_classes
 from components.validation.reviewed_schema import ReviewedSchemaGen
 from pipeline.config import PipelineConfig
 from pipeline.eval_config import make_eval_config
@@ -49,32 +45,6 @@ _TUNER_FN = "components.tuning.tuner_fn"
 _TUNER = "components.tuning.component"
 
 
-def _parse(path: Path, message: Message) -> Message:
-    try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), message)
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a valid {message.DESCRIPTOR.name}: {error}") from None
-
-
-def read_classes(schema_file: Path) -> list[str]:
-    """Returns the classes, in the order of the schema's string domain of the label.
-
-    Raises:
-      UserError: the file is no schema, or gives the label no domain of at least two values.
-    """
-    schema = _parse(schema_file, schema_pb2.Schema())
-    domains = {domain.name: list(domain.value) for domain in schema.string_domain}
-    for feature in schema.feature:
-        if feature.name == features.LABEL:
-            classes = list(feature.string_domain.value) or domains.get(feature.domain, [])
-            if len(classes) >= 2 and len(set(classes)) == len(classes):
-                return classes
-    raise UserError(
-        f"{schema_file}: feature {features.LABEL} needs a string_domain with two or more "
-        "distinct classes"
-    )
-
-
 def create_pipeline(config: PipelineConfig) -> Pipeline:
     """Wires the nodes; building the graph reads the inputs' hashes and runs nothing.
 
@@ -82,7 +52,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
       UserError: the schema or the validations file cannot be used.
     """
     classes = read_classes(config.data.schema_file)
-    validations = _parse(
+    validations = parse(
         config.data.validations_file, custom_validation_config_pb2.CustomValidationConfig()
     )
 

@@ -1,4 +1,4 @@
-"""Confidence intervals of test figures: a percentile bootstrap over the rows of the test split.
+"""Confidence intervals of test figures: a bootstrap over the rows of the test split.
 
 Pure: arrays in, figures out. Two models are compared on the same resamples (paired), so that what
 makes a row hard for both does not blur their difference.
@@ -22,14 +22,17 @@ ACCURACY = "accuracy"
 MACRO_F1 = "macro_f1"
 WEIGHTED_F1 = "weighted_f1"
 LOG_LOSS = "cross_entropy"
+ECE = "expected_calibration_error"
 PRECISION = "precision"
 RECALL = "recall"
 F1 = "f1"
-OVERALL = (ACCURACY, MACRO_F1, WEIGHTED_F1, LOG_LOSS)
+OVERALL = (ACCURACY, MACRO_F1, WEIGHTED_F1, LOG_LOSS, ECE)
 PER_CLASS = (PRECISION, RECALL, F1)
 
 RESAMPLES = 2000
 LEVEL = 0.95
+# Of the highest score, for the ECE: the Evaluator's.
+BINS = 15
 # Keras's, and so TFMA's, bound on a probability before its logarithm is taken.
 _SMALLEST = 1e-7
 
@@ -77,6 +80,8 @@ class _Rows(NamedTuple):
 
     cells: Ints  # [n]: cell of the flattened confusion matrix
     losses: Floats  # [n]: cross-entropy in nats
+    bins: Ints  # [n]: bin of the highest score
+    excess: Floats  # [n]: highest score, less 1 where the answer is right
     classes: int
 
 
@@ -85,6 +90,7 @@ class _Sums(NamedTuple):
 
     matrices: Floats  # [r, classes, classes]: rows counted by true and predicted class
     losses: Floats  # [r]: mean cross-entropy in nats
+    gaps: Floats  # [r, BINS]: excess of a bin's rows, by the number of all rows
 
 
 def log_losses(labels: Ints, scores: Scores) -> Floats:
@@ -98,6 +104,16 @@ def log_losses(labels: Ints, scores: Scores) -> Floats:
     # fmax: a score that is not a number counts as the smallest.
     losses: Floats = -np.log(np.fmin(np.fmax(own, _SMALLEST), 1 - _SMALLEST))
     return losses
+
+
+def confidence_bins(confidence: Scores) -> Ints:
+    """Returns the bin of each score, int64 [n]: bin i holds (i / BINS, (i + 1) / BINS].
+
+    Args:
+      confidence: highest scores, [n]; 0 and NaN go to bin 0.
+    """
+    places = np.ceil(np.nan_to_num(confidence.astype(np.float64)) * BINS) - 1
+    return np.clip(places, 0, BINS - 1).astype(np.int64)
 
 
 def bootstrap(
@@ -114,6 +130,12 @@ def bootstrap(
     Percentile intervals (Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter
     13). A class that a resample neither holds nor predicts is left out of its means, as in the
     figures themselves.
+
+    The expected calibration error has a basic interval instead (Davison and Hinkley 1997,
+    "Bootstrap Methods and their Application", section 5.2): a mean of absolute gaps grows with
+    every resampling, so that a percentile interval may lie wholly above the figure. It starts at 0
+    where a model without gaps could show as large a figure, and holds the figure; next to such a
+    model a change is understated.
 
     Args:
       labels: class ids, [n].
@@ -133,12 +155,15 @@ def bootstrap(
     models = [scores] if baseline is None else [scores, baseline]
     rows = [_rows(labels, model) for model in models]
     tails = 100 * (1 - level) / 2
-    values = [_figures(_sums(model, np.ones(len(labels), np.int64))) for model in rows]
-    figures = [_figures(sums) for sums in _draw(rows, resamples, seed)]
+    sums = [_sums(model, np.ones(len(labels), np.int64)) for model in rows]
+    drawn = _draw(rows, resamples, seed)
+    values, figures = [_figures(one) for one in sums], [_figures(one) for one in drawn]
     intervals = [
         {name: _intervals(value[name], resampled[name], tails) for name in value}
         for value, resampled in zip(values, figures, strict=True)
     ]
+    for found, own, resampled in zip(intervals, sums, drawn, strict=True):
+        found[ECE] = [_calibration_interval(own.gaps[0], resampled.gaps, tails)]
     if baseline is None:
         return Comparison(_named(intervals[0]), None, None)
     change = {
@@ -147,6 +172,7 @@ def bootstrap(
         )
         for name in values[0]
     }
+    change[ECE] = [_basic(one) for one in change[ECE]]
     return Comparison(_named(intervals[0]), _named(intervals[1]), _named(change))
 
 
@@ -160,7 +186,14 @@ def wilson(hits: int, rows: int, level: float = LEVEL) -> Interval:
 
 def _rows(labels: Ints, scores: Scores) -> _Rows:
     classes = scores.shape[1]
-    return _Rows(labels * classes + scores.argmax(axis=1), log_losses(labels, scores), classes)
+    answers, confidence = scores.argmax(axis=1), scores.max(axis=1)
+    return _Rows(
+        labels * classes + answers,
+        log_losses(labels, scores),
+        confidence_bins(confidence),
+        np.nan_to_num(confidence.astype(np.float64)) - (answers == labels),
+        classes,
+    )
 
 
 def _draw(models: list[_Rows], resamples: int, seed: int) -> list[_Sums]:
@@ -183,7 +216,8 @@ def _sums(model: _Rows, counts: Ints) -> _Sums:
     matrix = np.bincount(model.cells, weights=counts, minlength=model.classes**2)
     loss = counts @ model.losses / counts.sum()
     matrices = matrix.astype(np.float64).reshape(1, model.classes, model.classes)
-    return _Sums(matrices, np.array([loss]))
+    gaps = np.bincount(model.bins, weights=counts * model.excess, minlength=BINS)
+    return _Sums(matrices, np.array([loss]), gaps.reshape(1, BINS) / counts.sum())
 
 
 def _share(part: Floats, whole: Floats, present: npt.NDArray[np.bool_]) -> Floats:
@@ -203,6 +237,7 @@ def _figures(sums: _Sums) -> dict[str, Floats]:
         MACRO_F1: known.sum(axis=1) / present.sum(axis=1),
         WEIGHTED_F1: (known * support).sum(axis=1) / support.sum(axis=1),
         LOG_LOSS: sums.losses,
+        ECE: np.abs(sums.gaps).sum(axis=1),
         PRECISION: _share(correct, predicted, present),
         RECALL: _share(correct, support, present),
         F1: f1,
@@ -221,6 +256,23 @@ def _intervals(value: Floats, resampled: Floats, tails: float) -> list[Interval]
         low, high = np.percentile(defined, [tails, 100 - tails])
         found.append(Interval(float(own), float(low), float(high)))
     return found
+
+
+def _basic(percentile: Interval) -> Interval:
+    """Turns a percentile interval around the figure."""
+    value = percentile.value
+    return Interval(value, 2 * value - percentile.high, 2 * value - percentile.low)
+
+
+def _calibration_interval(gaps: Floats, resampled: Floats, tails: float) -> Interval:
+    """The interval of the expected calibration error: gaps [BINS], resampled [r, BINS]."""
+    value = np.abs(gaps).sum(keepdims=True)
+    (percentile,) = _intervals(value, np.abs(resampled).sum(axis=1), tails)
+    _, low, high = _basic(percentile)
+    # What chance alone makes of no gaps is how far the resampled gaps are from the observed ones.
+    by_chance = np.percentile(np.abs(resampled - gaps).sum(axis=1), 100 - tails)
+    low = 0.0 if value[0] <= by_chance else max(0.0, low)
+    return Interval(float(value[0]), low, max(float(value[0]), high))
 
 
 def _named(intervals: Mapping[str, list[Interval]]) -> Figures:

@@ -276,14 +276,14 @@ def training_curve(
                     linewidths=2, zorder=4, label="best epoch",
                 )  # fmt: skip
         # Room for the words at the switch, above the lines.
-        axes.margins(y=0.15)
+        axes.margins(y=0.2)
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_minor_locator(NullLocator())
             axes.yaxis.set_major_formatter(FuncFormatter(_compact))
         if from_zero:
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, axes.dataLim.ymax * 1.2)
         axes.set_xlim(0.5, len(history) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         axes.set_xlabel("epoch, both phases")

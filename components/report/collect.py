@@ -134,7 +134,7 @@ def collect(sources: Sources) -> Facts:
         ),
         mistakes=mistakes,
         wrong_rows=wrong,
-        nodes=lineage.trace(sources.database, sources.artifact_ids),
+        nodes=lineage.trace(sources.database, sources.artifact_ids, sources.run),
         code=lineage.code(),
         versions=provenance.versions(),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +10,16 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from components import provenance
-
-_RUN_CONTEXT = "pipeline_run"
-_NODE_CONTEXT = "node"
-_INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT, pb.Event.INTERNAL_INPUT)
-_OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT, pb.Event.INTERNAL_OUTPUT)
-# Inputs that an execution is compared with, not made from; their chain goes back to the first run.
-_COMPARED = frozenset(("previous", "baseline_model", "served", "rolled_back"))
-# In an execution property of its own, or inside one that holds JSON, however often escaped.
-_FINGERPRINT = re.compile(r"fingerprint\W+([0-9a-f]{64})")
-_HASH = re.compile(r"[0-9a-f]{64}")
+from components.executions import (
+    COMPARED,
+    INPUTS,
+    NODE_CONTEXT,
+    OUTPUTS,
+    RUN_CONTEXT,
+    fingerprint,
+    key_of,
+    node_id,
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class ArtifactRecord:
 
 @dataclass(frozen=True)
 class NodeRecord:
-    """The execution that made one or more of the artifacts.
+    """An execution: one that made some of the artifacts, or another of the run.
 
     Attributes:
       node: the node's id.
@@ -42,7 +41,7 @@ class NodeRecord:
       execution: its id in ML Metadata.
       seconds: from its registration to its last update.
       fingerprint: hash of the sources that it uses, hex; empty where it runs stock code only.
-      outputs: what it made, by id.
+      outputs: what it made, by id; nothing where it only looked artifacts up.
     """
 
     node: str
@@ -66,7 +65,7 @@ class Code:
     modified: bool
 
 
-def trace(database: Path, artifact_ids: Iterable[int]) -> list[NodeRecord]:
+def trace(database: Path, artifact_ids: Iterable[int], run: str = "") -> list[NodeRecord]:
     """Lists the executions that artifacts come from, directly or through others, oldest first.
 
     What a run was only compared with, such as the model before, is not followed.
@@ -74,6 +73,7 @@ def trace(database: Path, artifact_ids: Iterable[int]) -> list[NodeRecord]:
     Args:
       database: ML Metadata's SQLite file.
       artifact_ids: where to start.
+      run: whose other executions are listed too, as far as they are complete.
 
     Returns:
       A record for each execution; nothing where the database is not there, as on a remote worker.
@@ -93,7 +93,7 @@ def trace(database: Path, artifact_ids: Iterable[int]) -> list[NodeRecord]:
         # A cached execution puts out the same artifacts again: the first one made them.
         first: dict[int, int] = {}
         for event in events:
-            if event.type in _OUTPUTS:
+            if event.type in OUTPUTS:
                 known = first.get(event.artifact_id, event.execution_id)
                 first[event.artifact_id] = min(known, event.execution_id)
         new = set(first.values()) - makers.keys()
@@ -101,40 +101,34 @@ def trace(database: Path, artifact_ids: Iterable[int]) -> list[NodeRecord]:
             makers[execution.id] = execution
         inputs = store.get_events_by_execution_ids(sorted(new)) if new else []
         waiting = {event.artifact_id for event in inputs if _is_made_from(event)} - seen
+    context = store.get_context_by_type_and_name(RUN_CONTEXT, run) if run else None
+    if context is not None:
+        for execution in store.get_executions_by_context(context.id):
+            # One taken from the cache is told of by the execution that did the work.
+            if execution.last_known_state == pb.Execution.COMPLETE:
+                makers[execution.id] = execution
     return [_record(store, makers[number]) for number in sorted(makers)]
 
 
 def _is_made_from(event: pb.Event) -> bool:
-    names = {step.key for step in event.path.steps if step.HasField("key")}
-    return event.type in _INPUTS and not names & _COMPARED
+    return event.type in INPUTS and key_of(event) not in COMPARED
 
 
 def _record(store: mlmd.MetadataStore, execution: pb.Execution) -> NodeRecord:
     contexts = store.get_contexts_by_execution(execution.id)
-    names = {context.type: context.name for context in contexts}
+    names = {context.type: context for context in contexts}
     made = store.get_events_by_execution_ids([execution.id])
-    ids = sorted({event.artifact_id for event in made if event.type in _OUTPUTS})
+    ids = sorted({event.artifact_id for event in made if event.type in OUTPUTS})
     artifacts = store.get_artifacts_by_id(ids) if ids else []
     milliseconds = execution.last_update_time_since_epoch - execution.create_time_since_epoch
     return NodeRecord(
-        node=names.get(_NODE_CONTEXT, "").partition(".")[2],
-        run=names.get(_RUN_CONTEXT, ""),
+        node=node_id(names[NODE_CONTEXT]) if NODE_CONTEXT in names else "",
+        run=names[RUN_CONTEXT].name if RUN_CONTEXT in names else "",
         execution=execution.id,
         seconds=milliseconds / 1000,
-        fingerprint=_fingerprint(execution),
+        fingerprint=fingerprint(execution),
         outputs=tuple(ArtifactRecord(one.id, one.type, one.uri) for one in artifacts),
     )
-
-
-def _fingerprint(execution: pb.Execution) -> str:
-    for properties in (execution.properties, execution.custom_properties):
-        for name, value in properties.items():
-            if name == "fingerprint" and _HASH.match(value.string_value):
-                return value.string_value[:64]
-            found = _FINGERPRINT.search(value.string_value)
-            if found:
-                return found.group(1)
-    return ""
 
 
 def code() -> Code:

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from components import features
 from components.report import charts
 from components.report.bootstrap import (
+    ECE,
     OVERALL,
     PER_CLASS,
     RESAMPLES,
@@ -167,11 +168,8 @@ def _verdict(facts: Facts) -> dict[str, Any]:
         "compared": baseline is not None and comparison.change is not None,
         "examples": metrics["overall"]["examples"],
         "resamples": RESAMPLES,
-        "rows": [_metric_row(name, metrics, comparison) for name in (*OVERALL, _ECE)],
+        "rows": [_metric_row(name, metrics, comparison) for name in OVERALL],
     }
-
-
-_ECE = "expected_calibration_error"
 
 
 def _name(metric: str) -> str:
@@ -182,12 +180,11 @@ def _metric_row(name: str, metrics: Mapping[str, Any], comparison: Comparison) -
     value = metrics["overall"][name]
     earlier = metrics["baseline"]["overall"][name] if metrics["baseline"] else None
     change = None if value is None or earlier is None else value - earlier
-    interval = comparison.candidate.overall.get(name)
-    of_change = comparison.change.overall.get(name) if comparison.change else None
+    of_change = comparison.change.overall[name] if comparison.change else None
     return {
         "name": _name(name),
         "value": value,
-        "interval": interval,
+        "interval": comparison.candidate.overall[name],
         "earlier": earlier,
         "change": change,
         "change_interval": of_change,
@@ -354,7 +351,7 @@ def _quality(facts: Facts) -> dict[str, Any]:
         "compared": change is not None,
         "f1_chart": charts.f1_intervals(classes, own["f1"], earlier),
         "matrix": _matrix(classes, overall["confusion_matrix"]),
-        "ece": overall[_ECE],
+        "ece": overall[ECE],
         "bins": [one for one in overall["reliability"] if one["examples"]],
         "reliability_chart": charts.reliability(overall["reliability"]),
         "accuracy": overall["accuracy"],

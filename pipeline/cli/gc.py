@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -21,6 +21,7 @@ Exit codes:
 Examples:
   arxiv-pipeline gc --config my.toml                 (says what would go)
   arxiv-pipeline gc --config my.toml --keep 2 --yes
+  arxiv-pipeline gc --config my.toml --keep 2 --keep-blessed 3
 """
 
 
@@ -30,19 +31,26 @@ def gc(
     keep: Annotated[
         int, typer.Option(min=1, help="Complete runs that keep everything, from the latest.")
     ] = 5,
+    keep_blessed: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            min=1, help="Blessed models that stay, from the latest, however old; by default all."
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove, do not only say what.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove what earlier runs left behind; without --yes only say what.
+    """Remove what earlier runs left behind; a dry run without --yes.
 
     Goes: artifacts of runs before the last --keep complete ones, folders that belong to no
     artifact, finished nodes' scratch folders, and records of runs that ML Metadata does not know;
     artifacts whose folders are gone and executions that a killed run left as running are marked so
     in ML Metadata, which can delete no row.
 
-    Stays, always: every blessed model, every model that is served or was pushed last, with verdicts
-    and reports, and whatever they were made from; the serving folder; checkpoints; logs. Rows of
-    the removed artifacts stay too, so that listings still show the metrics.
+    Stays, always: every model that is served or was pushed last, and every blessed model (with
+    --keep-blessed the last of them), with verdicts and reports, and whatever they were made from;
+    the serving folder; checkpoints; logs. Rows of the removed artifacts stay too, so that listings
+    still show the metrics.
 
     It waits for no run: while one holds the lock, nothing is looked at.
     """
@@ -55,7 +63,9 @@ def gc(
     place.history()  # says what is wrong with the folder before a lock file is made in it
     try:
         with lock.exclusive(place.database, 0.0, print):
-            plan = garbage.plan(place.history(), place.pipeline_root, place.output_dir, keep)
+            plan = garbage.plan(
+                place.history(), place.pipeline_root, place.output_dir, keep, keep_blessed
+            )
             if yes:
                 RunStore(place.database).cancel_unfinished()
                 garbage.carry_out(plan, connect(place.database, write=True))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -120,11 +120,15 @@ def complete_run(context: typer.Context, incomplete: str) -> list[str]:
     return [one for one in ids if one.startswith(incomplete)]
 
 
-RunId = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN",
-        help="The run's id, a unique head of it, or 'latest'.",
-        autocompletion=complete_run,
-    ),
-]
+_NAMED_BY = "id, a unique head of it, or 'latest'."
+
+
+def _run_argument(metavar: str, which: str) -> Any:
+    return typer.Argument(
+        metavar=metavar, help=f"{which} run's {_NAMED_BY}", autocompletion=complete_run
+    )
+
+
+RunId = Annotated[str, _run_argument("RUN", "The")]
+FirstRun = Annotated[str, _run_argument("A", "The first")]
+SecondRun = Annotated[str, _run_argument("B", "The second")]

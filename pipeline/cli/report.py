@@ -49,8 +49,7 @@ def open_report(
     from pipeline.runs.history import LATEST
 
     if run_id == LATEST and history.ids:
-        pages = (history.report(run) for run in history.latest(0))
-        page = next((page for page in pages if page is not None), None)
+        page = history.latest_report()
     else:
         page = history.report(history.find(run_id))
     if page is None:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.options import AsJson, Config, OutputDir, RunId, locate
+from pipeline.cli.options import (
+    AsJson,
+    Config,
+    FirstRun,
+    OutputDir,
+    RunId,
+    SecondRun,
+    locate,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -133,8 +141,8 @@ Examples:
 """,
 )
 def compare_runs(
-    first: RunId,
-    second: RunId,
+    first: FirstRun,
+    second: SecondRun,
     config: Config = None,
     output_dir: OutputDir = None,
     as_json: AsJson = False,
@@ -142,7 +150,7 @@ def compare_runs(
     """Set two runs side by side.
 
     The configuration keys, sources and data that differ; every figure of the test split; and its
-    slices, those that changed most first. Differences are second minus first.
+    slices, those that changed most first. Differences are B minus A.
     """
     history = locate(config, output_dir).history()
     from pipeline.runs import compare

@@ -34,9 +34,9 @@ Examples:
 """,
 )
 def list_all(config: Config = None, output_dir: OutputDir = None, as_json: AsJson = False) -> None:
-    """List the versions in the serving folder, oldest first, and those that were rolled back.
+    """List the versions in the serving folder, oldest first.
 
-    TF Serving serves the highest that was not.
+    Those that were rolled back are in the list too; TF Serving serves the highest that was not.
     """
     folder = locate(config, output_dir).serving_dir
     from components.pushing.versions import list_versions, rolled_back_versions
@@ -103,7 +103,7 @@ def prune(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove, do not only say what.")] = False,
 ) -> None:
-    """Remove old versions from the serving folder; without --yes only say which.
+    """Remove old versions of the model; a dry run without --yes.
 
     The latest version always stays: without labels it is the one that is served. Versions that
     carry a label in a models.config are not known here; name them with --in-use.

@@ -126,7 +126,10 @@ def labels(
         typer.Option(help="The push folder as the server sees it; by default, what the file has."),
     ] = None,
 ) -> None:
-    """Assign the labels stable and canary: which versions TF Serving loads, and under what name."""
+    """Assign the labels stable and canary to versions.
+
+    They decide which versions TF Serving loads, and under what name.
+    """
     from pipeline.deployment.labels import assign
 
     assigned = assign(_push_folder(folder, config), config_file, stable, canary, base_path)

@@ -26,10 +26,10 @@ from pipeline.deployment.labels import (
     models_config,
     versions_to_serve,
 )
+from pipeline.model_server import BINARY, docker_missing
 
 # The release for TensorFlow 2.16; compose.yaml and kubernetes.yaml name the same.
 IMAGE = "tensorflow/serving:2.16.1"
-BINARY = "tensorflow_model_server"
 GRPC_PORT = 8500
 REST_PORT = 8501
 # Any user but root that has nothing on this machine.
@@ -38,7 +38,6 @@ EXAMPLE = "We prove that every smooth projective curve of genus two has infinite
 
 _HERE = Path(__file__).parent
 _STOP_SECONDS = 30.0
-_DOCKER_SECONDS = 20.0
 
 
 def server_flags(config_dir: str, grpc_port: int, rest_port: int) -> list[str]:
@@ -165,32 +164,12 @@ def _choose(runtime: str) -> str:
         raise UserError(f"{BINARY} is not on PATH; install it, or use --runtime docker")
     if runtime == "native" or (runtime == "auto" and native):
         return "native"
-    missing = _docker_missing()
+    missing = docker_missing()
     if not missing:
         return "docker"
     if runtime == "docker":
         raise UserError(f"{missing}; start Docker, or use --runtime native with {BINARY}")
     raise UserError(f"{BINARY} is not on PATH and {missing}; install or start one of the two")
-
-
-def _docker_missing() -> str:
-    """Why no Docker engine can be used; empty where one answers."""
-    if shutil.which("docker") is None:
-        return "docker is not on PATH"
-    try:
-        result = subprocess.run(
-            ["docker", "version", "--format", "{{.Server.Version}}"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_DOCKER_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        return f"the Docker engine does not answer within {_DOCKER_SECONDS:g} s"
-    if result.returncode == 0:
-        return ""
-    said = result.stderr.strip().splitlines()
-    return f"no Docker engine answers ({said[-1] if said else 'no reason given'})"
 
 
 def _need_free(port: int, option: str) -> None:

@@ -16,9 +16,10 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from components.errors import UserError
+from components.executions import COMPARED
 from pipeline.runs import record
 from pipeline.runs.history import History, RunState
-from pipeline.runs.lineage import COMPARED, Lineage
+from pipeline.runs.lineage import Lineage
 
 SCRATCH = "a finished node's own scratch folder"
 
@@ -90,28 +91,41 @@ class _Keeping:
                 self.keep(together, f"made along with the origin of a {why}")
 
 
-def plan(history: History, pipeline_root: Path, output_dir: Path, keep_runs: int) -> Plan:
+def plan(
+    history: History,
+    pipeline_root: Path,
+    output_dir: Path,
+    keep_runs: int,
+    keep_blessed: int | None = None,
+) -> Plan:
     """Decides what goes and what stays; changes nothing.
 
-    These stay: every blessed model, every model whose pushed version is in the serving folder or
-    was the last to be pushed, the verdicts on these models and the pushes of them; whatever they
-    were made from, over any number of steps; what the last ``keep_runs`` complete runs and any run
-    after them put out or were given; everything outside ``pipeline_root``.
+    These stay: every blessed model, or the last ``keep_blessed`` ones; every model whose pushed
+    version is in the serving folder or was the last to be pushed; the verdicts on these models and
+    the pushes of them; whatever they were made from, over any number of steps; what the last
+    ``keep_runs`` complete runs and any run after them put out or were given; everything outside
+    ``pipeline_root``.
 
     Args:
         history: of the database.
         pipeline_root: only what lies in it is ever removed.
         output_dir: the folder of the runs' records.
         keep_runs: how many complete runs keep everything, 1 or more.
+        keep_blessed: how many of the models blessed last stay, 1 or more; None means all.
 
     Raises:
-        UserError: ``keep_runs`` is less than 1.
+        UserError: ``keep_runs`` or ``keep_blessed`` is less than 1.
     """
     if keep_runs < 1:
         raise UserError(f"--keep {keep_runs}: at least one run must be kept")
+    if keep_blessed is not None and keep_blessed < 1:
+        raise UserError(
+            f"--keep-blessed {keep_blessed}: at least one blessed model must be kept, the next to "
+            "be compared with"
+        )
     data = history.lineage
     keeping = _Keeping(data)
-    _keep_models(keeping)
+    _keep_models(keeping, keep_blessed)
     for run_id in _recent(history, keep_runs):
         for execution in data.runs[run_id]:
             linked = [*data.inputs.get(execution, []), *data.outputs.get(execution, [])]
@@ -191,7 +205,7 @@ def _recent(history: History, keep_runs: int) -> list[str]:
     return ids
 
 
-def _keep_models(keeping: _Keeping) -> None:
+def _keep_models(keeping: _Keeping, keep_blessed: int | None) -> None:
     """Keeps the blessed and the pushed models, their origin, and what came of them."""
     data = keeping.lineage
     users: dict[int, list[int]] = {}
@@ -203,11 +217,12 @@ def _keep_models(keeping: _Keeping) -> None:
     last_push = max(
         (one.id for one in data.artifacts.values() if _number(one, _PUSHED) == 1), default=None
     )
+    blessed = _last_blessed(data, keep_blessed)
     for artifact in data.artifacts.values():
         if artifact.state not in _ALIVE:
             continue
-        if artifact.type == "ModelBlessing" and _number(artifact, _BLESSED) == 1:
-            models, why = _models_judged(data, artifact.id), "blessed model"
+        if artifact.id in blessed:
+            models, why = blessed[artifact.id], "blessed model"
         elif artifact.type == "PushedModel" and _number(artifact, _PUSHED) == 1:
             served = Path(artifact.custom_properties[_DESTINATION].string_value)
             if not served.is_dir() and artifact.id != last_push:
@@ -218,6 +233,24 @@ def _keep_models(keeping: _Keeping) -> None:
             continue
         keeping.with_origin(models, why)
         keeping.keep(_after(data, users, models), f"about a {why}")
+
+
+def _last_blessed(data: Lineage, count: int | None) -> dict[int, set[int]]:
+    """{blessing: models that it is about}, of the models that were blessed last; None: of all."""
+    found: dict[int, set[int]] = {}
+    models: set[int] = set()
+    for number in sorted(data.artifacts, reverse=True):
+        artifact = data.artifacts[number]
+        if artifact.type != "ModelBlessing" or _number(artifact, _BLESSED) != 1:
+            continue
+        if artifact.state not in _ALIVE:
+            continue
+        judged = _models_judged(data, number)
+        # A model may have been blessed again and again.
+        if count is None or judged <= models or len(models) < count:
+            found[number] = judged
+            models |= judged
+    return found
 
 
 def _models_judged(data: Lineage, artifact: int) -> set[int]:

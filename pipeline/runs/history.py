@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import statistics
@@ -16,6 +15,7 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from components.errors import UserError
+from components.executions import fingerprint
 from pipeline.runs import lineage, lock, record
 from pipeline.runs.lineage import Lineage
 from pipeline.runs.record import RunRecord
@@ -214,15 +214,25 @@ class History:
         found = {}
         data = self.lineage_of(run.id)
         for node, execution in data.latest(run.id).items():
-            fingerprint = _fingerprint(data.executions[execution])
-            if fingerprint:
-                found[node] = fingerprint
+            used = fingerprint(data.executions[execution])
+            if used:
+                found[node] = used
         return found
 
     def report(self, run: Run) -> Path | None:
         """Returns a run's report page; None where it has none, or it is gone."""
-        data = self.lineage_of(run.id)
-        execution = data.latest(run.id).get(REPORT_NODE)
+        return self._page(run.id)
+
+    def latest_report(self) -> Path | None:
+        """Returns the page of the latest run that has one; reads the runs back to that one."""
+        if not self._store.get_artifacts_by_type(REPORT_TYPE):
+            return None
+        pages = (self._page(run_id) for run_id in reversed(self.ids))
+        return next((page for page in pages if page is not None), None)
+
+    def _page(self, run_id: str) -> Path | None:
+        data = self.lineage_of(run_id)
+        execution = data.latest(run_id).get(REPORT_NODE)
         for artifact in data.put_out(execution) if execution is not None else []:
             if artifact.type == REPORT_TYPE and (Path(artifact.uri) / REPORT_FILE).is_file():
                 return Path(artifact.uri) / REPORT_FILE
@@ -290,40 +300,6 @@ def properties(artifact: pb.Artifact) -> dict[str, Any]:
             ):
                 found[name] = getattr(value, kind)
     return found
-
-
-def _fingerprint(execution: pb.Execution) -> str:
-    """Looks for the hash of the sources, which sits deep in some nodes' own configuration."""
-    for table in (execution.properties, execution.custom_properties):
-        if "fingerprint" in table:
-            return table["fingerprint"].string_value
-        for name in ("custom_config", "eval_config"):
-            if name in table:
-                with_value = _deep(table[name].string_value)
-                if with_value:
-                    return with_value
-    return ""
-
-
-def _deep(text: str) -> str:
-    """Finds the first ``fingerprint`` in JSON text, strings that hold JSON included."""
-    try:
-        waiting = [json.loads(text)]
-    except ValueError:
-        return ""
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str) and value.startswith("{") and "fingerprint" in value:
-            found = _deep(value)
-            if found:
-                return found
-        elif isinstance(value, dict):
-            if isinstance(value.get("fingerprint"), str):
-                return str(value["fingerprint"])
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-    return ""
 
 
 def _all_complete(states: list[State]) -> bool:

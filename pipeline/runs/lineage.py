@@ -8,12 +8,7 @@ from dataclasses import dataclass
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from pipeline.runs.store import NODE_CONTEXT, RUN_CONTEXT
-
-_OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT)
-_INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT)
-# Inputs that a node compares with, or looks up, but makes nothing of.
-COMPARED = frozenset(("baseline_model", "previous", "rolled_back", "served"))
+from components.executions import INPUTS, NODE_CONTEXT, OUTPUTS, RUN_CONTEXT, key_of, node_id
 
 
 @dataclass(frozen=True)
@@ -90,7 +85,7 @@ def run_ids(store: mlmd.MetadataStore) -> list[str]:
 def snapshot(store: mlmd.MetadataStore) -> Lineage:
     """Reads the whole of an open database."""
     nodes = {
-        execution.id: _node(context)
+        execution.id: node_id(context)
         for context in store.get_contexts_by_type(NODE_CONTEXT)
         for execution in store.get_executions_by_context(context.id)
     }
@@ -105,17 +100,12 @@ def snapshot_of(store: mlmd.MetadataStore, run_id: str) -> Lineage:
         raise KeyError(run_id)
     executions = store.get_executions_by_context(context.id)
     nodes = {
-        execution.id: _node(other)
+        execution.id: node_id(other)
         for execution in executions
         for other in store.get_contexts_by_execution(execution.id)
         if other.type == NODE_CONTEXT
     }
     return _assemble(store, executions, nodes, [context], None)
-
-
-def _node(context: pb.Context) -> str:
-    """Node contexts are named <pipeline>.<node>."""
-    return str(context.name.partition(".")[2])
 
 
 def _assemble(
@@ -130,8 +120,8 @@ def _assemble(
     outputs: dict[int, list[Link]] = {}
     linked: set[int] = set()
     for event in store.get_events_by_execution_ids(list(by_id)) if by_id else []:
-        key = event.path.steps[0].key if event.path.steps else ""
-        sides = inputs if event.type in _INPUTS else outputs if event.type in _OUTPUTS else None
+        key = key_of(event)
+        sides = inputs if event.type in INPUTS else outputs if event.type in OUTPUTS else None
         if sides is not None:
             sides.setdefault(event.execution_id, []).append(Link(key, event.artifact_id))
             linked.add(event.artifact_id)

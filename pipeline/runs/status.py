@@ -10,8 +10,9 @@ from typing import Any
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from components.executions import NODE_CONTEXT, RUN_CONTEXT, node_id
 from pipeline.runs import causes
-from pipeline.runs.store import NODE_CONTEXT, RUN_CONTEXT, connect
+from pipeline.runs.store import connect
 
 # As components.report.component and components.evaluation.component name them; importing those
 # takes TFX.
@@ -196,9 +197,8 @@ class RunStore:
         return list(self._store.get_executions_by_context(context.id))
 
     def _node_ids(self, execution: pb.Execution) -> list[str]:
-        """Ids of the nodes an execution belongs to: node contexts are named <pipeline>.<node>."""
         return [
-            context.name.partition(".")[2]
+            node_id(context)
             for context in self._store.get_contexts_by_execution(execution.id)
             if context.type == NODE_CONTEXT
         ]

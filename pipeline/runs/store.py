@@ -7,9 +7,7 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from components.errors import UserError
-
-RUN_CONTEXT = "pipeline_run"
-NODE_CONTEXT = "node"
+from components.executions import RUN_CONTEXT
 
 
 def connect(database: Path, *, create: bool = False, write: bool = False) -> mlmd.MetadataStore:

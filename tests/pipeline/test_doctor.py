@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -45,6 +46,8 @@ def test_sound_setup_has_nothing_broken_and_is_left_as_it_was(
     assert [one for one in findings.values() if one.health is Health.BROKEN] == []
     assert "2 rows in 1 file" in findings["parquet"].text
     assert "100 numbers a word" in findings["GloVe file"].text
+    assert "7 classes: bio, cs, econ" in findings["schema"].text
+    assert re.search(r"validations\.pbtxt: [1-9]\d* checks", findings["checks"].text)
     assert findings["output folder"].text.endswith("out, which a run makes")
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -199,3 +202,55 @@ def test_every_file_of_a_glob_is_looked_at(tmp_path: Path) -> None:
     found = doctor.check_parquet(tmp_path / "*.parquet")
     assert found.health is Health.BROKEN
     assert os.fspath(tmp_path / "b.parquet") in found.text
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ('feature { nam: "abstract" }', "not a valid Schema: 1:11"),
+        ('feature { name: "abstract" }', "final_category needs a string_domain"),
+        ("\x00", "not a valid Schema"),
+    ],
+)
+def test_schema_that_cannot_be_used_is_broken(content: str, text: str, tmp_path: Path) -> None:
+    file = tmp_path / "schema.pbtxt"
+    file.write_text(content)
+    found = doctor.check_schema(file)
+    assert (found.health, text in found.text) == (Health.BROKEN, True), found
+    assert os.fspath(file) in found.text
+    assert "data.schema_file" in found.fix
+    assert "cannot be read" in doctor.check_schema(tmp_path / "absent").text
+
+
+def test_checks_on_statistics_are_counted_or_broken(tmp_path: Path) -> None:
+    file = tmp_path / "checks.pbtxt"
+    file.write_text(
+        'feature_validations { validations { sql_expression: "TRUE" } validations {} }\n'
+        "feature_pair_validations { validations {} }\n"
+    )
+    found = doctor.check_validations(file)
+    assert (found.health, found.text) == (Health.FINE, f"{file}: 3 checks on the statistics")
+    file.write_text("feature_validations { validations { sql: 1 } }")
+    found = doctor.check_validations(file)
+    assert found.health is Health.BROKEN
+    assert f"{file}: not a valid CustomValidationConfig: 1:37" in found.text
+    assert "data.validations_file" in found.fix
+
+
+def test_model_server_is_found_or_told_how_to_get_and_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    none = doctor.check_model_server()
+    assert none.health is Health.FINE
+    assert "docker is not on PATH" in none.text
+    assert "install tensorflow_model_server or start Docker" in none.fix
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\necho Cannot connect to the daemon >&2; exit 1\n")
+    docker.chmod(0o755)
+    assert "no Docker engine answers (Cannot connect" in doctor.check_model_server().text
+    docker.write_text("#!/bin/sh\necho 27.1\n")
+    assert (doctor.check_model_server().text, doctor.check_model_server().fix) == ("by Docker", "")
+    binary = tmp_path / "tensorflow_model_server"
+    binary.touch(mode=0o755)
+    assert doctor.check_model_server().text == os.fspath(binary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,7 +55,7 @@ def figures(labels: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
     )
     confidence = scores.max(axis=1)
     bins = []
-    for lower, upper in ((0.0, 0.5), (0.5, 0.8), (0.8, 1.0)):
+    for lower, upper in pairwise(np.arange(16) / 15):
         inside = (confidence > lower) & (confidence <= upper)
         bins.append(
             {
@@ -72,7 +73,11 @@ def figures(labels: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
         "macro_f1": sk.f1_score(labels, answers, average="macro"),
         "micro_f1": sk.f1_score(labels, answers, average="micro"),
         "weighted_f1": sk.f1_score(labels, answers, average="weighted"),
-        "expected_calibration_error": 0.0321,
+        "expected_calibration_error": sum(
+            one["examples"] / len(labels) * abs(one["accuracy"] - one["confidence"])
+            for one in bins
+            if one["examples"]
+        ),
         "per_class": {
             name: {
                 "precision": float(precision[i]),

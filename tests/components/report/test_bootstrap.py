@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from components.report.bootstrap import bootstrap, log_losses, wilson
+from components.report.bootstrap import BINS, bootstrap, confidence_bins, log_losses, wilson
 
 ROWS = 600
 
@@ -21,6 +21,17 @@ def scores_of(labels: np.ndarray, skill: float, seed: int) -> np.ndarray:
     return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
+def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Guo et al. 2017, equation 3, bin by bin."""
+    confidence, right = scores.max(axis=1).astype(float), scores.argmax(axis=1) == labels
+    error = 0.0
+    for upper in np.arange(1, BINS + 1) / BINS:
+        inside = (confidence > upper - 1 / BINS) & (confidence <= upper)
+        if inside.any():
+            error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    return error
+
+
 def test_values_are_those_of_scikit_learn(labels: np.ndarray) -> None:
     scores = scores_of(labels, 0.4, 2)
     found = bootstrap(labels, scores, resamples=20).candidate
@@ -31,6 +42,7 @@ def test_values_are_those_of_scikit_learn(labels: np.ndarray) -> None:
             "macro_f1": sk.f1_score(labels, answers, average="macro"),
             "weighted_f1": sk.f1_score(labels, answers, average="weighted"),
             "cross_entropy": -np.log(scores[np.arange(ROWS), labels].astype(float)).mean(),
+            "expected_calibration_error": calibration_error(labels, scores),
         }
     )
     expected = sk.precision_recall_fscore_support(labels, answers)
@@ -132,6 +144,45 @@ def test_models_to_compare_must_have_the_same_rows(labels: np.ndarray) -> None:
     scores = scores_of(labels, 0.4, 2)
     with pytest.raises(ValueError, match="to compare with"):
         bootstrap(labels, scores, scores[:-1])
+
+
+def sharpened(skill: float, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels drawn from probabilities, and these with logits ``skill`` times as large."""
+    rng = np.random.default_rng(seed)
+    logits = 2 * rng.normal(size=(rows, 4))
+    truth, said = (
+        np.exp(x) / np.exp(x).sum(axis=1, keepdims=True) for x in (logits, skill * logits)
+    )
+    return (truth.cumsum(axis=1) < rng.random((rows, 1))).sum(axis=1), said
+
+
+def test_calibration_errors_interval_holds_that_of_the_whole_population() -> None:
+    for skill in (1.0, 1.5, 3.0):
+        # A million rows waver little; a calibrated model has no error at all.
+        whole = calibration_error(*sharpened(skill, 1_000_000, 99)) if skill > 1 else 0.0
+        held = 0
+        for seed in range(20):
+            found = bootstrap(*sharpened(skill, 2000, seed), resamples=200, seed=seed).candidate
+            one = found.overall["expected_calibration_error"]
+            assert 0 <= one.low <= one.value <= one.high
+            held += one.low <= whole <= one.high
+        assert held >= 17
+
+
+def test_worse_calibration_is_told_apart() -> None:
+    labels, scores = sharpened(1.5, 2000, 7)
+    _, worse = sharpened(3.0, 2000, 7)
+    change = bootstrap(labels, worse, scores, resamples=200).change
+    one = change.overall["expected_calibration_error"]
+    assert one.value == pytest.approx(
+        calibration_error(labels, worse) - calibration_error(labels, scores)
+    )
+    assert 0 < one.low < one.value < one.high
+
+
+def test_scores_at_the_edge_belong_to_the_bin_below() -> None:
+    confidence = np.array([0.0, np.nan, 1 / BINS, 1 / BINS + 1e-9, 1.0])
+    assert confidence_bins(confidence).tolist() == [0, 0, 0, 1, BINS - 1]
 
 
 def test_wilsons_interval_of_no_hit_in_ten() -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tomli
 from bs4 import BeautifulSoup
 from tfx.types import standard_artifacts
 
 from components.evaluation.component import METRICS_FILE, EvaluationMetrics
+from components.evaluation.metrics import CALIBRATION_BINS, calibration_bin
+from components.report.bootstrap import BINS, confidence_bins
 from components.report.component import REPORT_FILE, Report, RunReportExecutor
 from components.report.predictions import RowPredictions
 from components.validation.gate import AcceptedData
@@ -100,7 +103,10 @@ def test_model_that_was_held_back_after_its_figures_passed_says_why(
     pushed.set_string_custom_property("reason", "this model was rolled back")
     unfit = infra_blessing(tmp_path, ["latency: 9 ms, budget 1 ms", "memory: 9 MiB, budget 1 MiB"])
     parsed = BeautifulSoup(write(run, config, tmp_path, pushed, unfit), "html.parser")
+    assert parsed.title.get_text().startswith("Blessed, not pushed")
+    assert parsed.find(class_="banner")["class"] == ["banner", "no"]
     verdict = " ".join(parsed.find(id="verdict").get_text().split())
+    assert "✗ Blessed, but not pushed" in verdict
     assert (
         "Not fit to be served: latency: 9 ms, budget 1 ms "
         "Not fit to be served: memory: 9 MiB, budget 1 MiB "
@@ -120,3 +126,12 @@ def test_configuration_on_the_page_is_the_runs(
 
 def test_page_and_metrics_are_found_where_the_nodes_put_them() -> None:
     assert (status.REPORT_FILE, status.METRICS_FILE) == (REPORT_FILE, METRICS_FILE)
+
+
+def test_scores_are_binned_as_the_evaluator_bins_them() -> None:
+    confidence = np.concatenate(
+        [np.random.default_rng(0).random(500), np.arange(16) / 15, [np.nan]]
+    )
+    assert CALIBRATION_BINS == BINS
+    expected = [calibration_bin(float(one)) for one in confidence]
+    assert confidence_bins(confidence).tolist() == expected

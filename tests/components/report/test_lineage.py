@@ -107,6 +107,32 @@ def test_what_a_run_is_compared_with_is_not_followed(tmp_path: Path) -> None:
     assert [(one.node, one.run) for one in found] == [("Trainer", "two"), ("Pusher", "two")]
 
 
+def test_other_nodes_of_the_run_are_listed_as_far_as_they_are_complete(tmp_path: Path) -> None:
+    book = Book(tmp_path / "m.sqlite")
+    examples_by, (examples,) = book.ran("ParquetExampleGen", "one", {}, ["/ex"])
+    proposed_by, _ = book.ran("SchemaGen", "two", {"statistics": examples}, ["/proposal"])
+    cached_by, _ = book.ran("ParquetExampleGen", "two", {}, [examples])
+    report_by, _ = book.ran("RunReport", "two", {"examples": examples}, ["/report"])
+    book.ran("Trainer", "one", {"examples": examples}, ["/model"])
+    states = {
+        proposed_by: pb.Execution.COMPLETE,
+        cached_by: pb.Execution.CACHED,
+        report_by: pb.Execution.RUNNING,
+    }
+    executions = book.store.get_executions_by_id(list(states))
+    for execution in executions:
+        execution.last_known_state = states[execution.id]
+    book.store.put_executions(executions)
+
+    found = lineage.trace(tmp_path / "m.sqlite", [examples], "two")
+
+    assert [(one.node, one.run, one.execution) for one in found] == [
+        ("ParquetExampleGen", "one", examples_by),
+        ("SchemaGen", "two", proposed_by),
+    ]
+    assert lineage.trace(tmp_path / "m.sqlite", [examples], "three") == found[:1]
+
+
 def test_no_database_is_no_lineage(tmp_path: Path) -> None:
     assert lineage.trace(tmp_path / "absent.sqlite", [1]) == []
     assert not (tmp_path / "absent.sqlite").exists()

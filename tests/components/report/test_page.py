@@ -53,6 +53,7 @@ def test_metrics_and_their_intervals_are_those_of_the_sources(run: MadeRun, pars
         "Macro-F1": "macro_f1",
         "Weighted F1": "weighted_f1",
         "Log loss (nats)": "cross_entropy",
+        "ECE": "expected_calibration_error",
     }
     for name, key in names.items():
         row, change = found[name], expected.change.overall[key]
@@ -61,9 +62,9 @@ def test_metrics_and_their_intervals_are_those_of_the_sources(run: MadeRun, pars
         assert row["Earlier model"] == f"{earlier[key]:.4f}"
         assert row["Change"] == signed(overall[key] - earlier[key])
         assert row["95 % interval 2"] == between(change, sign=True)
-        better = (change.value > 0) == (key != "cross_entropy")
+        less_is_better = key in ("cross_entropy", "expected_calibration_error")
+        better = (change.value > 0) != less_is_better
         assert row["In words"] == ("better" if better else "worse")
-    assert found["ECE"]["This model"] == "0.0321"
 
 
 def test_verdict_names_the_earlier_model_and_where_the_model_went(parsed) -> None:
@@ -190,7 +191,8 @@ def test_reliability_bins_are_the_evaluators(run: MadeRun, parsed) -> None:
     rows = table(parsed, "Reliability diagram")
     assert [row["Papers"] for row in rows] == [str(one["examples"]) for one in bins]
     assert [row["Share that is right"] for row in rows] == [f"{b['accuracy']:.3f}" for b in bins]
-    assert "(ECE): 0.0321" in words(parsed.find(id="quality"))
+    error = run.metrics["overall"]["expected_calibration_error"]
+    assert f"(ECE): {error:.4f}" in words(parsed.find(id="quality"))
 
 
 def test_slices_are_sorted_by_how_far_they_fall_below(run: MadeRun, parsed) -> None:

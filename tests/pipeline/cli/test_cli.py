@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 from ml_metadata.proto import metadata_store_pb2 as pb
@@ -93,6 +95,25 @@ def test_listing_imports_neither_tensorflow_nor_tfx(three) -> None:
 
 def test_doctor_does_not_start_tensorflow(tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
+    pq.write_table(
+        pa.table({name: ["x"] for name in ("id", "abstract", "final_category", "update_date")}),
+        tmp_path / "papers.parquet",
+    )
+    (tmp_path / "vectors.txt").write_text("word" + " 0.5" * 100 + "\n")
+    config.write_text(
+        '[run]\nname = "x"\noutput_dir = "out"\n'
+        '[data]\nparquet = "papers.parquet"\nglove = "vectors.txt"\n'
+    )
+    modules, printed = modules_after("doctor", "-c", config, "--json")
+    assert {"schema", "checks"} <= {
+        one["subject"] for one in json.loads(printed) if one["health"] == "ok"
+    }
+    # pyarrow takes pandas along where it is there.
+    assert not modules & (set(SLOW) - {"pandas"})
+
+
+def test_doctor_names_a_mistake_in_the_configuration(tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
     config.write_text("[run]\n")
     done = run("doctor", "-c", config, "--json")
     assert done.exit_code == 1
@@ -129,6 +150,13 @@ def test_completion_script_is_made_and_completes(shell: str) -> None:
     assert re.search(r"\brun\b", offered)
     assert re.search(r"\bruns\b", offered)
     assert "doctor" not in offered
+
+
+def test_no_command_is_cut_short_in_the_listing() -> None:
+    listings = [output(*group, "--help") for group in ([], ["runs"], ["versions"], ["sample"])]
+    assert not [text for text in listings if "..." in text.partition("Commands:")[2]]
+    usage = output("runs", "compare", "--help")
+    assert "{A} {B}" in usage.splitlines()[0]
 
 
 def command_paths() -> list[list[str]]:
@@ -297,6 +325,18 @@ def test_gc_says_first_and_removes_only_when_told_to(three) -> None:
     assert "Removed" in output("gc", "--keep", "1", "-o", three.output_dir, "--yes")
     assert models() == 2
     assert "Removed 0 folders" in output("gc", "--keep", "1", "-o", three.output_dir, "--yes")
+
+
+def test_gc_keeps_no_more_blessed_models_than_wanted(ledger) -> None:
+    for number, run_id in enumerate((FIRST, SECOND, THIRD), 1):
+        ledger.run(run_id, push=False, rows=number)
+
+    def kept(*words: object) -> int:
+        output("gc", "--keep", "1", *words, "--yes", "-o", ledger.output_dir)
+        return len(list((ledger.root / "Trainer" / "model").iterdir()))
+
+    assert [kept(), kept("--keep-blessed", "2"), kept("--keep-blessed", "1")] == [3, 2, 1]
+    assert run("gc", "--keep-blessed", "0", "-o", ledger.output_dir).exit_code == 2
 
 
 def test_gc_cancels_what_a_killed_run_left_as_running(ledger) -> None:

@@ -13,8 +13,8 @@ from pipeline.runs import garbage
 RUNS = [f"2026-01-0{day}T10:00:00.000000" for day in range(1, 9)]
 
 
-def plan(ledger, keep: int = 1) -> garbage.Plan:
-    return garbage.plan(ledger.history(), ledger.root, ledger.output_dir, keep)
+def plan(ledger, keep: int = 1, blessed: int | None = None) -> garbage.Plan:
+    return garbage.plan(ledger.history(), ledger.root, ledger.output_dir, keep, blessed)
 
 
 def collect(ledger, keep: int = 1) -> garbage.Plan:
@@ -81,6 +81,39 @@ def test_blessed_model_stays_with_verdict_and_origin_however_old(ledger) -> None
         artifact = blessed.of(node, key)
         assert (Path(artifact.uri) / "file").is_file(), (node, key)
         assert state(ledger, artifact) == pb.Artifact.LIVE
+
+
+def test_last_blessed_models_stay_where_only_these_are_wanted(ledger) -> None:
+    runs = [ledger.run(run, push=False, rows=n) for n, run in enumerate(RUNS[:3], 1)]
+    # The second model is blessed once more, and so is the latest.
+    ledger.run(RUNS[3], model=runs[1], push=False)
+    ledger.run(RUNS[4], blessed=False, rows=9)
+    gone = {
+        count: [
+            run.of("Trainer", "model").id in removed(plan(ledger, blessed=count)) for run in runs
+        ]
+        for count in (None, 3, 2, 1)
+    }
+    assert gone == {
+        None: [False, False, False],
+        3: [False, False, False],
+        2: [True, False, False],
+        1: [True, False, True],
+    }
+    made = plan(ledger, blessed=1)
+    assert all_of(runs[0]) | all_of(runs[2]) == removed(made)
+    assert runs[1].of("ParquetExampleGen", "examples").id in made.kept
+    with pytest.raises(UserError, match="at least one blessed model"):
+        plan(ledger, blessed=0)
+
+
+def test_served_model_stays_however_few_blessed_ones_are_wanted(ledger) -> None:
+    served = ledger.run(RUNS[0])
+    ledger.run(RUNS[1], push=False, rows=200)
+    ledger.run(RUNS[2], blessed=False, rows=300)
+    made = plan(ledger, blessed=1)
+    assert not all_of(served) & removed(made)
+    assert made.kept[served.of("Trainer", "model").id] == "pushed model"
 
 
 def test_origin_stays_though_another_run_made_it(ledger) -> None:

@@ -11,6 +11,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from components.errors import UserError
+from pipeline.runs import lineage
 from pipeline.runs.history import REPORT_FILE, History, RunState
 from pipeline.runs.status import State
 
@@ -183,3 +184,25 @@ def test_report_is_the_page_of_the_node_that_makes_it(ledger) -> None:
     assert history.report(history.find("latest")) == file
     file.unlink()
     assert history.report(history.find("latest")) is None
+
+
+def test_latest_report_is_found_without_reading_the_runs_before_it(
+    ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run_id in (FIRST, SECOND, THIRD):
+        ledger.run(run_id, until="ParquetExampleGen")
+    assert ledger.history().latest_report() is None
+    page = ledger.artifact("RunReport", "report", "RunReport")
+    Path(page.uri, "report.html").touch()
+    ledger.execution(SECOND, "RunReport", pb.Execution.COMPLETE, outputs={"report": page})
+    read: list[str] = []
+    of_run = lineage.snapshot_of
+
+    def counted(store: object, run_id: str) -> lineage.Lineage:
+        read.append(run_id)
+        return of_run(store, run_id)
+
+    monkeypatch.setattr(lineage, "snapshot_of", counted)
+    monkeypatch.setattr(lineage, "snapshot", lambda _: pytest.fail("the whole database was read"))
+    assert ledger.history().latest_report() == Path(page.uri, "report.html")
+    assert read == [THIRD, SECOND]

@@ -1,0 +1,49 @@
+"""Reads what people review, the schema and the checks on statistics; imports no TensorFlow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from components import features
+from components.errors import UserError
+
+_Message = TypeVar("_Message", bound=Message)
+
+
+def parse(path: Path, message: _Message) -> _Message:
+    """Reads a text-format file into a message, and returns it.
+
+    Raises:
+      UserError: the file cannot be read, or holds no such message.
+    """
+    try:
+        text_format.Parse(path.read_text(encoding="utf-8"), message)
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a valid {message.DESCRIPTOR.name}: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    return message
+
+
+def read_classes(schema_file: Path) -> list[str]:
+    """Returns the classes, in the order of the schema's string domain of the label.
+
+    Raises:
+      UserError: the file is no schema, or gives the label no domain of at least two values.
+    """
+    schema = parse(schema_file, schema_pb2.Schema())
+    domains = {domain.name: list(domain.value) for domain in schema.string_domain}
+    for feature in schema.feature:
+        if feature.name == features.LABEL:
+            classes = list(feature.string_domain.value) or domains.get(feature.domain, [])
+            if len(classes) >= 2 and len(set(classes)) == len(classes):
+                return classes
+    raise UserError(
+        f"{schema_file}: feature {features.LABEL} needs a string_domain with two or more "
+        "distinct classes"
+    )
