@@ -103,6 +103,7 @@ def test_every_way_to_start_has_one_image_and_the_same_flags():
 
     assert compose["image"] == container["image"] == serve.IMAGE
     assert compose["entrypoint"] == container["command"] == [serve.BINARY]
+    assert compose["init"] is True
     assert compose["command"] == container["args"] == IN_CONTAINER
 
 
