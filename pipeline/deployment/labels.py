@@ -39,6 +39,18 @@ def versions_to_serve(folder: Path) -> list[int]:
     return versions
 
 
+def named_versions(config_file: Path) -> set[int]:
+    """Returns the versions that a config file names, by its policy or by a label; maybe none.
+
+    Raises:
+      UserError: it is no such file, or says nothing of the model.
+    """
+    entry = _entry(_read(config_file))
+    if entry is None:
+        raise UserError(f"{config_file}: no config of a model {MODEL!r} in it")
+    return {*entry.model_version_policy.specific.versions, *entry.version_labels.values()}
+
+
 def models_config(base_path: str, labels: dict[str, int]) -> str:
     """Returns a ``ModelServerConfig`` in text format.
 
