@@ -9,13 +9,7 @@ from pathlib import Path
 
 import ml_metadata as mlmd
 from tfx import types
-from tfx.components.evaluator.constants import (
-    ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY as _CURRENT_MODEL_ID,
-)
 from tfx.dsl.components.common.resolver import ResolverStrategy
-from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
-    LatestBlessedModelStrategy,
-)
 from tfx.utils import path_utils
 
 from components.pushing.executor import MODEL_ID
@@ -24,29 +18,44 @@ from components.training.report import EXTRA_ASSETS, REPORT
 from components.validation.gate import STATISTICS_FILE, STATISTICS_ID
 
 
-class LatestOtherBlessedModelStrategy(LatestBlessedModelStrategy):
-    """Resolves ``model`` to the latest blessed model besides ``candidate``, with its blessing."""
+class LatestOtherPushedModelStrategy(ResolverStrategy):
+    """Resolves ``model`` to that of the last push besides ``candidate``: the one to beat.
+
+    Blessings alone do not tell: a model may reach the thresholds and be refused by the
+    infrastructure's check, or be served and rolled back. Neither was good enough, so that a new one
+    need not beat it; and one that is served is to be beaten whatever later thresholds made of it.
+    """
 
     def resolve_artifacts(
-        self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
+        self,
+        store: mlmd.MetadataStore,  # noqa: ARG002
+        input_dict: dict[str, list[types.Artifact]],
     ) -> dict[str, list[types.Artifact]] | None:
-        """Returns the input with one model and blessing, or none where no other is blessed."""
+        """Returns the input with one model and its push, or none where no other was pushed."""
         candidates = {artifact.id for artifact in input_dict["candidate"]}
         classes = _classes(input_dict["candidate"][0])
-        others = [
-            model
-            for model in input_dict["model"]
+        models = {model.id: model for model in input_dict["model"] if model.id not in candidates}
+        chosen: tuple[list[types.Artifact], list[types.Artifact]] = ([], [])
+        # Only a model's last push tells whether it was rolled back.
+        last = {one.get_int_custom_property(MODEL_ID): one for one in _pushes(input_dict["pushed"])}
+        for push in reversed(_standing(list(last.values()))):
+            model = models.get(push.get_int_custom_property(MODEL_ID))
             # One that was cleaned away, or that scores other classes, cannot be compared with.
-            if model.id not in candidates and classes and _classes(model) == classes
-        ]
-        # A model may be judged again, by other thresholds: its last verdict counts.
-        verdicts: dict[int, types.Artifact] = {}
-        for blessing in sorted(input_dict["model_blessing"], key=lambda artifact: artifact.id):
-            verdicts[blessing.get_int_custom_property(_CURRENT_MODEL_ID)] = blessing
-        resolved = super().resolve_artifacts(
-            store, {"model": others, "model_blessing": list(verdicts.values())}
-        )
-        return {**(resolved or {}), "candidate": input_dict["candidate"]}
+            if model is not None and classes and _classes(model) == classes:
+                chosen = ([model], [push])
+                break
+        return {"model": chosen[0], "pushed": chosen[1], "candidate": input_dict["candidate"]}
+
+
+def _pushes(artifacts: list[types.Artifact]) -> list[types.Artifact]:
+    """Those by which a model was pushed, in their order."""
+    pushed = (one for one in artifacts if one.get_int_custom_property("pushed") == 1)
+    return sorted(pushed, key=lambda one: one.id)
+
+
+def _standing(artifacts: list[types.Artifact]) -> list[types.Artifact]:
+    """Those of the pushes that were not rolled back."""
+    return [push for push in _pushes(artifacts) if not was_rolled_back(_destination(push))]
 
 
 def _classes(model: types.Artifact) -> list[str] | None:
@@ -76,12 +85,9 @@ class LatestPushStrategy(ResolverStrategy):
     ) -> dict[str, list[types.Artifact]] | None:
         """Returns the input with at most one ``pushed`` and one ``rolled_back`` artifact."""
         models = {model.id for model in input_dict["model"]}
-        pushes = sorted(
-            (push for push in input_dict["pushed"] if push.get_int_custom_property("pushed") == 1),
-            key=lambda push: push.id,
-        )
+        pushes = _pushes(input_dict["pushed"])
         own = [push for push in pushes if push.get_int_custom_property(MODEL_ID) in models]
-        standing = [push for push in pushes if not was_rolled_back(_destination(push))]
+        standing = _standing(pushes)
         served = [push for push in standing if push not in own]
         if standing and not _destination(standing[-1]).is_dir():
             served = standing

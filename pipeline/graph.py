@@ -15,7 +15,7 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import trainer_pb2
 from tfx.types import BaseChannel, Channel
-from tfx.types.standard_artifacts import Model, ModelBlessing, PushedModel
+from tfx.types.standard_artifacts import Model, PushedModel
 
 from components import features
 from components.evaluation.component import EvaluationSummary
@@ -26,8 +26,8 @@ from components.pushing.component import VersionedPusher
 from components.report.component import TEMPLATE_FILE, RunReport
 from components.report.predictions import Predictions
 from components.resolvers import (
-    LatestOtherBlessedModelStrategy,
     LatestOtherDataStrategy,
+    LatestOtherPushedModelStrategy,
     LatestPushStrategy,
 )
 from components.training.component import TextTrainer
@@ -121,9 +121,9 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
     model = trainer.outputs["model"]
 
     baseline = Resolver(
-        strategy_class=LatestOtherBlessedModelStrategy,
+        strategy_class=LatestOtherPushedModelStrategy,
         model=Channel(type=Model),
-        model_blessing=Channel(type=ModelBlessing),
+        pushed=Channel(type=PushedModel),
         candidate=model,
     ).with_id("LatestBlessedModel")
     evaluator = Evaluator(

@@ -37,11 +37,11 @@ class EvaluationSettings(Settings):
     )
     max_accuracy_drop: _Share = Field(
         default=0.01,
-        description="How far test accuracy may lie below the latest blessed model's, in [0, 1].",
+        description="How far test accuracy may lie below the last pushed model's, in [0, 1].",
     )
     max_macro_f1_drop: _Share = Field(
         default=0.02,
-        description="How far test macro-F1 may lie below the latest blessed model's, in [0, 1].",
+        description="How far test macro-F1 may lie below the last pushed model's, in [0, 1].",
     )
     slices: tuple[str, ...] = Field(
         default=SLICE_KEYS,

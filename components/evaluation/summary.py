@@ -54,7 +54,7 @@ def summarize(
       candidate: TFMA's result for the model in question; its config names metrics and slices.
       validation: the ``tfma.ValidationResult`` of the same evaluation.
       classes: class names, in the order of the label ids.
-      baseline: the result for the latest blessed model, where one was compared.
+      baseline: the result for the last pushed model, where one was compared.
 
     Raises:
       ValueError: the result holds no figures for the whole split.
@@ -244,10 +244,10 @@ def _change_check(
     value, earlier = result["overall"][name], result["baseline"]["overall"][name]
     allowed = _bound(abs(threshold.absolute.value))
     if value is None or earlier is None:
-        words = f"{name} cannot be compared with the latest blessed model's: not a number"
+        words = f"{name} cannot be compared with the last pushed model's: not a number"
     else:
         change = value - earlier
-        against = f"the latest blessed model's {earlier:.4f}"
+        against = f"the last pushed model's {earlier:.4f}"
         if passed:
             words = (
                 f"{name} {value:.4f} holds against {against} ({change:+.4f}, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +18,7 @@ from tensorflow_serving.apis import (
 )
 
 from components.infra_validation.checks import Signature, TensorKind
+from components.infra_validation.memory import peak_memory_mib
 
 # Of a message; the default of 4 MiB would refuse a batch with a few long texts.
 _MAX_MESSAGE = 256 << 20
@@ -73,7 +73,7 @@ class InProcess:
 
     def memory_mib(self) -> float | None:
         """Returns this process's peak."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return peak_memory_mib("self")
 
 
 class Server:
@@ -119,13 +119,7 @@ class Server:
 
     def memory_mib(self) -> float | None:
         """Returns the peak of the server's process, where that is one of this machine."""
-        status = Path(f"/proc/{self._pid}/status")
-        if self._pid is None or not status.is_file():
-            return None
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-        return None
+        return None if self._pid is None else peak_memory_mib(self._pid)
 
     def _call(self, method: Any, request: Any) -> Any:
         try:

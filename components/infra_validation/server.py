@@ -24,6 +24,9 @@ BINARY = "tensorflow_model_server"
 IMAGE = "tensorflow/serving:2.16.1"
 MODEL_NAME = "candidate"
 
+# By itself a server tries five times more, a minute apart; a model that does not load is refused.
+_NO_RETRIES = "--max_num_load_retries=0"
+
 _ENGINE_SECONDS = 5
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 10
@@ -92,7 +95,10 @@ def _binary(binary: str, base: Path) -> Iterator[_Started]:
     log = base.parent / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [binary, f"--port={port}", f"--model_name={MODEL_NAME}", f"--model_base_path={base}"],
+            [
+                *(binary, f"--port={port}", _NO_RETRIES),
+                *(f"--model_name={MODEL_NAME}", f"--model_base_path={base}"),
+            ],
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
@@ -129,7 +135,8 @@ def _container(base: Path) -> Iterator[_Started]:
     try:
         container = engine.containers.run(
             IMAGE,
-            command=[],
+            # The image's entry point has the other flags.
+            command=[_NO_RETRIES],
             detach=True,
             environment={"MODEL_NAME": MODEL_NAME},
             volumes={str(base): {"bind": f"/models/{MODEL_NAME}", "mode": "ro"}},

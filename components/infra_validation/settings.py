@@ -26,7 +26,7 @@ class InfraValidationSettings(Settings):
         10.0, gt=0, description="Longest time of a request with 512 abstracts, in seconds."
     )
     max_memory_mib: float = Field(
-        4096.0,
+        3072.0,
         gt=0,
         description="Highest peak resident memory of the process that serves, in MiB.",
     )

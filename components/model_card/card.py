@@ -40,7 +40,7 @@ _TEMPLATE = """\
 
 A classifier of arXiv papers: it reads an abstract and scores {{ card.classes | length }} subjects
 ({{ card.classes | join(", ") }}).
-A GloVe BiLSTM with a bag of embeddings, and linear paths over n-grams, exported for TF Serving.
+{{ card.network }}, exported for TF Serving.
 
 ## Data
 
@@ -144,10 +144,11 @@ def make_card(
 ) -> dict[str, Any]:
     """Returns the card as JSON values; every figure is one of its sources', unrounded.
 
-    Keys: ``name``, ``classes``, ``data`` (all of ``ingestion.json``), ``training`` (part of
-    ``training.json``), ``evaluation`` (blessed, reasons, overall with per_class, slices),
-    ``serving`` (blessed, runtime, reasons, figures), ``limits`` (sentences), ``versions`` (of
-    libraries), ``code`` (commit, or None where it is not known, and fingerprint).
+    Keys: ``name``, ``network`` (what it consists of), ``classes``, ``data`` (all of
+    ``ingestion.json``), ``training`` (part of ``training.json``), ``evaluation`` (blessed, reasons,
+    overall with per_class, slices), ``serving`` (blessed, runtime, reasons, figures), ``limits``
+    (sentences), ``versions`` (of libraries), ``code`` (commit, or None where it is not known, and
+    fingerprint).
 
     Args:
       name: of the model.
@@ -160,6 +161,7 @@ def make_card(
     return {
         "format_version": FORMAT_VERSION,
         "name": name,
+        "network": _network(training["model"]),
         "classes": evaluation["classes"],
         "data": dict(ingestion),
         "training": {key: training[key] for key in _TRAINING},
@@ -179,6 +181,24 @@ def make_card(
     }
 
 
+def _network(model: Mapping[str, Any]) -> str:
+    """Says in a few words what the settings, those of ``ModelSettings``, make."""
+    if model["architecture"] == "notebook":
+        return "A GloVe BiLSTM with a hidden layer on its last state"
+    parts = []
+    if model["lstm_units"]:
+        bag = " with a bag of embeddings" if model["embedding_pooling"] else ""
+        parts.append(f"a GloVe BiLSTM{bag}")
+    elif model["embedding_pooling"]:
+        parts.append("a bag of GloVe embeddings")
+    if model["wide_ngrams"]:
+        parts.append("a linear path over n-grams of words")
+        if model["wide_letters"]:
+            parts.append(f"one over n-grams of their first {model['wide_letters']} letters")
+    text = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+    return text[0].upper() + text[1:]
+
+
 def _limits(training: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
     classes = evaluation["classes"]
     limits = [
@@ -189,7 +209,10 @@ def _limits(training: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[
         "It has learned from English abstracts on arXiv; other languages and other kinds of text "
         "are words it does not know.",
         "The scores are calibrated on papers like those of the corpus; where the mix of subjects "
-        "differs, they are not.",
+        "differs, they are not."
+        if training["training"]["fit_temperature"]
+        else "The scores are not calibrated: how sure they look says little of how often they are "
+        "right.",
         "It sorts papers. It says nothing of their quality, and must not be used to judge authors.",
     ]
     per_class = evaluation["overall"]["per_class"]

@@ -11,8 +11,7 @@ import sys
 import typer
 
 from components.errors import UserError
-from pipeline.cli import gc, health, inputs, report, run, runs, versions
-from pipeline.deployment import command as deployment
+from pipeline.cli import gc, health, inputs, report, run, runs, serving, versions
 
 USAGE = 2
 _PROGRAM = "arxiv-pipeline"
@@ -32,7 +31,8 @@ app.command("run", epilog=run.EPILOG)(run.run)
 app.add_typer(runs.app, name="runs")
 app.add_typer(report.app, name="report")
 app.add_typer(versions.app, name="versions")
-deployment.register(app)
+app.command("serve", epilog=serving.SERVE_EPILOG)(serving.serve)
+app.command("labels", epilog=serving.LABELS_EPILOG)(serving.labels)
 app.command("doctor", epilog=health.EPILOG)(health.doctor)
 app.command("gc", epilog=gc.EPILOG)(gc.gc)
 app.add_typer(inputs.glove_app, name="glove")

@@ -90,7 +90,7 @@ def roll_back(config: Config = None, output_dir: OutputDir = None) -> None:
 Examples:
   arxiv-pipeline versions prune --keep 3             (says what would go)
   arxiv-pipeline versions prune --keep 3 --yes
-  arxiv-pipeline versions prune --in-use 1795363587 --yes    (a label of models.config has it)
+  arxiv-pipeline versions prune --models-config models.config --yes
 """,
 )
 def prune(
@@ -101,17 +101,26 @@ def prune(
         Optional[list[int]],  # noqa: UP045
         typer.Option(help="A version that stays, such as one with a label; may be repeated."),
     ] = None,
+    models_config: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="A server's models.config: the versions that it names stay."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove, do not only say what.")] = False,
 ) -> None:
     """Remove old versions of the model; a dry run without --yes.
 
-    The latest version always stays: without labels it is the one that is served. Versions that
-    carry a label in a models.config are not known here; name them with --in-use.
+    The latest version always stays: without labels it is the one that is served. With labels, name
+    the server's file with --models-config, or the versions with --in-use.
     """
     folder = locate(config, output_dir).serving_dir
     from components.pushing import versions
 
-    removed: list[Path] = versions.prune(folder, keep, dry_run=not yes, in_use=tuple(in_use or ()))
+    stay = set(in_use or ())
+    if models_config is not None:
+        from pipeline.deployment.labels import named_versions
+
+        stay |= named_versions(models_config)
+    removed: list[Path] = versions.prune(folder, keep, dry_run=not yes, in_use=tuple(sorted(stay)))
     for path in removed:
         print(f"{'removed' if yes else 'would remove'} {path}")
     if not removed:

@@ -34,6 +34,8 @@ _OVERLOADED = (429, 502, 503, 504)
 _SIGNATURE_WORDS = ("signature", "named input", "multiple input tensors", "not of expected type")
 # Names of the TLS alerts with which a server refuses a client's certificate, or the lack of one.
 _CLIENT_CERTIFICATE_WORDS = ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE")
+# Of the message of TF Serving's batching.
+_TOO_MANY_ROWS = "larger than maximum input batch size"
 _NO_MODEL_WORDS = ("servable not found", "could not find", "version label")
 
 
@@ -165,7 +167,7 @@ class RestClient(Client):
             )
         if code in (401, 403, 407):
             return DeniedError(f"{where}: HTTP {code}, the credentials are refused ({message})")
-        if code == 413:
+        if code == 413 or (code == 400 and _TOO_MANY_ROWS in said):
             return TextTooLongError(f"{where}: the request is too large for the server ({message})")
         if code in _OVERLOADED:
             return UnavailableError(

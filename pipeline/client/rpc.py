@@ -32,6 +32,8 @@ import grpc
 _OUTPUTS = (features.LABEL_OUTPUT, features.SCORES_OUTPUT, features.CLASSES_OUTPUT)
 # Words of TF Serving's INVALID_ARGUMENT and FAILED_PRECONDITION that blame the signature.
 _SIGNATURE_WORDS = ("signature", "tensor alias", "expects", "expected to be")
+# Of gRPC's message about too many bytes, and of TF Serving's batching about too many rows.
+_TOO_LARGE = "larger than max"
 
 
 class GrpcClient(Client):
@@ -46,9 +48,9 @@ class GrpcClient(Client):
             ("grpc.max_send_message_length", -1),
             # One place retries: pipeline.client.retry.
             ("grpc.enable_retries", 0),
-            # A new attempt must find a channel that tries again, not one that waits a second.
+            # A new attempt must find a channel that tries again, not one that waits a second. The
+            # least backoff stays as it is: it also bounds the time in which to connect.
             ("grpc.initial_reconnect_backoff_ms", 50),
-            ("grpc.min_reconnect_backoff_ms", 50),
             ("grpc.max_reconnect_backoff_ms", 2000),
         ]
         if address.loopback:
@@ -158,7 +160,7 @@ class GrpcClient(Client):
             return UnavailableError(
                 f"{where}: not reachable or overloaded ({message}){hint}", transient=True
             )
-        if code == status.RESOURCE_EXHAUSTED and "larger than max" in said:
+        if code in (status.RESOURCE_EXHAUSTED, status.INVALID_ARGUMENT) and _TOO_LARGE in said:
             return TextTooLongError(f"{where}: the request is too large for the server ({message})")
         if code == status.RESOURCE_EXHAUSTED:
             return UnavailableError(f"{where}: overloaded ({message})", transient=True)

@@ -39,6 +39,18 @@ def versions_to_serve(folder: Path) -> list[int]:
     return versions
 
 
+def named_versions(config_file: Path) -> set[int]:
+    """Returns the versions that a config file names, by its policy or by a label; maybe none.
+
+    Raises:
+      UserError: it is no such file, or says nothing of the model.
+    """
+    entry = _entry(_read(config_file))
+    if entry is None:
+        raise UserError(f"{config_file}: no config of a model {MODEL!r} in it")
+    return {*entry.model_version_policy.specific.versions, *entry.version_labels.values()}
+
+
 def models_config(base_path: str, labels: dict[str, int]) -> str:
     """Returns a ``ModelServerConfig`` in text format.
 
@@ -47,16 +59,24 @@ def models_config(base_path: str, labels: dict[str, int]) -> str:
       labels: version by label; where empty, the newest version is served, without a label.
     """
     config = model_server_config_pb2.ModelServerConfig()
-    model = config.model_config_list.config.add(
-        name=MODEL, base_path=base_path, model_platform="tensorflow"
-    )
+    _set_model(config, base_path, labels)
+    return text_format.MessageToString(config)
+
+
+def _set_model(
+    config: model_server_config_pb2.ModelServerConfig, base_path: str, labels: dict[str, int]
+) -> None:
+    """Makes the model's entry say this; what else is in the file stays."""
+    model = _entry(config) or config.model_config_list.config.add(name=MODEL)
+    model.base_path, model.model_platform = base_path, "tensorflow"
+    model.ClearField("model_version_policy")
+    model.ClearField("version_labels")
     if labels:
         model.model_version_policy.specific.versions.extend(sorted(set(labels.values())))
         for label, version in sorted(labels.items()):
             model.version_labels[label] = version
     else:
         model.model_version_policy.latest.num_versions = 1
-    return text_format.MessageToString(config)
 
 
 def assign(
@@ -70,7 +90,8 @@ def assign(
 
     Args:
       folder: the push folder as this machine sees it.
-      config_file: of a server that reads it again by itself, or of one yet to be started.
+      config_file: of a server that reads it again by itself, or of one yet to be started. What it
+        says of other models stays; comments go.
       stable, canary: versions.
       base_path: the push folder as the server sees it; by default what the file has, and that of
         the containers where there is no file.
@@ -88,12 +109,13 @@ def assign(
         if version not in present:
             listed = ", ".join(map(str, present))
             raise UserError(f"{label} {version}: not in {folder}, which has {listed}")
-    earlier = _read(config_file)
+    content = _read(config_file)
+    earlier = _entry(content) or model_server_config_pb2.ModelConfig()
     before = dict(earlier.version_labels)
     loaded = set(earlier.model_version_policy.specific.versions)
     base_path = base_path or earlier.base_path or BASE_PATH
     for label, version in labels.items():
-        if label in before and version not in loaded:
+        if before.get(label, version) != version and version not in loaded:
             way = (
                 f"assign it as {CANARY} first, and as {STABLE} when it is AVAILABLE"
                 if label == STABLE
@@ -103,10 +125,11 @@ def assign(
                 f"{label} {version}: TF Serving moves a label in use (now {before[label]}) only to "
                 f"a version that it has loaded; {way}"
             )
+    _set_model(content, base_path, labels)
     scratch = config_file.with_name(f".{config_file.name}.{os.getpid()}.tmp")
     try:
         config_file.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(models_config(base_path, labels), encoding="utf-8")
+        scratch.write_text(text_format.MessageToString(content), encoding="utf-8")
         scratch.replace(config_file)
     except OSError as error:
         raise UserError(f"{config_file}: cannot be written: {error.strerror}") from error
@@ -115,17 +138,21 @@ def assign(
     return labels
 
 
-def _read(config_file: Path) -> model_server_config_pb2.ModelConfig:
-    """The file's entry for the model; an empty one where there is none."""
+def _read(config_file: Path) -> model_server_config_pb2.ModelServerConfig:
+    """The file's content; empty where there is no file."""
     config = model_server_config_pb2.ModelServerConfig()
     try:
         text_format.Parse(config_file.read_text(encoding="utf-8"), config)
     except FileNotFoundError:
-        return model_server_config_pb2.ModelConfig()
+        return config
     except (OSError, ValueError, text_format.ParseError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{config_file}: not a ModelServerConfig: {reason}") from error
-    for model in config.model_config_list.config:
-        if model.name == MODEL:
-            return model
-    return model_server_config_pb2.ModelConfig()
+    return config
+
+
+def _entry(
+    config: model_server_config_pb2.ModelServerConfig,
+) -> model_server_config_pb2.ModelConfig | None:
+    """The model's entry; None where there is none."""
+    return next((one for one in config.model_config_list.config if one.name == MODEL), None)

@@ -139,6 +139,9 @@ def serving(
         command = [BINARY, *server_flags(str(state), grpc_port, rest_port)]
     else:
         command = _docker_run(folder, state, grpc_port, rest_port)
+    # Someone waits for it: TF Serving by itself tries five times more, a minute apart, and does not
+    # listen before a model is loaded.
+    command.append("--max_num_load_retries=0")
 
     log_file = state / "log.txt"
     say(f"starting {command[0]} (log: {log_file})")

@@ -7,8 +7,8 @@ import pytest
 from tfx.types import standard_artifacts
 
 from components.resolvers import (
-    LatestOtherBlessedModelStrategy,
     LatestOtherDataStrategy,
+    LatestOtherPushedModelStrategy,
     LatestPushStrategy,
 )
 from components.validation.gate import STATISTICS_FILE, STATISTICS_ID, AcceptedData
@@ -32,82 +32,6 @@ def model(number: int, classes: list[str] | None = None):
     return artifact
 
 
-def blessing(of: int, blessed: int, number: int | None = None):
-    artifact = standard_artifacts.ModelBlessing()
-    artifact.id = number or 100 + of
-    artifact.set_int_custom_property("current_model_id", of)
-    artifact.set_int_custom_property("blessed", blessed)
-    return artifact
-
-
-def baseline(candidate: int, verdicts: dict[int, int]) -> list[int]:
-    models = {number: model(number) for number in {candidate, *verdicts}}
-    resolved = LatestOtherBlessedModelStrategy().resolve_artifacts(
-        None,
-        {
-            "model": list(models.values()),
-            "model_blessing": [blessing(n, verdict) for n, verdict in verdicts.items()],
-            "candidate": [models[candidate]],
-        },
-    )
-    assert [a.id for a in resolved["candidate"]] == [candidate]
-    assert [b.get_int_custom_property("current_model_id") for b in resolved["model_blessing"]] == [
-        a.id for a in resolved["model"]
-    ]
-    return [a.id for a in resolved["model"]]
-
-
-def test_first_model_has_no_baseline() -> None:
-    assert baseline(1, {}) == []
-
-
-def test_a_model_is_not_its_own_baseline() -> None:
-    assert baseline(1, {1: 1}) == []
-
-
-def test_latest_other_blessed_model_is_the_baseline() -> None:
-    assert baseline(4, {1: 1, 2: 1, 3: 0, 4: 1}) == [2]
-
-
-def test_an_older_candidate_is_compared_with_the_newer_model() -> None:
-    assert baseline(1, {1: 1, 2: 1}) == [2]
-
-
-def test_a_models_last_verdict_counts() -> None:
-    def judged(*blessings):
-        inputs = {"model": [model(1), model(2)], "candidate": [model(2)]}
-        resolved = LatestOtherBlessedModelStrategy().resolve_artifacts(
-            None, {**inputs, "model_blessing": list(blessings)}
-        )
-        return [a.id for a in resolved["model"]]
-
-    assert judged(blessing(1, 1, 11), blessing(1, 0, 12)) == []
-    assert judged(blessing(1, 1, 13), blessing(1, 0, 12)) == [1]
-
-
-def resolve(candidate, *others):
-    resolved = LatestOtherBlessedModelStrategy().resolve_artifacts(
-        None,
-        {
-            "model": [candidate, *others],
-            "model_blessing": [blessing(other.id, 1) for other in others],
-            "candidate": [candidate],
-        },
-    )
-    return [a.id for a in resolved["model"]]
-
-
-def test_model_of_other_classes_is_no_baseline() -> None:
-    assert resolve(model(3), model(1), model(2, ["cs", "stat"])) == [1]
-    assert resolve(model(4), model(2, ["math", "cs"])) == []
-
-
-def test_model_whose_files_are_gone_is_no_baseline() -> None:
-    gone = model(2)
-    shutil.rmtree(gone.uri)
-    assert resolve(model(3), model(1), gone) == [1]
-
-
 def push(number: int, of: int, pushed: int = 1):
     artifact = standard_artifacts.PushedModel()
     artifact.id = number
@@ -117,6 +41,82 @@ def push(number: int, of: int, pushed: int = 1):
     artifact.set_int_custom_property("model_id", of)
     artifact.set_string_custom_property("pushed_destination", str(folder))
     return artifact
+
+
+def roll_back(artifact) -> None:
+    folder = Path(artifact.get_string_custom_property("pushed_destination"))
+    folder.rename(folder.with_name(f".rolled-back-{folder.name}"))
+
+
+def baseline(candidate, models, pushes) -> list[int]:
+    resolved = LatestOtherPushedModelStrategy().resolve_artifacts(
+        None, {"model": [*models, candidate], "pushed": list(pushes), "candidate": [candidate]}
+    )
+    assert [a.id for a in resolved["candidate"]] == [candidate.id]
+    assert [p.get_int_custom_property("model_id") for p in resolved["pushed"]] == [
+        a.id for a in resolved["model"]
+    ]
+    return [a.id for a in resolved["model"]]
+
+
+def test_first_model_has_no_baseline() -> None:
+    assert baseline(model(1), [], []) == []
+
+
+def test_a_model_is_not_its_own_baseline() -> None:
+    assert baseline(model(1), [], [push(10, of=1)]) == []
+
+
+def test_last_other_pushed_model_is_the_baseline() -> None:
+    pushes = [push(10, of=1), push(11, of=2), push(13, of=4)]
+    assert baseline(model(4), [model(1), model(2), model(3)], pushes) == [2]
+    # By the pushes, not by the models: the older one took over again.
+    again = [*pushes, push(14, of=1)]
+    assert baseline(model(4), [model(1), model(2), model(3)], again) == [1]
+
+
+def test_an_older_candidate_is_compared_with_the_newer_model() -> None:
+    assert baseline(model(1), [model(2)], [push(10, of=1), push(11, of=2)]) == [2]
+
+
+def test_a_model_that_was_refused_is_no_baseline() -> None:
+    # Blessed or not, nothing of it was pushed: it was not fit to be served.
+    refused = push(11, of=2, pushed=0)
+    assert baseline(model(3), [model(1), model(2)], [push(10, of=1), refused]) == [1]
+    assert baseline(model(3), [model(2)], [refused]) == []
+
+
+def test_a_model_that_was_rolled_back_is_no_baseline() -> None:
+    first, second = push(10, of=1), push(11, of=2)
+    models = [model(1), model(2)]
+    assert baseline(model(3), models, [first, second]) == [2]
+    roll_back(second)
+    assert baseline(model(3), models, [first, second]) == [1]
+    # The model that is served again has what it had before: nothing to evaluate anew.
+    assert baseline(model(1), [model(2)], [first, second]) == baseline(model(1), [], [first]) == []
+    third = push(12, of=2)
+    assert baseline(model(3), models, [first, second, third]) == [2]
+    (FOLDER / "serving" / ".rolled-back-11").rmdir()  # noqa: F821
+    roll_back(third)
+    assert baseline(model(3), models, [first, second, third]) == [1]
+
+
+def test_a_pushed_model_stays_the_baseline_when_its_version_is_pruned() -> None:
+    first = push(10, of=1)
+    shutil.rmtree(first.get_string_custom_property("pushed_destination"))
+    assert baseline(model(2), [model(1)], [first]) == [1]
+
+
+def test_model_of_other_classes_is_no_baseline() -> None:
+    pushes = [push(10, of=1), push(11, of=2)]
+    assert baseline(model(3), [model(1), model(2, ["cs", "stat"])], pushes) == [1]
+    assert baseline(model(4), [model(2, ["math", "cs"])], pushes) == []
+
+
+def test_model_whose_files_are_gone_is_no_baseline() -> None:
+    gone = model(2)
+    shutil.rmtree(gone.uri)
+    assert baseline(model(3), [model(1), gone], [push(10, of=1), push(11, of=2)]) == [1]
 
 
 def served(candidate: int, *pushes) -> list[int]:
@@ -143,11 +143,6 @@ def test_a_removed_version_resolves_to_its_own_push() -> None:
     shutil.rmtree(second.get_string_custom_property("pushed_destination"))
     assert served(2, first, second) == [11]
     assert served(1, first, second) == [11]
-
-
-def roll_back(artifact) -> None:
-    folder = Path(artifact.get_string_custom_property("pushed_destination"))
-    folder.rename(folder.with_name(f".rolled-back-{folder.name}"))
 
 
 def rejected(candidate: int, *pushes) -> list[int]:

@@ -191,7 +191,7 @@ def test_model_worse_than_the_baseline_is_refused(judge, papers, classes, tmp_pa
     ]
     now, before = result["overall"]["accuracy"], result["baseline"]["overall"]["accuracy"]
     assert result["reasons"][0] == (
-        f"accuracy {now:.4f} is {before - now:.4f} below the latest blessed model's "
+        f"accuracy {now:.4f} is {before - now:.4f} below the last pushed model's "
         f"{before:.4f}; a drop of 0.01 is allowed (overall)"
     )
 
@@ -208,7 +208,7 @@ def test_model_better_than_the_baseline_passes_with_no_drop_allowed(judge, class
 
     assert result["blessed"] is True
     assert [one["kind"] for one in result["checks"]].count("change") == 2
-    assert any("holds against the latest blessed model's" in why for why in result["reasons"])
+    assert any("holds against the last pushed model's" in why for why in result["reasons"])
 
 
 def test_bad_slice_does_not_refuse_a_model_that_is_good_overall(judge, classes, tmp_path):

@@ -96,7 +96,7 @@ def test_drop_is_measured_against_the_baseline():
     result = summarize(candidate, validation, CLASSES, earlier)
 
     assert result["reasons"] == [
-        "accuracy 0.8100 is 0.0200 below the latest blessed model's 0.8300; "
+        "accuracy 0.8100 is 0.0200 below the last pushed model's 0.8300; "
         "a drop of 0.01 is allowed (overall)"
     ]
     (check,) = (one for one in result["checks"] if not one["passed"])

@@ -78,6 +78,7 @@ def start(name: str, folder: Path, port: int = 0) -> tuple[grpc.Server, int]:
 def main() -> None:
     """Understands the flags that the project passes."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--max_num_load_retries", type=int, choices=[0], required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--model_name", required=True)
     parser.add_argument("--model_base_path", type=Path, required=True)

@@ -123,6 +123,7 @@ def test_engine_gets_the_pinned_image_a_read_only_mount_and_a_loopback_port(
         assert (Path(engine.folder) / "1" / "saved_model.pb").is_file()
     assert engine.removed
     assert engine.options["image"] == "tensorflow/serving:2.16.1"
+    assert engine.options["command"] == ["--max_num_load_retries=0"]
     assert engine.options["ports"] == {"8500/tcp": ("127.0.0.1", None)}
     assert engine.options["volumes"] == {
         engine.folder: {"bind": f"/models/{server.MODEL_NAME}", "mode": "ro"}

@@ -9,6 +9,7 @@ import pytest
 from tfx.types import standard_artifacts
 
 from components.evaluation.component import EvaluationMetrics
+from components.model.settings import ModelSettings
 from components.model_card.artifact import CARD_JSON, CARD_MARKDOWN, ModelCard
 from components.model_card.card import make_card, to_markdown
 from components.model_card.component import ModelCardWriter
@@ -31,6 +32,8 @@ TRAINING = {
     "temperature": 0.9, "glove": {"word_share": 0.97},
     "code": {"commit": None, "fingerprint": "f00df00d"},
     "versions": {"python": "3.10.9", "tensorflow": "2.16.2"},
+    "model": ModelSettings().model_dump(mode="json"),
+    "training": {"fit_temperature": True},
 }  # fmt: skip
 OVERALL = {
     "examples": 2456, "accuracy": 0.86163520, "macro_f1": 0.66261511, "micro_f1": 0.8616, "ece": 0,
@@ -112,6 +115,39 @@ def test_markdown_shows_them() -> None:
         assert line in text.splitlines(), line
     assert "{{" not in text
     assert "\n\n\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {},
+            "A GloVe BiLSTM with a bag of embeddings, a linear path over n-grams of words and one "
+            "over n-grams of their first 5 letters",
+        ),
+        ({"architecture": "notebook"}, "A GloVe BiLSTM with a hidden layer on its last state"),
+        (
+            {"embedding_pooling": (), "wide_letters": 0},
+            "A GloVe BiLSTM and a linear path over n-grams of words",
+        ),
+        ({"lstm_units": 0, "wide_ngrams": 0}, "A bag of GloVe embeddings"),
+        (
+            {"lstm_units": 0, "embedding_pooling": (), "wide_letters": 3},
+            "A linear path over n-grams of words and one over n-grams of their first 3 letters",
+        ),
+    ],
+)
+def test_network_is_that_of_the_settings(settings: dict, sentence: str) -> None:
+    made = card(training={**TRAINING, "model": ModelSettings(**settings).model_dump(mode="json")})
+    assert made["network"] == sentence
+    assert f"{sentence}, exported for TF Serving." in to_markdown(made).splitlines()
+
+
+def test_scores_that_no_temperature_was_fitted_to_are_not_called_calibrated() -> None:
+    assert "The scores are calibrated" in " ".join(card()["limits"])
+    raw = card(training={**TRAINING, "training": {"fit_temperature": False}})
+    assert "The scores are not calibrated" in " ".join(raw["limits"])
+    assert "The scores are calibrated" not in " ".join(raw["limits"])
 
 
 def test_limits_name_what_the_figures_show() -> None:

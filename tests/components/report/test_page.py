@@ -90,7 +90,7 @@ def test_model_that_is_not_blessed_says_by_which_threshold(
 def test_first_model_has_nothing_to_be_compared_with(make_run: Callable[..., MadeRun]) -> None:
     run = make_run(compared=False)
     parsed = BeautifulSoup(run.page(), "html.parser")
-    assert "There is no earlier blessed model" in words(parsed.find(id="verdict"))
+    assert "There is no earlier pushed model" in words(parsed.find(id="verdict"))
     (row, *_) = table(parsed, "Metrics with 95 % intervals")
     assert list(row) == ["Metric", "This model", "95 % interval"]
     assert "Change of F1" not in table(parsed, "Precision, recall and F1 of each class")[0]

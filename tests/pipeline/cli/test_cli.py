@@ -417,10 +417,21 @@ def test_versions_are_rolled_back_and_pruned_by_the_pusher(
     labelled = ("--in-use", "3", "--in-use", "5")
     done = output("versions", "prune", "--keep", "2", *labelled, "--yes", "-o", three.output_dir)
     assert done == f"removed {folder / '1'}\n"
+    file = three.output_dir / "models.config"
+    file.write_text(
+        'model_config_list { config { name: "arxiv" version_labels { key: "stable" value: 4 }'
+        " model_version_policy { specific { versions: 4 versions: 6 } } } }"
+    )
+    named = ("--models-config", file, "--in-use", "3")
+    output("versions", "prune", "--keep", "2", *named, "-o", three.output_dir)
+    file.write_text('model_config_list { config { name: "other" } }')
+    wrong = mistake("versions", "prune", "--models-config", file, "-o", three.output_dir)
+    assert wrong == f"{file}: no config of a model 'arxiv' in it"
     assert calls == [
         ("rollback", folder),
         ("prune", folder, 2, True, ()),
         ("prune", folder, 2, False, (3, 5)),
+        ("prune", folder, 2, True, (3, 4, 6)),
     ]
 
 

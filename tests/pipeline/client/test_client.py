@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import random
 import shutil
 import socket
@@ -175,6 +177,54 @@ def test_transient_failures_are_tried_again(url, server, stand_in, expected):
 
     assert answer.label == expected("abstract")[0]
     assert len(server.headers) == 3
+
+
+def far_away(server_port, delay):
+    """Port that leads to the server's, with every byte that many seconds late, both ways."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def carry(source, target):
+        late = queue.SimpleQueue()
+        threading.Thread(target=deliver, args=(late, target), daemon=True).start()
+        data = b"x"
+        while data:
+            try:
+                data = source.recv(65536)
+            except OSError:
+                data = b""
+            late.put((time.monotonic() + delay, data))
+
+    def deliver(late, target):
+        with contextlib.suppress(OSError):
+            while True:
+                due, data = late.get()
+                time.sleep(max(due - time.monotonic(), 0))
+                if not data:
+                    target.shutdown(socket.SHUT_WR)
+                    return
+                target.sendall(data)
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection(("127.0.0.1", server_port))
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=carry, args=pair, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return listener
+
+
+def test_a_far_server_is_reached_within_the_deadline(url, server, expected):
+    scheme, port = url.split("://")[0], int(url.rsplit(":", 1)[1])
+    with (
+        far_away(port, 0.4) as listener,
+        connect(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", Options(retries=0)) as client,
+    ):
+        (answer,) = client.classify(["abstract"])
+    assert answer.label == expected("abstract")[0]
+    assert len(server.headers) == 1
 
 
 def test_retries_end(url, server, stand_in):
@@ -386,6 +436,17 @@ def test_servers_own_limit_is_a_too_long_text(server, stand_in):
         )
     )
     with connect(server.grpc) as client, pytest.raises(TextTooLongError, match="larger than max"):
+        client.classify(["abstract"])
+
+
+def test_more_rows_than_the_server_takes_in_a_call_is_a_too_large_request(url, server, stand_in):
+    server.fail(
+        stand_in.Failure(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "Task size 2000 is larger than maximum input batch size 1024",
+        )
+    )
+    with connect(url) as client, pytest.raises(TextTooLongError, match="batch size 1024"):
         client.classify(["abstract"])
 
 

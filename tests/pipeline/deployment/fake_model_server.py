@@ -7,6 +7,7 @@ environment variable FAKE_SERVER says how it behaves: well, dies, loads (for eve
 import json
 import os
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -26,6 +27,8 @@ for name in ("batching_parameters_file", "monitoring_config_file"):
 
 if BEHAVIOUR == "dies":
     print("starting")
+    if flags.get("max_num_load_retries") != "0":
+        time.sleep(300)
     sys.exit("Failed to start server. Error: Unknown: 1 servable(s) did not become available")
 
 

@@ -24,6 +24,7 @@ from google.protobuf import (
 from google.protobuf.message import Message
 from tensorflow_serving.config import model_server_config_pb2
 
+from components.infra_validation.settings import InfraValidationSettings
 from pipeline.deployment import serve
 
 FOLDER = Path(serve.__file__).parent
@@ -102,6 +103,7 @@ def test_every_way_to_start_has_one_image_and_the_same_flags():
 
     assert compose["image"] == container["image"] == serve.IMAGE
     assert compose["entrypoint"] == container["command"] == [serve.BINARY]
+    assert compose["init"] is True
     assert compose["command"] == container["args"] == IN_CONTAINER
 
 
@@ -130,6 +132,16 @@ def test_containers_are_not_root_and_write_nowhere():
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert all(mount["read_only"] for mount in service["volumes"])
     assert load("compose.yaml")["services"]["serving"]["user"] == serve.CONTAINER_USER
+
+
+def test_a_model_within_the_default_budget_fits_the_containers_memory():
+    compose = load("compose.yaml")["services"]["serving"]["deploy"]["resources"]["limits"]
+    (container,) = load("kubernetes.yaml")[0]["spec"]["template"]["spec"]["containers"]
+    budget = InfraValidationSettings().max_memory_mib
+
+    # Compose's G, like Kubernetes' Gi, is of 1,024 MiB.
+    assert budget <= int(compose["memory"].removesuffix("G")) * 1024
+    assert budget <= int(container["resources"]["limits"]["memory"].removesuffix("Gi")) * 1024
 
 
 def test_models_config_serves_the_newest_version():

@@ -47,6 +47,25 @@ def test_label_in_use_moves_to_a_loaded_version_only(tmp_path, push_folder):
     assert file.read_text() == before
 
 
+def test_other_models_of_the_server_stay(tmp_path, push_folder):
+    file = tmp_path / "models.config"
+    other = 'name: "other" base_path: "/models/other" model_platform: "tensorflow"'
+    own = 'name: "arxiv" base_path: "/m" model_version_policy { all {} }'
+    own += ' version_labels { key: "stable" value: 5 } logging_config { sampling_config {} }'
+    file.write_text(f"model_config_list {{ config {{ {other} }} config {{ {own} }} }}")
+
+    # A label that stays where it is moves nowhere.
+    assign(push_folder, file, stable=5, canary=12)
+
+    written = text_format.Parse(file.read_text(), model_server_config_pb2.ModelServerConfig())
+    first, second = written.model_config_list.config
+    assert first == text_format.Parse(other, model_server_config_pb2.ModelConfig())
+    assert (second.name, second.base_path) == ("arxiv", "/m")
+    assert dict(second.version_labels) == {"stable": 5, "canary": 12}
+    assert list(second.model_version_policy.specific.versions) == [5, 12]
+    assert second.HasField("logging_config")
+
+
 def test_shipped_file_takes_labels(tmp_path, push_folder):
     file = tmp_path / "models.config"
     file.write_text(models_config("/elsewhere", {}))
@@ -65,9 +84,20 @@ def test_configuration_names_the_folder_though_its_inputs_are_not_on_this_machin
         '[data]\nparquet = "absent.parquet"\nglove = "absent.txt"\n'
     )
     file = tmp_path / "models.config"
-    words = ["labels", str(file), "--stable", "5", "--config", str(config)]
-    assert CliRunner().invoke(app, words).exit_code == 0
+    words = ["labels", str(file), "--stable", "5"]
+    assert CliRunner().invoke(app, [*words, "-c", str(config)]).exit_code == 0
     assert read(file)[1:] == ({"stable": 5}, [5])
+
+
+def test_output_folder_of_the_runs_names_the_push_folder(tmp_path, push_folder):
+    file = tmp_path / "models.config"
+    words = ["labels", str(file), "--stable", "12", "-o", str(push_folder.parent.parent)]
+
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert read(file)[1:] == ({"stable": 12}, [12])
+    both = CliRunner().invoke(app, [*words, "--folder", str(push_folder)])
+    assert isinstance(both.exception, UserError)
+    assert "give one of them" in str(both.exception)
 
 
 @pytest.mark.parametrize(("stable", "canary"), [(99, None), (5, 6)])

@@ -125,6 +125,7 @@ def test_container_has_no_rights_and_sees_the_models_read_only(
     assert "--cap-drop ALL --security-opt no-new-privileges:true" in arguments
     assert f"127.0.0.1:{ports[1]}:8501" in arguments
     assert "tensorflow/serving:2.16.1 --port=8500 --rest_api_port=8501" in arguments
+    assert arguments.endswith("--max_num_load_retries=0")
 
 
 @pytest.mark.usefixtures("fake_server")

@@ -1,6 +1,7 @@
-"""``python -m pipeline serve`` and ``labels``."""
+"""``arxiv-pipeline serve`` and ``labels``."""
 
-# Optional[...] because typer reads the annotations at run time.
+from __future__ import annotations
+
 import contextlib
 import signal
 import sys
@@ -11,8 +12,9 @@ from typing import Annotated, NoReturn, Optional
 import typer
 
 from components.errors import UserError
+from pipeline.cli.options import Config, OutputDir, locate
 
-_SERVE_EPILOG = """\b
+SERVE_EPILOG = """\b
 Exit codes:
   0    the model was served, until Ctrl-C or with --check until the first answer
   1    the server ended by itself; its log is named
@@ -22,10 +24,10 @@ Exit codes:
 \b
 Examples:
   arxiv-pipeline serve --config my.toml
-  arxiv-pipeline serve --folder var/sample/serving/arxiv-sample --check
+  arxiv-pipeline serve --output-dir var/sample --check
   arxiv-pipeline serve --config my.toml --stable 1795363587 --canary 1795364831
 """
-_LABELS_EPILOG = """\b
+LABELS_EPILOG = """\b
 Exit codes:
   0  written
   2  a version is not there, or a running server would refuse the file; one line says why
@@ -37,28 +39,24 @@ Examples:
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the sub-commands to an application."""
-    app.command(epilog=_SERVE_EPILOG)(serve)
-    app.command(epilog=_LABELS_EPILOG)(labels)
+Folder = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="Push folder, instead of that of the configuration or of the runs."),
+]
 
 
-def _push_folder(folder: Optional[Path], config: Optional[Path]) -> Path:  # noqa: UP045
-    if folder is not None:
-        return folder
-    # A machine that serves need not have the inputs of a run.
-    from pipeline.config import load_run_settings
-
-    return load_run_settings(config).model_folder
-
-
-_FOLDER = typer.Option(help="Push folder; by default that of the configuration.")
-_CONFIG = typer.Option(help="TOML file; by default the one that ARXIV_PIPELINE_CONFIG names.")
+def _push_folder(folder: Path | None, config: Path | None, output_dir: Path | None) -> Path:
+    if folder is None:
+        return locate(config, output_dir).serving_dir
+    if config is not None or output_dir is not None:
+        raise UserError("--folder and --config or --output-dir: give one of them")
+    return folder
 
 
 def serve(
-    folder: Annotated[Optional[Path], _FOLDER] = None,  # noqa: UP045
-    config: Annotated[Optional[Path], _CONFIG] = None,  # noqa: UP045
+    config: Config = None,
+    output_dir: OutputDir = None,
+    folder: Folder = None,
     runtime: Annotated[
         str, typer.Option(help="native (tensorflow_model_server on PATH), docker or auto.")
     ] = "auto",
@@ -84,7 +82,7 @@ def serve(
     with (
         contextlib.suppress(KeyboardInterrupt),
         server.serving(
-            _push_folder(folder, config),
+            _push_folder(folder, config, output_dir),
             runtime=runtime,
             stable=stable,
             canary=canary,
@@ -106,7 +104,7 @@ def serve(
         raise typer.Exit(1)
 
 
-def _leave(number: int, frame: Optional[FrameType]) -> NoReturn:  # noqa: ARG001, UP045
+def _leave(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
     sys.exit(128 + number)
 
 
@@ -119,8 +117,9 @@ def labels(
         Optional[int],  # noqa: UP045
         typer.Option(help="Version that gets the label canary; without it, none has it."),
     ] = None,
-    folder: Annotated[Optional[Path], _FOLDER] = None,  # noqa: UP045
-    config: Annotated[Optional[Path], _CONFIG] = None,  # noqa: UP045
+    config: Config = None,
+    output_dir: OutputDir = None,
+    folder: Folder = None,
     base_path: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="The push folder as the server sees it; by default, what the file has."),
@@ -132,6 +131,7 @@ def labels(
     """
     from pipeline.deployment.labels import assign
 
-    assigned = assign(_push_folder(folder, config), config_file, stable, canary, base_path)
+    push_folder = _push_folder(folder, config, output_dir)
+    assigned = assign(push_folder, config_file, stable, canary, base_path)
     listed = ", ".join(f"{label} {version}" for label, version in assigned.items())
     typer.echo(f"{config_file}: {listed}; a running server takes it within 30 s")
