@@ -107,7 +107,11 @@ def save_state(folder: Path, state: State) -> None:
 def load_state(folder: Path) -> State | None:
     """Returns the saved state, or None where there is none or it cannot be read."""
     try:
-        with np.load(folder / _FILE, allow_pickle=False) as arrays:
+        # Opened here: numpy would leave a file open that is no archive.
+        with (
+            (folder / _FILE).open("rb") as stream,
+            np.load(stream, allow_pickle=False) as arrays,
+        ):
             progress = Progress(**json.loads(bytes(arrays[_META])))
             return State(
                 progress,
