@@ -66,8 +66,9 @@ from components.model.settings import ModelSettings
 from components.text import clean_python
 from components.training import dataset, objective, run_fn
 from components.training.device import prepare_device
+from components.training.phase import predict_logits
 from components.training.settings import TrainingSettings
-from components.training.two_phase import predict_logits, train_two_phases
+from components.training.two_phase import train_two_phases
 from components.validation.reviewed_files import read_classes
 from pipeline.config import PipelineConfig, TransformSettings, load_config
 from pipeline.console.display import PlainDisplay

@@ -39,14 +39,14 @@ from components.model.settings import ModelSettings
 from components.text import clean_python
 from components.training import dataset
 from components.training.device import prepare_device, uses_cudnn
-from components.training.settings import TrainingSettings
-from components.training.two_phase import (
+from components.training.phase import (
     compile_phase,
     held_logits,
     held_paths,
     make_targets,
     objective_outputs,
 )
+from components.training.settings import TrainingSettings
 
 _WORDS = 40_000
 _LENGTH = 256

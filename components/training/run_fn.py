@@ -23,10 +23,11 @@ from components.model.settings import ModelSettings
 from components.training import answers, dataset, export, objective
 from components.training.component import RAW_FILES
 from components.training.device import prepare_device, uses_cudnn
+from components.training.phase import predict_logits
 from components.training.report import ANSWERS, EXTRA_ASSETS, REPORT, WARMUP
 from components.training.settings import TrainingSettings, check_settings
 from components.training.state import prune_states
-from components.training.two_phase import predict_logits, train_two_phases
+from components.training.two_phase import train_two_phases
 from components.training.warmup import write_warmup
 
 # Real abstracts that go with the model, as warm-up requests and with their answers.

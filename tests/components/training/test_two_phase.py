@@ -23,6 +23,8 @@ from components.model.settings import ModelSettings
 from components.training.dataset import category_groups, make_examples
 from components.training.export import rebuild_for_serving
 from components.training.objective import eval_figures
+from components.training.phase import objective_outputs, predict_logits
+from components.training.schedule import PhaseSchedule
 from components.training.settings import TrainingSettings, check_settings
 from components.training.state import (
     Progress,
@@ -32,13 +34,7 @@ from components.training.state import (
     save_state,
     seed_states,
 )
-from components.training.two_phase import (
-    PhaseSchedule,
-    objective_outputs,
-    predict_logits,
-    progress_line,
-    train_two_phases,
-)
+from components.training.two_phase import progress_line, train_two_phases
 from pipeline.console.progress import Epoch, read_epoch
 
 MODEL = ModelSettings(lstm_units=0, dense_units=8, wide_ngrams=0)
