@@ -21,8 +21,9 @@ import tomli
 from packaging.requirements import InvalidRequirement, Requirement
 
 from components.errors import UserError
+from components.model_server import BINARY
 from pipeline.config import CONFIG_VARIABLE, PipelineConfig
-from pipeline.model_server import BINARY, docker_missing
+from pipeline.model_server import docker_missing
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message

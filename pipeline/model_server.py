@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 
-BINARY = "tensorflow_model_server"
 _DOCKER_SECONDS = 20.0
 
 

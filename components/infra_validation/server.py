@@ -19,13 +19,9 @@ import grpc
 import requests
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
-BINARY = "tensorflow_model_server"
-# The TF Serving of TensorFlow 2.16.
-IMAGE = "tensorflow/serving:2.16.1"
-MODEL_NAME = "candidate"
+from components.model_server import BINARY, IMAGE, NO_RETRIES
 
-# By itself a server tries five times more, a minute apart; a model that does not load is refused.
-_NO_RETRIES = "--max_num_load_retries=0"
+MODEL_NAME = "candidate"
 
 _ENGINE_SECONDS = 5
 _POLL_SECONDS = 0.1
@@ -96,7 +92,7 @@ def _binary(binary: str, base: Path) -> Iterator[_Started]:
     with log.open("wb") as output:
         process = subprocess.Popen(
             [
-                *(binary, f"--port={port}", _NO_RETRIES),
+                *(binary, f"--port={port}", NO_RETRIES),
                 *(f"--model_name={MODEL_NAME}", f"--model_base_path={base}"),
             ],
             stdout=output,
@@ -136,7 +132,7 @@ def _container(base: Path) -> Iterator[_Started]:
         container = engine.containers.run(
             IMAGE,
             # The image's entry point has the other flags.
-            command=[_NO_RETRIES],
+            command=[NO_RETRIES],
             detach=True,
             environment={"MODEL_NAME": MODEL_NAME},
             volumes={str(base): {"bind": f"/models/{MODEL_NAME}", "mode": "ro"}},

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from components.errors import UserError
+from components.model_server import BINARY, IMAGE, NO_RETRIES
 from components.pushing.versions import list_versions
 from pipeline.deployment.labels import (
     BASE_PATH,
@@ -26,10 +27,8 @@ from pipeline.deployment.labels import (
     models_config,
     versions_to_serve,
 )
-from pipeline.model_server import BINARY, docker_missing
+from pipeline.model_server import docker_missing
 
-# The release for TensorFlow 2.16; compose.yaml and kubernetes.yaml name the same.
-IMAGE = "tensorflow/serving:2.16.1"
 GRPC_PORT = 8500
 REST_PORT = 8501
 # Any user but root that has nothing on this machine.
@@ -139,9 +138,8 @@ def serving(
         command = [BINARY, *server_flags(str(state), grpc_port, rest_port)]
     else:
         command = _docker_run(folder, state, grpc_port, rest_port)
-    # Someone waits for it: TF Serving by itself tries five times more, a minute apart, and does not
-    # listen before a model is loaded.
-    command.append("--max_num_load_retries=0")
+    # Someone waits for it.
+    command.append(NO_RETRIES)
 
     log_file = state / "log.txt"
     say(f"starting {command[0]} (log: {log_file})")

@@ -119,10 +119,7 @@ def plan(
     if keep_runs < 1:
         raise UserError(f"--keep {keep_runs}: at least one run must be kept")
     if keep_blessed is not None and keep_blessed < 1:
-        raise UserError(
-            f"--keep-blessed {keep_blessed}: at least one blessed model must be kept, the next to "
-            "be compared with"
-        )
+        raise UserError(f"--keep-blessed {keep_blessed}: at least one blessed model must be kept")
     data = history.lineage
     keeping = _Keeping(data)
     _keep_models(keeping, keep_blessed)

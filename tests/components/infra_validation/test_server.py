@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from components.infra_validation import server
+from components.model_server import BINARY
 
 STAND_IN = Path(__file__).parent / "stand_in_server.py"
 
@@ -20,7 +21,7 @@ def only_binary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Puts a script on PATH under the server's name, and nothing else."""
 
     def install(text: str) -> Path:
-        binary = tmp_path / "bin" / server.BINARY
+        binary = tmp_path / "bin" / BINARY
         binary.parent.mkdir()
         binary.write_text(text)
         binary.chmod(0o755)

@@ -25,6 +25,7 @@ from google.protobuf.message import Message
 from tensorflow_serving.config import model_server_config_pb2
 
 from components.infra_validation.settings import InfraValidationSettings
+from components.model_server import BINARY, IMAGE
 from pipeline.deployment import serve
 
 FOLDER = Path(serve.__file__).parent
@@ -101,15 +102,15 @@ def test_every_way_to_start_has_one_image_and_the_same_flags():
     compose = load("compose.yaml")["services"]["serving"]
     (container,) = load("kubernetes.yaml")[0]["spec"]["template"]["spec"]["containers"]
 
-    assert compose["image"] == container["image"] == serve.IMAGE
-    assert compose["entrypoint"] == container["command"] == [serve.BINARY]
+    assert compose["image"] == container["image"] == IMAGE
+    assert compose["entrypoint"] == container["command"] == [BINARY]
     assert compose["init"] is True
     assert compose["command"] == container["args"] == IN_CONTAINER
 
 
 def test_image_is_of_the_tensorflow_that_writes_the_model():
     tensorflow = metadata.version("tensorflow").split(".")[:2]
-    assert serve.IMAGE.split(":")[1].split(".")[:2] == tensorflow
+    assert IMAGE.split(":")[1].split(".")[:2] == tensorflow
 
 
 def test_containers_are_not_root_and_write_nowhere():
