@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import os
 
+from components.arrow import pq
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tempfile
@@ -21,7 +23,6 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import machine
-import pyarrow.parquet as pq
 import typer
 
 from components import features

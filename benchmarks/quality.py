@@ -15,6 +15,8 @@ import contextlib
 import io
 import os
 
+from components.arrow import pq
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # As pipeline.environment sets it; TensorFlow Transform warns of it when it is imported.
 os.environ["TF_USE_LEGACY_KERAS"] = "0"
@@ -40,7 +42,6 @@ import keras
 import machine
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 import quality_report as report
 import sklearn
 import tensorflow as tf

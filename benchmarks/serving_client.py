@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import os
 
+from components.arrow import pq
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import json
@@ -24,7 +26,6 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import machine
-import pyarrow.parquet as pq
 import typer
 
 from components import features

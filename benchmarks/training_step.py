@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import os
 
+from components.arrow import pq
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import json
@@ -28,7 +30,6 @@ import keras
 import machine
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 import tomli
 import typer
 from sklearn.utils.class_weight import compute_class_weight

@@ -248,9 +248,7 @@ def check_glove(file: Path, dimension: int) -> Finding:
 
 def check_parquet(pattern: Path) -> Finding:
     """Checks that each file of the corpus is parquet and has the columns that are read."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    from components.arrow import open_parquet
     from components.ingestion.columns import check_schema
 
     files = sorted(
@@ -264,15 +262,11 @@ def check_parquet(pattern: Path) -> Finding:
     rows = 0
     for name in files:
         try:
-            footer = pq.ParquetFile(name)
-            check_schema(footer.schema_arrow, name)
+            with open_parquet(name) as file:
+                check_schema(file.schema_arrow, name)
+                rows += file.metadata.num_rows
         except UserError as error:
             return Finding("parquet", Health.BROKEN, str(error), fix)
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0]
-            text = f"{name}: cannot be read as parquet ({reason})"
-            return Finding("parquet", Health.BROKEN, text, fix)
-        rows += footer.metadata.num_rows
     if not rows:
         return Finding("parquet", Health.BROKEN, f"{pattern}: no rows in it", fix)
     text = f"{pattern}: {rows:,} rows in {len(files)} file{'s' if len(files) > 1 else ''}"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from components import features
+from components.arrow import pa, pc
 from components.errors import UserError
 
 # One row of the source becomes one row of this: strings are valid UTF-8, a date is "YYYY-MM-DD",

@@ -16,7 +16,6 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 from apache_beam.transforms import util
 from google.protobuf import struct_pb2
 from tfx import types
@@ -29,6 +28,7 @@ from tfx.utils import proto_utils
 from tfx_bsl.coders import example_coder
 
 from components import text
+from components.arrow import pa
 from components.ingestion import columns, source, split
 from components.ingestion.summary import FILE_NAME, IN_SPLIT, WITH_WORDS, IngestionSummary
 

@@ -6,13 +6,12 @@ import contextlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from tfx.dsl.io import fileio
 
 from components import features
+from components.arrow import open_parquet, pa, pq
 from components.errors import UserError
 from components.ingestion import columns
 
@@ -30,9 +29,12 @@ class RowGroup(NamedTuple):
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[pq.ParquetFile]:
-    # ParquetFile does not close a file that it was given.
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
-        yield pq.ParquetFile(stream)
+    try:
+        stream = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened ({error})") from error
+    with stream, open_parquet(stream, path) as file:
+        yield file
 
 
 def find_row_groups(pattern: str) -> list[RowGroup]:
@@ -50,12 +52,8 @@ def find_row_groups(pattern: str) -> list[RowGroup]:
         raise UserError(f"{pattern}: no file matches. Give a parquet file or a glob of them.")
     row_groups = []
     for path in paths:
-        try:
-            with _opened(path) as file:
-                schema, footer = file.schema_arrow, file.metadata
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{path}: cannot be read as parquet ({reason}).") from error
+        with _opened(path) as file:
+            schema, footer = file.schema_arrow, file.metadata
         columns.check_schema(schema, path)
         row_groups += [
             RowGroup(path, index, footer.row_group(index).num_rows)

@@ -16,10 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from components import features
+from components.arrow import pa, pc
 
 KEYS = pa.schema(
     [

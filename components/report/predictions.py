@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import tensorflow as tf
 from absl import logging
 from tfx import types
@@ -23,6 +21,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from tfx.utils import path_utils
 
 from components import features
+from components.arrow import pa, pq
 from components.report.rows import (
     BASELINE_FILE,
     CANDIDATE_FILE,

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 import tensorflow as tf
 
 from components import features
+from components.arrow import open_parquet, pa
 
 CANDIDATE_FILE = "candidate.parquet"
 BASELINE_FILE = "baseline.parquet"
@@ -77,7 +76,8 @@ def read_scores(path: Path) -> RowScores:
     Raises:
       ValueError: a label is none of the classes.
     """
-    table = pq.read_table(path)
+    with open_parquet(str(path)) as file:
+        table = file.read()
     classes = tuple(json.loads(table.schema.metadata[_CLASSES]))
     table = table.sort_by("row").combine_chunks()
     known = {name: number for number, name in enumerate(classes)}

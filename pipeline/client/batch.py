@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 from filelock import FileLock, Timeout
 
+from components.arrow import pa
 from components.errors import UserError
 from pipeline.client import batch_output
 from pipeline.client.batch_defaults import BATCH_SIZE, ROWS_PER_PART

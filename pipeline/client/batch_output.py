@@ -21,9 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from components.arrow import open_parquet, pa, pq
 from components.errors import UserError
 from pipeline.client.batch_plan import Job, Shard
 
@@ -200,7 +199,7 @@ def rejected_rows(out: Path, shard: Shard, job_digest: str) -> int | None:
     A shard is finished where its files are whole, belong to this job, and hold all of its rows.
     """
     try:
-        with pq.ParquetFile(part_path(out, shard)) as file:
+        with open_parquet(str(part_path(out, shard))) as file:
             scored = file.metadata.num_rows
             record = json.loads((file.schema_arrow.metadata or {})[_METADATA])
         place = (record["job"], record["file"], record["start"], record["rows"])
@@ -208,10 +207,10 @@ def rejected_rows(out: Path, shard: Shard, job_digest: str) -> int | None:
             return None
         rejected = int(record["rejected"])
         if rejected:
-            with pq.ParquetFile(rejected_path(out, shard)) as file:
+            with open_parquet(str(rejected_path(out, shard))) as file:
                 if file.metadata.num_rows != rejected:
                     return None
-    except (OSError, pa.ArrowException, KeyError, ValueError):
+    except (OSError, KeyError, ValueError):
         return None
     return rejected if scored + rejected == shard.rows else None
 
@@ -254,5 +253,5 @@ def count_rows(out: Path, job: Job) -> Counts:
 
 
 def _column(path: Path, name: str) -> list[str]:
-    with pq.ParquetFile(path) as file:
+    with open_parquet(str(path)) as file:
         return file.read(columns=[name]).column(0).to_pylist()

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from components.arrow import UnreadableFileError, open_parquet, pa
 from components.errors import UserError
 from pipeline.client.batch_model import ModelVersion
 
@@ -163,11 +161,10 @@ def _inspect(path: str, columns: Columns) -> tuple[InputFile, pa.DataType]:
     """The file as it is, and the type that its ids get in the output."""
     try:
         status = Path(path).stat()
-        with pq.ParquetFile(path) as file:
-            schema, rows = file.schema_arrow, file.metadata.num_rows
-    except (OSError, pa.ArrowException) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise UserError(f"{path}: cannot be read as parquet: {reason}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    with open_parquet(path) as file:
+        schema, rows = file.schema_arrow, file.metadata.num_rows
     for column in columns:
         if schema.get_field_index(column) < 0:
             raise UserError(
@@ -216,10 +213,10 @@ def read_rows(shard: Shard, columns: Columns) -> Rows:
         for batch in _batches(shard, columns):
             ids += _values(batch.column(batch.schema.get_field_index(columns.id)))
             abstracts += _values(batch.column(batch.schema.get_field_index(columns.abstract)))
-    except (OSError, pa.ArrowException) as error:
+    except UnreadableFileError as error:
         raise UserError(
-            f"{shard.file}: rows {shard.start} to {shard.start + shard.rows - 1} cannot be read: "
-            f"{str(error).splitlines()[0]}; mend the file, then start anew with --restart"
+            f"{error} in rows {shard.start} to {shard.start + shard.rows - 1}; "
+            "mend the file, then start anew with --restart"
         ) from error
     if len(ids) != shard.rows:
         raise UserError(f"{shard.file}: has fewer rows than when the job began")
@@ -228,7 +225,7 @@ def read_rows(shard: Shard, columns: Columns) -> Rows:
 
 def _batches(shard: Shard, columns: Columns) -> Iterator[pa.RecordBatch]:
     """The shard's rows; those before it in its first row group are read and dropped."""
-    with pq.ParquetFile(shard.file, buffer_size=_READ_BUFFER) as file:
+    with open_parquet(shard.file, buffer_size=_READ_BUFFER) as file:
         groups: list[int] = []
         skip = seen = 0
         for group in range(file.num_row_groups):

@@ -169,12 +169,11 @@ def _parse(line: bytes, where: str, fields: Fields) -> tuple[bytes, object]:
 
 
 def _read_parquet(path: str, fields: Fields) -> Iterator[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from components.arrow import UnreadableFileError, open_parquet, pa
 
     columns = list(dict.fromkeys([fields.text, fields.identifier or fields.text]))
     try:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             schema = file.schema_arrow
             for name in columns:
                 if name not in schema.names:
@@ -203,8 +202,10 @@ def _read_parquet(path: str, fields: Fields) -> Iterator[Row]:
                         fields.reject(error)
                     else:
                         yield Row(checked, path, number, identifier)
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path}: cannot be read as parquet ({_first_line(error)})") from None
+    except UnreadableFileError as error:
+        raise BadInputError(str(error)) from None
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"{path}: holds text that is no UTF-8 ({error.reason})") from None
 
 
 def _is_text(pa: Any, kind: Any) -> bool:
@@ -212,10 +213,6 @@ def _is_text(pa: Any, kind: Any) -> bool:
         kind = kind.value_type
     tests = ("is_string", "is_large_string", "is_binary", "is_large_binary")
     return any(getattr(pa.types, test)(kind) for test in tests)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _listed(names: Iterable[str], most: int = 12) -> str:

@@ -26,10 +26,9 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 import typer
 
+from components.arrow import pa, pq
 from components.errors import UserError
 from pipeline.inputs import lexicon
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -26,6 +25,7 @@ from tfx_bsl.public import tfxio
 from tfx_bsl.tfxio import tensor_representation_util
 
 from components import features
+from components.arrow import pa
 from components.model.settings import ModelSettings
 from components.training.settings import PhaseSettings, TrainingSettings
 from components.transform.preprocessing import preprocessing_fn

@@ -1,11 +1,11 @@
 import sys
 
-import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.arrow import pq
 from components.text import clean_python, clean_tensor, without_formulas
 
 

@@ -12,11 +12,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
+from components.arrow import pa, pq
 from components.pushing.versions import rollback
 from components.training.warmup import read_warmup
 from pipeline.inputs.sample import make_sample

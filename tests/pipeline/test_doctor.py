@@ -7,10 +7,9 @@ import shutil
 from collections import namedtuple
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
+from components.arrow import pa, pq
 from pipeline import doctor
 from pipeline.config import PipelineConfig, load_config
 from pipeline.doctor import Health

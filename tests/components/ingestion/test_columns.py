@@ -1,10 +1,10 @@
 import datetime
 
-import pyarrow as pa
 import pytest
 import tensorflow as tf
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
+from components.arrow import pa
 from components.errors import UserError
 from components.ingestion import columns
 

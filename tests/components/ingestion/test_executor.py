@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from apache_beam.testing.test_pipeline import TestPipeline
@@ -22,6 +20,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
 from components import features
+from components.arrow import pa, pq
 from components.errors import UserError
 from components.ingestion.component import ParquetExampleGen
 from components.ingestion.driver import content_fingerprint

@@ -3,11 +3,11 @@ from random import Random
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.arrow import pa
 from components.ingestion import columns, split
 from components.text import clean_python
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from sklearn import metrics as sk
 
+from components.arrow import pq
 from components.ingestion.summary import IngestionSummary
 from components.report.collect import Sources, collect
 from components.report.page import render

@@ -7,8 +7,6 @@ from pathlib import Path
 import apache_beam as beam
 import keras
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -18,6 +16,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public import tfxio
 
 from components import features
+from components.arrow import pa, pq
 from components.text import clean_python
 from components.transform.preprocessing import (
     label_ids,

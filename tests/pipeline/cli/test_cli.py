@@ -9,13 +9,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 from ml_metadata.proto import metadata_store_pb2 as pb
 from typer.testing import CliRunner, Result
 
+from components.arrow import pa, pq
 from components.errors import UserError
 from components.pushing import versions
 from components.pushing.versions import PushedVersion

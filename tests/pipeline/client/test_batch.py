@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 import typer
 from filelock import FileLock
 from typer.testing import CliRunner
 
+from components.arrow import pa, pq
 from components.errors import UserError
 from pipeline.client import batch, batch_command, batch_output
 from pipeline.client.batch import divide
@@ -441,7 +440,8 @@ def test_page_that_cannot_be_read_is_one_line_with_file_and_rows(tmp_path, push_
 
     message = refused(source, tmp_path / "out", push_folder)
 
-    assert message.startswith(f"{source}: rows 0 to 99 cannot be read")
+    assert message.startswith(f"{source}: cannot be read as parquet (")
+    assert "in rows 0 to 99; mend the file" in message
     assert "Traceback" in (tmp_path / "out" / "_log.txt").read_text()
 
 

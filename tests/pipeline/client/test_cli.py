@@ -15,11 +15,10 @@ import time
 from pathlib import Path
 
 import grpc
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import tomli
 
+from components.arrow import pa, pq
 from pipeline.client import TextTooLongError, cli, inputs
 
 TEXTS = ["We prove that P = P.", "Galaxies \U0001f30c afar", "", 'Markets, "prices" and money']

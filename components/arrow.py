@@ -1,0 +1,98 @@
+"""The one import of pyarrow, closed against code in data files, and the one way to open parquet.
+
+pyarrow before 14.0.1 unpickles extension types that it finds in a file's schema, for columns that
+nobody asked for, too (CVE-2023-47248). TFX pins pyarrow 10.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+# Unregisters the unpickling type for whatever else in the process reads Arrow data.
+import pyarrow_hotfix  # noqa: F401
+
+from components.errors import UserError
+
+__all__ = ["UnreadableFileError", "open_parquet", "pa", "pc", "pq"]
+
+_PICKLED_TYPE = "arrow.py_extension_type"
+
+
+class UnreadableFileError(UserError):
+    """A parquet file that is missing, damaged, none, or asks for code to be run."""
+
+
+class _RefusedType(pa.ExtensionType):
+    """Stands in for pickled types: refuses a schema that holds one without looking into it.
+
+    The hotfix's own type disassembles the pickle into its message, and fails on a broken one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(pa.null(), _PICKLED_TYPE)
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> None:
+        raise pa.ArrowInvalid(
+            "its schema holds a pickled Python type, which could run code; "
+            "write the file anew with plain column types"
+        )
+
+
+pa.unregister_extension_type(_PICKLED_TYPE)
+pa.register_extension_type(_RefusedType())
+
+
+@contextlib.contextmanager
+def open_parquet(source: str | IO[bytes], name: str = "", **options: Any) -> Iterator[Any]:
+    """Opens a parquet file and closes it at the end.
+
+    Args:
+      source: path, or an open file, which its owner closes.
+      name: of the file in messages; the path by default.
+      **options: of ``pyarrow.parquet.ParquetFile``.
+
+    Yields:
+      A ``pyarrow.parquet.ParquetFile``, its schema decoded.
+
+    Raises:
+      UnreadableFileError: the file is missing, unreadable, damaged or no parquet, or its schema
+        asks for code to be run. One line. What the ``with`` block finds damaged counts, too.
+    """
+    name = name or str(source)
+    try:
+        # ParquetFile does not close a file that it was given.
+        file = pq.ParquetFile(source, **options)
+    # Registered extension types parse metadata of the file's choice: any exception can come out.
+    except Exception as error:
+        raise UnreadableFileError(
+            f"{name}: cannot be read as parquet ({_reason(error)})"
+        ) from error
+    with file:
+        try:
+            yield file
+        except (pa.ArrowException, OSError) as error:
+            # An errno is the operating system's word, on another file perhaps.
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise UnreadableFileError(
+                f"{name}: cannot be read as parquet ({_reason(error)})"
+            ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The operating system's word for the error, or its first line."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")
