@@ -2,11 +2,11 @@
 # make test    environment, lint, format, types, layers, tests
 # make help    every target
 
-CONFIG := pipeline/configs/sample.toml
+CONFIG := pipeline/config/sample.toml
 TESTS := tests
 
 PYTHON := .venv/bin/python
-SAMPLE := pipeline/configs/sample.toml
+SAMPLE := pipeline/config/sample.toml
 
 # One word of the shell, whatever is in it.
 quoted = '$(subst ','\'',$(1))'
@@ -33,7 +33,7 @@ run: env ## the pipeline through the TFX CLI; CONFIG=my.toml for one's own data
 ifeq ($(abspath $(CONFIG)),$(abspath $(SAMPLE)))
 	@ARXIV_PIPELINE_CONFIG=$(SAMPLE) $(PYTHON) -m pipeline sample --if-absent
 endif
-	@ARXIV_PIPELINE_CONFIG=$(call quoted,$(CONFIG)) $(PYTHON) -m pipeline.cli_session \
+	@ARXIV_PIPELINE_CONFIG=$(call quoted,$(CONFIG)) $(PYTHON) -m pipeline.launch.tfx_cli_session \
 		'make run' $(if $(filter-out file,$(origin CONFIG)),$(call quoted,CONFIG=$(CONFIG)))
 
 serve: env ## TF Serving on the pushed model, until Ctrl-C; CONFIG=my.toml for one's own

@@ -25,7 +25,7 @@ from typing import Annotated, NamedTuple
 import machine
 import typer
 
-from components import features
+from components.contracts import features
 from pipeline.client.batch import run_batch
 from pipeline.client.batch_defaults import BATCH_SIZE
 from pipeline.client.batch_model import Scorer, find_model, load_scorer

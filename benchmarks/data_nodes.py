@@ -21,10 +21,10 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline, RunOptions
 
-from pipeline.config import load_config
-from pipeline.console.progress import ProgressHandler
-from pipeline.console.terminal import captured
+from pipeline.config.pipeline_config import load_config
 from pipeline.graph import create_pipeline
+from pipeline.launch.progress import ProgressHandler
+from pipeline.launch.terminal import captured
 
 LAST = "Transform"
 

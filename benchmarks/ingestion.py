@@ -18,9 +18,9 @@ import typer
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 
-from components.ingestion.component import ParquetExampleGen
-from components.ingestion.executor import Executor
-from components.ingestion.summary import FILE_NAME, IngestionSummary
+from components.ingestion.examples_executor import Executor
+from components.ingestion.node import ParquetExampleGen
+from components.ingestion.row_counts import FILE_NAME, IngestionSummary
 
 SHARES = {"train": 0.64, "eval": 0.16, "test": 0.2}
 

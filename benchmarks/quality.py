@@ -59,24 +59,24 @@ from tfx.orchestration.pipeline import RunOptions
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils
 
-from components import features
+from components.contracts import features
 from components.errors import UserError
 from components.model.architectures import build_model
-from components.model.glove import load_glove
-from components.model.settings import ModelSettings
-from components.text import clean_python
+from components.model.model_settings import ModelSettings
+from components.model.word_vectors import load_glove
+from components.text.cleaning import clean_python
 from components.training import dataset, objective, run_fn
 from components.training.device import prepare_device
 from components.training.phase import predict_logits
-from components.training.settings import TrainingSettings
+from components.training.training_settings import TrainingSettings
 from components.training.two_phase import train_two_phases
 from components.validation.reviewed_files import read_classes
-from pipeline.config import PipelineConfig, TransformSettings, load_config
-from pipeline.console.display import PlainDisplay
-from pipeline.console.progress import ProgressHandler
-from pipeline.console.terminal import captured
+from pipeline.config.pipeline_config import PipelineConfig, TransformSettings, load_config
 from pipeline.fingerprint import code_fingerprint, file_fingerprint
 from pipeline.graph import create_pipeline
+from pipeline.launch.display import PlainDisplay
+from pipeline.launch.progress import ProgressHandler
+from pipeline.launch.terminal import captured
 from pipeline.runs import lock
 from pipeline.runs.status import RunStore
 
@@ -99,7 +99,7 @@ LINEAR_MODELS: dict[str, Callable[[], Any]] = {
 }
 _METHOD, _CONFIGURED = "notebook-method", "notebook-configuration"
 _UNADJUSTED, _UNCALIBRATED = "without logit adjustment", "without temperature"
-_NOTEBOOK_CONFIG = Path(__file__).parents[1] / "pipeline" / "configs" / "notebook.toml"
+_NOTEBOOK_CONFIG = Path(__file__).parents[1] / "pipeline" / "config" / "notebook.toml"
 _SETTINGS = {"model": ModelSettings, "training": TrainingSettings}
 
 
@@ -311,7 +311,7 @@ def linear_candidate(name: str, source: LinearFeatures) -> Candidate:
         "code": [
             inspect.getsource(LinearFeatures),
             inspect.getsource(linear_candidate),
-            code_fingerprint("components.text"),
+            code_fingerprint("components.text.cleaning"),
         ],
     }
     return Candidate(f"TF-IDF, {name}", LINEAR, None, identity, train)
@@ -550,7 +550,7 @@ def notebook_candidate(data: Data, seed: int, epochs: int | None) -> Candidate:
         "code": [
             inspect.getsource(notebook_candidate),
             inspect.getsource(notebook_examples),
-            code_fingerprint("components.training.two_phase", "components.model.glove"),
+            code_fingerprint("components.training.two_phase", "components.model.word_vectors"),
         ],
     }
     return Candidate("notebook's method", NOTEBOOK, seed, identity, train)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from scipy.special import log_softmax
 
-from components.evaluation import metrics
+from components.evaluation import tfma_metrics
 from components.training.objective import fit_temperature
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -29,14 +29,14 @@ WATCHED_ACCURACY = 0.749
 _CURVE = (0.70, 0.72, 0.74, 0.75, 0.76, 0.77, 0.78)
 _LOG_LOSS = "log_loss"
 _FIGURES = {
-    metrics.ACCURACY: "accuracy",
-    metrics.MACRO_F1: "macro-F1",
-    metrics.WEIGHTED_F1: "weighted F1",
+    tfma_metrics.ACCURACY: "accuracy",
+    tfma_metrics.MACRO_F1: "macro-F1",
+    tfma_metrics.WEIGHTED_F1: "weighted F1",
     _LOG_LOSS: "log loss",
-    metrics.ECE: "ECE",
+    tfma_metrics.ECE: "ECE",
 }
 _NONE = "n/a"
-_BOOTSTRAPPED = (metrics.ACCURACY, metrics.MACRO_F1)
+_BOOTSTRAPPED = (tfma_metrics.ACCURACY, tfma_metrics.MACRO_F1)
 _COLORS = {LINEAR: "#888888", PIPELINE: "#1f6fb4", NOTEBOOK: "#c0504d", ABLATION: "#7fb2dc"}
 _LINES = {"notebook.toml": "--"}
 
@@ -75,12 +75,12 @@ def calibration(labels: IntArray, scores: FloatArray, temperature: float = 1.0) 
     logs = log_softmax(scores.astype(np.float64) / temperature, axis=1)
     confidence = np.exp(logs.max(axis=1))
     correct = scores.argmax(axis=1) == labels
-    table = np.zeros((metrics.CALIBRATION_BINS, 3))
-    bins = [metrics.calibration_bin(float(value)) for value in confidence]
+    table = np.zeros((tfma_metrics.CALIBRATION_BINS, 3))
+    bins = [tfma_metrics.calibration_bin(float(value)) for value in confidence]
     np.add.at(table, bins, np.column_stack([np.ones(len(bins)), confidence, correct]))
     return {
         _LOG_LOSS: float(-logs[np.arange(len(labels)), labels].mean()),
-        metrics.ECE: metrics.expected_calibration_error(table),
+        tfma_metrics.ECE: tfma_metrics.expected_calibration_error(table),
     }
 
 
@@ -88,11 +88,13 @@ def figures(labels: IntArray, scores: FloatArray, *, probabilistic: bool) -> dic
     """Every figure of one candidate on one split; log loss and ECE only of probabilities."""
     matrix = confusion(labels, scores)
     return {
-        metrics.ACCURACY: metrics.micro_f1(matrix),
-        metrics.MACRO_F1: metrics.macro_f1(matrix),
-        metrics.WEIGHTED_F1: metrics.weighted_f1(matrix),
+        tfma_metrics.ACCURACY: tfma_metrics.micro_f1(matrix),
+        tfma_metrics.MACRO_F1: tfma_metrics.macro_f1(matrix),
+        tfma_metrics.WEIGHTED_F1: tfma_metrics.weighted_f1(matrix),
         **(calibration(labels, scores) if probabilistic else {}),
-        "per_class_f1": np.nan_to_num(metrics.per_class_scores(matrix)[metrics.F1]).tolist(),
+        "per_class_f1": np.nan_to_num(
+            tfma_metrics.per_class_scores(matrix)[tfma_metrics.F1]
+        ).tolist(),
     }
 
 
@@ -109,8 +111,8 @@ def resampled(
     cells = np.eye(classes**2, dtype=np.float32)[labels * classes + scores.argmax(axis=1)]
     matrices = (draws @ cells).astype(np.float64).reshape(-1, classes, classes)
     return {
-        metrics.ACCURACY: np.array([metrics.micro_f1(matrix) for matrix in matrices]),
-        metrics.MACRO_F1: np.array([metrics.macro_f1(matrix) for matrix in matrices]),
+        tfma_metrics.ACCURACY: np.array([tfma_metrics.micro_f1(matrix) for matrix in matrices]),
+        tfma_metrics.MACRO_F1: np.array([tfma_metrics.macro_f1(matrix) for matrix in matrices]),
     }
 
 
@@ -356,7 +358,10 @@ def markdown(report: dict[str, Any]) -> str:
             [
                 [
                     row["name"],
-                    *(_cell(row["refitted"][f]) for f in ("temperature", _LOG_LOSS, metrics.ECE)),
+                    *(
+                        _cell(row["refitted"][f])
+                        for f in ("temperature", _LOG_LOSS, tfma_metrics.ECE)
+                    ),
                 ]
                 for row in main
             ],
@@ -479,7 +484,7 @@ def _time_table(runs: Sequence[dict[str, Any]]) -> str:
 
 def plot(report: dict[str, Any]) -> Figure:
     """Figures on the test split, a dot a seed and a bar at the mean; below, validation curves."""
-    shown = [metrics.ACCURACY, metrics.MACRO_F1, _LOG_LOSS, metrics.ECE]
+    shown = [tfma_metrics.ACCURACY, tfma_metrics.MACRO_F1, _LOG_LOSS, tfma_metrics.ECE]
     summary = [row for row in report["summary"] if "test" in row][::-1]
     curves = [run for run in report["runs"] if run.get("history") and run["kind"] != ABLATION]
     height = 1.2 + 0.32 * len(summary)

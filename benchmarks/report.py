@@ -24,8 +24,8 @@ import typer
 from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.types import artifact_utils
 
-from components.report.component import REPORT_FILE, Report, RunReportExecutor
-from pipeline.config import PipelineConfig, load_config
+from components.report.node import REPORT_FILE, Report, RunReportExecutor
+from pipeline.config.pipeline_config import PipelineConfig, load_config
 
 # What the first screen of a laptop shows, at a width that README's column does not shrink much.
 _VIEWPORT = {"width": 1100, "height": 860}

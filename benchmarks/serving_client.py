@@ -28,9 +28,9 @@ from typing import Annotated, Any, Optional
 import machine
 import typer
 
-from components import features
+from components.contracts import features
 from pipeline.client import Classification, Client, Options, connect, open_model
-from pipeline.inputs.sample import make_sample
+from pipeline.corpora.sample import make_sample
 
 _STAND_IN = Path(__file__).resolve().parent.parent / "tests/pipeline/client/stand_in.py"
 _WARM_UP = 30

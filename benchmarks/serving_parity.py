@@ -34,14 +34,14 @@ from tfx.components.util import tfxio_utils
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
-from components import features
+from components.contracts import features
+from components.contracts.model_files import EXTRA_ASSETS, REPORT
 from components.errors import UserError
 from components.model.architectures import build_model, with_probabilities
-from components.model.settings import ModelSettings
+from components.model.model_settings import ModelSettings
+from components.text.tf_example_wire import string_columns
 from components.training import dataset
-from components.training.report import EXTRA_ASSETS, REPORT
-from components.training.wire import string_columns
-from pipeline.config import PipelineConfig, load_config
+from pipeline.config.pipeline_config import PipelineConfig, load_config
 
 _ROWS = 512
 

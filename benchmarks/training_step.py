@@ -34,10 +34,10 @@ import tomli
 import typer
 from sklearn.utils.class_weight import compute_class_weight
 
-from components import features
+from components.contracts import features
 from components.model.architectures import EMBEDDING_LAYER, adapt, build_model
-from components.model.settings import ModelSettings
-from components.text import clean_python
+from components.model.model_settings import ModelSettings
+from components.text.cleaning import clean_python
 from components.training import dataset
 from components.training.device import prepare_device, uses_cudnn
 from components.training.phase import (
@@ -47,12 +47,12 @@ from components.training.phase import (
     make_targets,
     objective_outputs,
 )
-from components.training.settings import TrainingSettings
+from components.training.training_settings import TrainingSettings
 
 _WORDS = 40_000
 _LENGTH = 256
 _NOTEBOOK_LENGTH = 150
-_NOTEBOOK_CONFIG = Path(__file__).parents[1] / "pipeline" / "configs" / "notebook.toml"
+_NOTEBOOK_CONFIG = Path(__file__).parents[1] / "pipeline" / "config" / "notebook.toml"
 _DIMENSION = 100
 
 

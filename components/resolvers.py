@@ -12,10 +12,10 @@ from tfx import types
 from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.utils import path_utils
 
-from components.pushing.executor import MODEL_ID
+from components.contracts.model_files import EXTRA_ASSETS, REPORT
+from components.pushing.push_executor import MODEL_ID
 from components.pushing.versions import was_rolled_back
-from components.training.report import EXTRA_ASSETS, REPORT
-from components.validation.gate import STATISTICS_FILE, STATISTICS_ID
+from components.validation.node import STATISTICS_FILE, STATISTICS_ID
 
 
 class LatestOtherPushedModelStrategy(ResolverStrategy):

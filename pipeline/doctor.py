@@ -22,8 +22,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from components.errors import UserError
 from components.model_server import BINARY
-from pipeline.config import CONFIG_VARIABLE, PipelineConfig
-from pipeline.model_server import docker_missing
+from pipeline.config.pipeline_config import CONFIG_VARIABLE, PipelineConfig
+from pipeline.serving.docker_engine import docker_missing
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -236,7 +236,7 @@ def check_writable(subject: str, key: str, folder: Path) -> Finding:
 
 def check_glove(file: Path, dimension: int) -> Finding:
     """Checks the first line of the word vectors, and so their format and width."""
-    from components.model.glove import check_first_row
+    from components.model.word_vectors import check_first_row
 
     try:
         check_first_row(file, dimension)

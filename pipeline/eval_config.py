@@ -8,9 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow_model_analysis as tfma
 
-from components.evaluation import metrics
-from components.evaluation.settings import EvaluationSettings
-from components.features import LABEL_ID, SCORES_OUTPUT, SERVING_EXAMPLES, TRANSFORM_FEATURES
+from components.contracts.features import (
+    LABEL_ID,
+    SCORES_OUTPUT,
+    SERVING_EXAMPLES,
+    TRANSFORM_FEATURES,
+)
+from components.evaluation import tfma_metrics
+from components.evaluation.evaluation_settings import EvaluationSettings
 
 __all__ = ["EvaluationSettings", "make_eval_config"]
 
@@ -52,33 +57,33 @@ def make_eval_config(
         metrics_specs=[
             tfma.MetricsSpec(
                 metrics=[
-                    _stock("ExampleCount", metrics.EXAMPLE_COUNT),
+                    _stock("ExampleCount", tfma_metrics.EXAMPLE_COUNT),
                     _stock(
                         "SparseCategoricalAccuracy",
-                        metrics.ACCURACY,
+                        tfma_metrics.ACCURACY,
                         _at_least(
                             _as_float32(settings.min_accuracy), max_drop=settings.max_accuracy_drop
                         ),
                     ),
                     _stock(
                         "SparseCategoricalCrossentropy",
-                        metrics.CROSS_ENTROPY,
+                        tfma_metrics.CROSS_ENTROPY,
                         _at_most(_as_float32(settings.max_cross_entropy)),
                     ),
-                    _stock("MultiClassConfusionMatrixPlot", metrics.CONFUSION_MATRIX),
+                    _stock("MultiClassConfusionMatrixPlot", tfma_metrics.CONFUSION_MATRIX),
                     _custom(
-                        metrics.MacroF1,
-                        metrics.MACRO_F1,
+                        tfma_metrics.MacroF1,
+                        tfma_metrics.MACRO_F1,
                         per_class,
                         _at_least(settings.min_macro_f1, max_drop=settings.max_macro_f1_drop),
                     ),
-                    _custom(metrics.MicroF1, metrics.MICRO_F1, per_class),
-                    _custom(metrics.WeightedF1, metrics.WEIGHTED_F1, per_class),
-                    _custom(metrics.PerClassScores, metrics.PER_CLASS_SCORES, per_class),
+                    _custom(tfma_metrics.MicroF1, tfma_metrics.MICRO_F1, per_class),
+                    _custom(tfma_metrics.WeightedF1, tfma_metrics.WEIGHTED_F1, per_class),
+                    _custom(tfma_metrics.PerClassScores, tfma_metrics.PER_CLASS_SCORES, per_class),
                     _custom(
-                        metrics.ExpectedCalibrationError,
-                        metrics.ECE,
-                        {**ours, "bins": metrics.CALIBRATION_BINS},
+                        tfma_metrics.ExpectedCalibrationError,
+                        tfma_metrics.ECE,
+                        {**ours, "bins": tfma_metrics.CALIBRATION_BINS},
                     ),
                 ]
             )

@@ -17,32 +17,32 @@ from tfx.proto import trainer_pb2
 from tfx.types import BaseChannel, Channel
 from tfx.types.standard_artifacts import Model, PushedModel
 
-from components import features
-from components.evaluation.component import EvaluationSummary
-from components.infra_validation.component import ServingValidator
-from components.ingestion.component import ParquetExampleGen
-from components.model_card.component import ModelCardWriter
-from components.pushing.component import VersionedPusher
-from components.report.component import TEMPLATE_FILE, RunReport
-from components.report.predictions import Predictions
+from components.contracts import features
+from components.evaluation.node import EvaluationSummary
+from components.infra_validation.node import ServingValidator
+from components.ingestion.node import ParquetExampleGen
+from components.model_card.node import ModelCardWriter
+from components.predictions.node import Predictions
+from components.pushing.node import VersionedPusher
+from components.report.node import TEMPLATE_FILE, RunReport
 from components.resolvers import (
     LatestOtherDataStrategy,
     LatestOtherPushedModelStrategy,
     LatestPushStrategy,
 )
-from components.training.component import TextTrainer
-from components.tuning.component import Tuner
-from components.validation.gate import AcceptedData, AnomalyGate
+from components.training.node import TextTrainer
+from components.tuning.node import Tuner
+from components.validation.node import AcceptedData, AnomalyGate
 from components.validation.reviewed_files import parse, read_classes
 from components.validation.reviewed_schema import ReviewedSchemaGen
-from pipeline.config import PipelineConfig
+from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.eval_config import make_eval_config
 from pipeline.fingerprint import code_fingerprint, file_fingerprint
 
 _PREPROCESSING = "components.transform.preprocessing"
 _RUN_FN = "components.training.run_fn"
 _TUNER_FN = "components.tuning.tuner_fn"
-_TUNER = "components.tuning.component"
+_TUNER = "components.tuning.node"
 
 
 def create_pipeline(config: PipelineConfig) -> Pipeline:
@@ -60,7 +60,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         parquet=str(config.data.parquet),
         shares=config.data.splits.as_dict(),
         seed=config.data.splits.seed,
-        fingerprint=code_fingerprint("components.ingestion.executor"),
+        fingerprint=code_fingerprint("components.ingestion.examples_executor"),
     )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
     statistics = statistics_gen.outputs["statistics"]
@@ -86,7 +86,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         previous=previous_data.outputs["accepted"],
         schema_file=str(config.data.schema_file),
         validations_file=str(config.data.validations_file),
-        fingerprint=code_fingerprint("components.validation.gate"),
+        fingerprint=code_fingerprint("components.validation.node"),
     )
 
     transform = Transform(
@@ -133,20 +133,20 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         baseline_model=baseline.outputs["model"],
         schema=schema,
         eval_config=make_eval_config(
-            config.evaluation, classes, code_fingerprint("components.evaluation.metrics")
+            config.evaluation, classes, code_fingerprint("components.evaluation.tfma_metrics")
         ),
     )
     summary = EvaluationSummary(
         evaluation=evaluator.outputs["evaluation"],
         blessing=evaluator.outputs["blessing"],
         classes=classes,
-        fingerprint=code_fingerprint("components.evaluation.component"),
+        fingerprint=code_fingerprint("components.evaluation.node"),
     )
     infra_validator = ServingValidator(
         model=model,
         settings=config.infra_validation,
         fingerprint=code_fingerprint(
-            "components.infra_validation.component", "components.infra_validation.probe"
+            "components.infra_validation.node", "components.infra_validation.probe"
         ),
     ).with_id("InfraValidator")
     card = ModelCardWriter(
@@ -155,7 +155,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         metrics=summary.outputs["metrics"],
         infra_blessing=infra_validator.outputs["blessing"],
         pipeline_name=config.name,
-        fingerprint=code_fingerprint("components.model_card.component"),
+        fingerprint=code_fingerprint("components.model_card.node"),
     ).with_id("ModelCard")
     served = Resolver(
         strategy_class=LatestPushStrategy,
@@ -171,7 +171,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         served=served.outputs["pushed"],
         rolled_back=served.outputs["rolled_back"],
         folder=str(config.serving_dir),
-        fingerprint=code_fingerprint("components.pushing.component"),
+        fingerprint=code_fingerprint("components.pushing.node"),
     ).with_id("Pusher")
 
     # After the Pusher: what fails here cannot keep a blessed model back.
@@ -180,7 +180,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         model=model,
         baseline_model=baseline.outputs["model"],
         split=features.TEST,
-        fingerprint=code_fingerprint("components.report.predictions"),
+        fingerprint=code_fingerprint("components.predictions.node"),
     )
     predictions.add_upstream_node(pusher)
     report = RunReport(
@@ -194,7 +194,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         pipeline=config.name,
         config=json.dumps(config.model_dump(mode="json", exclude_none=True)),
         metadata_file=str(config.metadata_file),
-        fingerprint=code_fingerprint("components.report.component", files=[TEMPLATE_FILE]),
+        fingerprint=code_fingerprint("components.report.node", files=[TEMPLATE_FILE]),
     )
     # A search may take hours, and its best values are for the people who edit the configuration: no
     # node reads them, so it comes last.

@@ -13,8 +13,8 @@ import pytest
 
 from components.arrow import open_parquet, pa, pq
 from components.errors import UserError
-from components.ingestion import source
-from components.report import rows
+from components.ingestion import parquet_source
+from components.predictions import prediction_rows
 from pipeline import doctor
 from pipeline.client import batch_output, batch_plan, inputs
 from pipeline.client.batch_model import ModelVersion
@@ -94,17 +94,17 @@ def _read_batch(path: Path) -> None:
 
 
 def _read_row_group(path: Path) -> None:
-    list(source.read_batches(source.RowGroup(str(path), 0, 2)))
+    list(parquet_source.read_batches(parquet_source.RowGroup(str(path), 0, 2)))
 
 
 READERS: dict[str, Callable[[Path], object]] = {
-    "ingestion, footer": lambda path: source.find_row_groups(str(path)),
+    "ingestion, footer": lambda path: parquet_source.find_row_groups(str(path)),
     "ingestion, rows": _read_row_group,
     "doctor": _check_with_doctor,
     "arxiv-classify --file": _read_with_client,
     "batch, footer": _plan_batch,
     "batch, rows": _read_batch,
-    "report": rows.read_scores,
+    "report": prediction_rows.read_scores,
     "batch, parts": lambda path: batch_output._column(path, "label"),
 }
 
@@ -201,6 +201,6 @@ def test_names_from_files_reach_no_terminal_raw(tmp_path: Path) -> None:
     path = tmp_path / "papers.parquet"
     pq.write_table(pa.table({"bad\x1b[31mname": ["x"]}), path)
     with pytest.raises(UserError) as refused:
-        source.find_row_groups(str(path))
+        parquet_source.find_row_groups(str(path))
     assert "bad?[31mname" in str(refused.value)
     assert "\x1b" not in str(refused.value)

@@ -127,10 +127,10 @@ def test_resume_hint_is_a_command_that_the_shell_reads_as_it_was_given(
     write_script(clone / ".venv" / "bin" / "python", script)
     given = make(clone, tools, "run", f"CONFIG={config}")
     assert given.stdout.splitlines() == [
-        config, "-m", "pipeline.cli_session", "make run", f"CONFIG={config}",
+        config, "-m", "pipeline.launch.tfx_cli_session", "make run", f"CONFIG={config}",
     ]  # fmt: skip
     sample = make(clone, tools, "run").stdout.splitlines()
-    assert sample[-2:] == ["pipeline.cli_session", "make run"]
+    assert sample[-2:] == ["pipeline.launch.tfx_cli_session", "make run"]
 
 
 def test_help_lists_the_targets(clone: Path, tools: Path) -> None:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from components import features
-from components.infra_validation.settings import InfraValidationSettings
-from components.training.answers import Answers
+from components.contracts import features
+from components.infra_validation.budgets import InfraValidationSettings
+from components.training.golden_predictions import Answers
 
 # Scores of a row add up to 1 but for the rounding of float32.
 _SUM_TOLERANCE = 1e-5

@@ -19,15 +19,15 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from components import features
+from components.contracts import features
+from components.contracts.model_files import ANSWERS, EXTRA_ASSETS, WARMUP
 from components.infra_validation import checks
+from components.infra_validation.budgets import InfraValidationSettings
 from components.infra_validation.checks import Check, Figures, Reply
 from components.infra_validation.runtimes import InProcess, ModelRuntime, Server, texts_of
-from components.infra_validation.settings import InfraValidationSettings
-from components.training import answers as reference
-from components.training.answers import Answers
-from components.training.report import ANSWERS, EXTRA_ASSETS, WARMUP
-from components.training.warmup import MAX_RECORDS, read_warmup
+from components.training import golden_predictions as reference
+from components.training.golden_predictions import Answers
+from components.training.warmup_requests import MAX_RECORDS, read_warmup
 
 BATCH_ROWS = 512
 TIMED_REQUESTS = 100

@@ -18,7 +18,7 @@ from tensorflow_serving.apis import (
 )
 
 from components.infra_validation.checks import Signature, TensorKind
-from components.infra_validation.memory import peak_memory_mib
+from components.infra_validation.process_memory import peak_memory_mib
 
 # Of a message; the default of 4 MiB would refuse a batch with a few long texts.
 _MAX_MESSAGE = 256 << 20

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from components import features
 from components.arrow import pa, pc
+from components.contracts import features
 from components.errors import UserError
 
 # One row of the source becomes one row of this: strings are valid UTF-8, a date is "YYYY-MM-DD",

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from components import features
+from components.contracts import features
 from components.model.layers import (
     GroupedLogits,
     MaskedPooling,
@@ -18,7 +18,7 @@ from components.model.layers import (
     WordBeginnings,
     WordDropout,
 )
-from components.model.settings import ModelSettings
+from components.model.model_settings import ModelSettings
 
 EMBEDDING_LAYER = "embedding"
 LOGITS_LAYER = "logits"

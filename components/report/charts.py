@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
-from components.report.bootstrap import Interval
+from components.metrics.bootstrap import Interval
 
 # Stand-in colours, and the page's variables that replace them.
 INK = "#010101"

@@ -16,9 +16,8 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from components import features
-from components.report import charts
-from components.report.bootstrap import (
+from components.contracts import features
+from components.metrics.bootstrap import (
     ECE,
     OVERALL,
     PER_CLASS,
@@ -27,8 +26,9 @@ from components.report.bootstrap import (
     Interval,
     wilson,
 )
-from components.report.collect import Facts, Mistake
-from components.report.toml import to_toml
+from components.report import charts
+from components.report.config_toml import to_toml
+from components.report.run_facts import Facts, Mistake
 
 TEMPLATE = "report.html.j2"
 NOTHING = "\N{EN DASH}"

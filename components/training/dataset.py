@@ -13,7 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from tfx_bsl.tfxio import dataset_options
 
-from components import features
+from components.contracts import features
 from components.errors import UserError
 
 IntArray = npt.NDArray[np.int32]

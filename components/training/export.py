@@ -13,11 +13,11 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from scipy.special import softmax
 
-from components import features
+from components.contracts import features
 from components.model.architectures import build_model, with_probabilities
-from components.model.settings import ModelSettings
-from components.training.answers import Answers, Text
-from components.training.wire import string_columns
+from components.model.model_settings import ModelSettings
+from components.text.tf_example_wire import string_columns
+from components.training.golden_predictions import Answers, Text
 
 _READ_ROWS = 1024
 
@@ -64,7 +64,7 @@ class Classifier(tf.Module):
     Texts go through the very graph that made the training data, so that serving cannot drift from
     training. No row fails a batch: one without a usable abstract (empty, no words, no text, not a
     tf.Example) is scored like an abstract of one unknown word. Bytes that are no UTF-8 separate
-    words. See :mod:`components.training.wire` for what counts as a tf.Example.
+    words. See :mod:`components.text.tf_example_wire` for what counts as a tf.Example.
     """
 
     def __init__(

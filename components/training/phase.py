@@ -20,7 +20,7 @@ from components.model.architectures import (
 from components.model.layers import WideNgrams
 from components.training import dataset, objective
 from components.training.schedule import make_optimizer
-from components.training.settings import TrainingSettings
+from components.training.training_settings import TrainingSettings
 
 # Validation keeps no gradients, so larger batches fit.
 EVALUATION_FACTOR = 4

@@ -16,19 +16,20 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from absl import logging
 
-from components import features, provenance
+from components import provenance
+from components.contracts import features
+from components.contracts.model_files import ANSWERS, EXTRA_ASSETS, REPORT, WARMUP
 from components.model.architectures import adapt, build_model
-from components.model.glove import load_glove
-from components.model.settings import ModelSettings
-from components.training import answers, dataset, export, objective
-from components.training.component import RAW_FILES
+from components.model.model_settings import ModelSettings
+from components.model.word_vectors import load_glove
+from components.training import dataset, export, golden_predictions, objective
+from components.training.checkpoint import prune_states
 from components.training.device import prepare_device, uses_cudnn
+from components.training.node import RAW_FILES
 from components.training.phase import predict_logits
-from components.training.report import ANSWERS, EXTRA_ASSETS, REPORT, WARMUP
-from components.training.settings import TrainingSettings, check_settings
-from components.training.state import prune_states
+from components.training.training_settings import TrainingSettings, check_settings
 from components.training.two_phase import train_two_phases
-from components.training.warmup import write_warmup
+from components.training.warmup_requests import write_warmup
 
 # Real abstracts that go with the model, as warm-up requests and with their answers.
 _REAL_TEXTS = 64
@@ -123,10 +124,13 @@ def run_fn(fn_args: Any) -> None:
     extra = folder / EXTRA_ASSETS
     extra.mkdir()
     if config.get(RAW_FILES):
-        texts = answers.pick(export.read_abstracts(config[RAW_FILES]), _REAL_TEXTS)
+        texts = golden_predictions.pick(export.read_abstracts(config[RAW_FILES]), _REAL_TEXTS)
         write_warmup(extra / WARMUP, texts)
         reference = export.reference_answers(
-            [*(answers.Text(answers.REAL, text) for text in texts), *answers.odd_texts(texts)],
+            [
+                *(golden_predictions.Text(golden_predictions.REAL, text) for text in texts),
+                *golden_predictions.odd_texts(texts),
+            ],
             serving, transform, classes, temperature=temperature, bias=bias,
         )  # fmt: skip
         (extra / ANSWERS).write_text(reference.to_json(), encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from components.training.optimizer import FusedAdam
-from components.training.settings import PhaseSettings, TrainingSettings
+from components.training.training_settings import PhaseSettings, TrainingSettings
 
 _BIASES = ("bias", "beta", "gamma")
 

@@ -19,6 +19,15 @@ from components.model.architectures import (
     LOGITS_LAYER,
 )
 from components.training import dataset
+from components.training.checkpoint import (
+    Progress,
+    State,
+    assign_variables,
+    load_state,
+    read_variables,
+    save_state,
+    seed_states,
+)
 from components.training.histograms import WeightHistograms
 from components.training.phase import (
     EVALUATION_FACTOR,
@@ -28,16 +37,7 @@ from components.training.phase import (
     make_targets,
     objective_outputs,
 )
-from components.training.settings import PhaseSettings, TrainingSettings
-from components.training.state import (
-    Progress,
-    State,
-    assign_variables,
-    load_state,
-    read_variables,
-    save_state,
-    seed_states,
-)
+from components.training.training_settings import PhaseSettings, TrainingSettings
 
 # Sign of each watched figure such that less is better.
 _SIGNS = {"log_loss": 1.0, "accuracy": -1.0, "macro_f1": -1.0}

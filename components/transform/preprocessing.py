@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components import features
-from components.text import clean_tensor, without_formulas
+from components.contracts import features
+from components.text.cleaning import clean_tensor, without_formulas
 
 # Words per cleaned abstract; on arXiv p50 is 144 and p90 is 228.
 _LENGTH_EDGES = (50, 100, 150, 200, 250)
@@ -67,7 +67,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     """Maps raw papers to model inputs, the label id and the slice features.
 
     Args:
-      inputs: raw columns of :mod:`components.features`, string.
+      inputs: raw columns of :mod:`components.contracts.features`, string.
       custom_config: ``vocabulary_size`` (pad and out-of-vocabulary included),
         ``sequence_length`` (words kept from the head) and ``classes`` (the schema's order).
 

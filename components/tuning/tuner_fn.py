@@ -20,13 +20,13 @@ from keras_tuner.oracles import BayesianOptimizationOracle, RandomSearchOracle
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from components import features
+from components.contracts import features
+from components.contracts.model_files import REPORT
 from components.errors import UserError
-from components.model.settings import ModelSettings
+from components.model.model_settings import ModelSettings
 from components.training import dataset, run_fn
-from components.training.report import REPORT
-from components.training.settings import TrainingSettings
-from components.tuning.settings import (
+from components.training.training_settings import TrainingSettings
+from components.tuning.tuning_settings import (
     Range,
     TuningSettings,
     annotation,

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from components import features
+from components.contracts import features
 
 # In a smaller split, a class share cannot be cut finer than the comparators measure.
 _MIN_SKEW_EXAMPLES = 200

@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components import features
+from components.contracts import features
 from components.errors import UserError
 
 _Message = TypeVar("_Message", bound=Message)

@@ -30,7 +30,7 @@ def doctor(config: Config = None, as_json: AsJson = False) -> None:
     from components.errors import UserError
     from pipeline import doctor as checks
     from pipeline.cli import shown
-    from pipeline.config import load_config
+    from pipeline.config.pipeline_config import load_config
 
     loaded, mistake = None, ""
     try:

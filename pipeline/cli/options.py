@@ -101,7 +101,7 @@ def locate(config: Path | None, output_dir: Path | None) -> Place:
         if config is not None:
             raise UserError("--config and --output-dir: give one of them")
         return Place(output_dir.expanduser().absolute())
-    from pipeline.config import load_run_settings
+    from pipeline.config.pipeline_config import load_run_settings
 
     settings = load_run_settings(config)
     return Place(settings.output_dir, settings.model_folder)

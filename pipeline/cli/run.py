@@ -39,12 +39,12 @@ def run(config: Config = None) -> None:
     in earlier runs, and the epochs of the training; everything else goes into a log file, which the
     first line names. One run at a time writes into an output folder; a second one waits.
     """
-    from pipeline import launch
-    from pipeline.config import load_config
+    from pipeline.config.pipeline_config import load_config
+    from pipeline.launch import pipeline_run
 
     options = ["--config", shlex.quote(os.fspath(config.resolve()))] if config else []
     command = " ".join([*_own_command(), "run", *options])
-    launch.leave(launch.run(load_config(config), command=command))
+    pipeline_run.leave(pipeline_run.run(load_config(config), command=command))
 
 
 def _own_command() -> list[str]:

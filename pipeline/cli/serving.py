@@ -74,7 +74,7 @@ def serve(
     check: Annotated[bool, typer.Option("--check", help="Stop after the first answer.")] = False,
 ) -> None:
     """Serve the pushed model by TF Serving; stay until Ctrl-C."""
-    from pipeline.deployment import serve as server
+    from pipeline.serving import serve as server
 
     if runtime not in ("auto", "native", "docker"):
         raise UserError(f"--runtime {runtime}: must be auto, native or docker")
@@ -129,7 +129,7 @@ def labels(
 
     They decide which versions TF Serving loads, and under what name.
     """
-    from pipeline.deployment.labels import assign
+    from pipeline.serving.labels import assign
 
     push_folder = _push_folder(folder, config, output_dir)
     assigned = assign(push_folder, config_file, stable, canary, base_path)

@@ -117,7 +117,7 @@ def prune(
 
     stay = set(in_use or ())
     if models_config is not None:
-        from pipeline.deployment.labels import named_versions
+        from pipeline.serving.labels import named_versions
 
         stay |= named_versions(models_config)
     removed: list[Path] = versions.prune(folder, keep, dry_run=not yes, in_use=tuple(sorted(stay)))

@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from components import features
+from components.contracts import features
 from pipeline.client.batch_defaults import BATCH_SIZE, ROWS_PER_PART
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from components import features
+from components.contracts import features
 from components.errors import UserError
 from components.pushing.versions import SAVED_MODEL, servable_versions
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from components import features
+from components.contracts import features
 from components.pushing.versions import SAVED_MODEL, servable_versions
 from pipeline import environment
 from pipeline.client.api import Classification, Client, Options, VersionStatus, assemble

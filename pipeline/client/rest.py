@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import httpx
 
-from components import features
+from components.contracts import features
 from pipeline.client import retry, tls
 from pipeline.client.api import Address, Classification, Client, Options, VersionStatus, assemble
 from pipeline.client.errors import (

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components import features
+from components.contracts import features
 from pipeline.client import retry, tls, wire
 from pipeline.client.api import Address, Classification, Client, Options, VersionStatus, assemble
 from pipeline.client.errors import (

@@ -8,7 +8,8 @@ environment variable ``ARXIV_PIPELINE_CONFIG`` names the configuration.
 import sys
 
 from components.errors import UserError
-from pipeline import environment, session
+from pipeline import environment
+from pipeline.launch import session
 
 
 def main() -> int:
@@ -17,19 +18,19 @@ def main() -> int:
     if here:
         here.end_at_once_on_signals()
     # Imported here: what takes long must find the signal handlers in place.
-    from pipeline import launch
-    from pipeline.config import load_config
+    from pipeline.config.pipeline_config import load_config
+    from pipeline.launch import pipeline_run
 
     environment.prepare(quiet=True)
     try:
-        return launch.run(load_config())
+        return pipeline_run.run(load_config())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return launch.USAGE
+        return pipeline_run.USAGE
 
 
 if __name__ == "__main__":
     exit_code = main()
-    from pipeline.launch import leave
+    from pipeline.launch.pipeline_run import leave
 
     leave(exit_code)

@@ -40,7 +40,7 @@ class RunRecord:
         configuration: the resolved configuration as nested JSON values; every path is absolute.
         nodes: ids of the run's nodes, in order.
         finished: ISO 8601 with the zone; empty while it runs, and for ever where it was killed.
-        exit_code: see ``pipeline.launch.run``; None as long as it has not ended.
+        exit_code: see ``pipeline.launch.pipeline_run.run``; None as long as it has not ended.
         failed_node: the first node without a result; empty where all have one.
         cause: of the failure, in one line; empty where there was none.
     """

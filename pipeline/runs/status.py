@@ -14,7 +14,7 @@ from components.executions import NODE_CONTEXT, RUN_CONTEXT, node_id
 from pipeline.runs import causes
 from pipeline.runs.store import connect
 
-# As components.report.component and components.evaluation.component name them; importing those
+# As components.report.node and components.evaluation.node name them; importing those
 # takes TFX.
 REPORT_FILE = "report.html"
 METRICS_FILE = "metrics.json"

@@ -11,9 +11,9 @@ import pytest
 import quality
 import typer
 
-from components import features
-from components.model.settings import ModelSettings
-from components.training.settings import TrainingSettings, check_settings
+from components.contracts import features
+from components.model.model_settings import ModelSettings
+from components.training.training_settings import TrainingSettings, check_settings
 
 TRAINER = {
     "model": ModelSettings().model_dump(mode="json"),

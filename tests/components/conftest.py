@@ -24,10 +24,10 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from tfx_bsl.public import tfxio
 from tfx_bsl.tfxio import tensor_representation_util
 
-from components import features
 from components.arrow import pa
-from components.model.settings import ModelSettings
-from components.training.settings import PhaseSettings, TrainingSettings
+from components.contracts import features
+from components.model.model_settings import ModelSettings
+from components.training.training_settings import PhaseSettings, TrainingSettings
 from components.transform.preprocessing import preprocessing_fn
 
 CLASSES = ["bio", "cs", "econ", "engineering", "math", "physics", "stat"]

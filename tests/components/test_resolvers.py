@@ -11,7 +11,7 @@ from components.resolvers import (
     LatestOtherPushedModelStrategy,
     LatestPushStrategy,
 )
-from components.validation.gate import STATISTICS_FILE, STATISTICS_ID, AcceptedData
+from components.validation.node import STATISTICS_FILE, STATISTICS_ID, AcceptedData
 
 CLASSES = ["cs", "math"]
 

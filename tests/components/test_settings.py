@@ -10,12 +10,12 @@ import pytest
 import tomli
 from pydantic import ValidationError
 
-from components.evaluation.settings import EvaluationSettings
-from components.infra_validation.settings import InfraValidationSettings
-from components.model.settings import ModelSettings
+from components.evaluation.evaluation_settings import EvaluationSettings
+from components.infra_validation.budgets import InfraValidationSettings
+from components.model.model_settings import ModelSettings
 from components.settings import Settings
-from components.training.settings import PhaseSettings, TrainingSettings
-from components.tuning.settings import Range, TuningSettings
+from components.training.training_settings import PhaseSettings, TrainingSettings
+from components.tuning.tuning_settings import Range, TuningSettings
 
 
 class Inner(Settings):
@@ -94,7 +94,7 @@ def test_a_phase_keeps_its_own_values_for_keys_left_out() -> None:
 
 
 def test_real_configuration_shows_every_value_as_it_is_by_default() -> None:
-    path = Path(__file__).parents[2] / "pipeline" / "configs" / "real.toml"
+    path = Path(__file__).parents[2] / "pipeline" / "config" / "real.toml"
     shown = tomli.loads(path.read_text(encoding="utf-8"))
     assert shown["model"] == ModelSettings().model_dump(mode="json")
     assert shown["training"] == TrainingSettings().model_dump(mode="json")

@@ -17,8 +17,8 @@ import tensorflow as tf
 
 from components.arrow import pa, pq
 from components.pushing.versions import rollback
-from components.training.warmup import read_warmup
-from pipeline.inputs.sample import make_sample
+from components.training.warmup_requests import read_warmup
+from pipeline.corpora.sample import make_sample
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("cold")]
 
@@ -113,7 +113,7 @@ class Project:
             "CUDA_VISIBLE_DEVICES": "-1",
         }
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        command = arguments or ("pipeline.cli_session", "make run")
+        command = arguments or ("pipeline.launch.tfx_cli_session", "make run")
         return subprocess.run(
             [sys.executable, "-m", *command],
             cwd="/",

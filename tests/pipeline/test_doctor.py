@@ -11,7 +11,7 @@ import pytest
 
 from components.arrow import pa, pq
 from pipeline import doctor
-from pipeline.config import PipelineConfig, load_config
+from pipeline.config.pipeline_config import PipelineConfig, load_config
 from pipeline.doctor import Health
 
 COLUMNS = {

@@ -9,7 +9,7 @@ import pytest
 from tfx.orchestration.pipeline import Pipeline
 from tfx.utils import json_utils
 
-from pipeline.config import load_config
+from pipeline.config.pipeline_config import load_config
 from pipeline.graph import create_pipeline
 
 NODES = {

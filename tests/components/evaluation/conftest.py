@@ -17,8 +17,8 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
-from components import features
-from components.evaluation.settings import EvaluationSettings
+from components.contracts import features
+from components.evaluation.evaluation_settings import EvaluationSettings
 from pipeline.eval_config import make_eval_config
 
 CLASSES = ["bio", "cs", "econ", "engineering", "math", "physics", "stat"]

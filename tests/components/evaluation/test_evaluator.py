@@ -22,7 +22,7 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 
-from components.evaluation.component import METRICS_FILE, EvaluationMetrics, EvaluationSummary
+from components.evaluation.node import METRICS_FILE, EvaluationMetrics, EvaluationSummary
 
 LENIENT = {"min_accuracy": 0.3, "min_macro_f1": 0.3, "max_cross_entropy": 3.0}
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import features
-from components.training.answers import REAL, Answers, Text, odd_texts
-from components.training.report import ANSWERS, EXTRA_ASSETS, WARMUP
-from components.training.warmup import write_warmup
-from components.training.wire import string_columns
+from components.contracts import features
+from components.contracts.model_files import ANSWERS, EXTRA_ASSETS, WARMUP
+from components.text.tf_example_wire import string_columns
+from components.training.golden_predictions import REAL, Answers, Text, odd_texts
+from components.training.warmup_requests import write_warmup
 
 CLASSES = ("cs", "math", "stat")
 LENGTH = 4

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from components.infra_validation import checks
+from components.infra_validation.budgets import InfraValidationSettings
 from components.infra_validation.checks import Figures, Reply, Signature, TensorKind
-from components.infra_validation.settings import InfraValidationSettings
-from components.training.answers import Answers, Text
+from components.training.golden_predictions import Answers, Text
 
 CLASSES = ["cs", "math"]
 SCORES = np.array([[0.75, 0.25], [0.4, 0.6]], np.float32)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from components.infra_validation import server
+from components.contracts.model_files import ANSWERS, EXTRA_ASSETS, WARMUP
+from components.infra_validation import local_server
+from components.infra_validation.budgets import InfraValidationSettings
 from components.infra_validation.probe import probe
 from components.infra_validation.runtimes import Server
-from components.infra_validation.settings import InfraValidationSettings
-from components.training.report import ANSWERS, EXTRA_ASSETS, WARMUP
-from components.training.warmup import write_warmup
+from components.training.warmup_requests import write_warmup
 
 SETTINGS = InfraValidationSettings()
 STAND_IN = Path(__file__).parent / "stand_in_server.py"
@@ -119,9 +119,9 @@ def stand_in():
 
 def test_server_is_asked_the_same_over_grpc(good_model: Path, build_model, stand_in) -> None:
     for model, expected in ((good_model, []), (build_model("float64"), ["serving_default"])):
-        running, port = stand_in.start(server.MODEL_NAME, model)
+        running, port = stand_in.start(local_server.MODEL_NAME, model)
         try:
-            runtime = Server(f"127.0.0.1:{port}", server.MODEL_NAME, None, 30.0)
+            runtime = Server(f"127.0.0.1:{port}", local_server.MODEL_NAME, None, 30.0)
             found, figures = probe(model, SETTINGS, (runtime, 1.25))
         finally:
             running.stop(None)
@@ -133,7 +133,7 @@ def test_server_is_asked_the_same_over_grpc(good_model: Path, build_model, stand
 
 
 def test_server_that_is_gone_is_one_line(good_model: Path) -> None:
-    runtime = Server("127.0.0.1:1", server.MODEL_NAME, None, 2.0)
+    runtime = Server("127.0.0.1:1", local_server.MODEL_NAME, None, 2.0)
     found, _ = probe(good_model, SETTINGS, (runtime, 1.0))
     (check,) = found
     assert check.line.startswith("requests: UNAVAILABLE: ")

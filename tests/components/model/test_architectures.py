@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from components import features
+from components.contracts import features
 from components.model.architectures import (
     BEGINNINGS_LAYER,
     CATEGORY_LAYERS,
@@ -23,7 +23,7 @@ from components.model.architectures import (
     with_probabilities,
 )
 from components.model.layers import WideNgrams
-from components.model.settings import ModelSettings
+from components.model.model_settings import ModelSettings
 
 WORDS, WIDTH, CLASSES = 40, 6, 7
 # Their first five letters make nine beginnings.

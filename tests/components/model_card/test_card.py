@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from tfx.types import standard_artifacts
 
-from components.evaluation.component import EvaluationMetrics
-from components.model.settings import ModelSettings
+from components.evaluation.node import EvaluationMetrics
+from components.model.model_settings import ModelSettings
 from components.model_card.artifact import CARD_JSON, CARD_MARKDOWN, ModelCard
 from components.model_card.card import make_card, to_markdown
-from components.model_card.component import ModelCardWriter
+from components.model_card.node import ModelCardWriter
 
 CLASSES = ["cs", "math|x"]
 INGESTION = {

@@ -14,10 +14,15 @@ import tensorflow as tf
 from sklearn import metrics as sk
 
 from components.arrow import pq
-from components.ingestion.summary import IngestionSummary
-from components.report.collect import Sources, collect
+from components.ingestion.row_counts import IngestionSummary
+from components.predictions.prediction_rows import (
+    BASELINE_FILE,
+    CANDIDATE_FILE,
+    record_batch,
+    schema_of,
+)
 from components.report.page import render
-from components.report.rows import BASELINE_FILE, CANDIDATE_FILE, record_batch, schema_of
+from components.report.run_facts import Sources, collect
 
 CLASSES = ["bio", "cs", "math"]
 ROWS = 240

@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from components.metrics.bootstrap import Interval, wilson
 from components.report import charts
-from components.report.bootstrap import Interval, wilson
 
 NONE = Interval(float("nan"), float("nan"), float("nan"))
 SVG = "{http://www.w3.org/2000/svg}"

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup, Tag
 
-from components.report.bootstrap import bootstrap
-from components.report.collect import collect
+from components.metrics.bootstrap import bootstrap
 from components.report.page import NOTHING, between, figure, length_figures, render, signed, visible
+from components.report.run_facts import collect
 
 from .conftest import CLASSES, HUGE, MadeRun
 

@@ -19,10 +19,10 @@ import numpy as np
 import tensorflow as tf
 
 from components.model.architectures import build_model
-from components.model.settings import ModelSettings
+from components.model.model_settings import ModelSettings
+from components.training.checkpoint import load_state
 from components.training.dataset import Examples, make_examples
-from components.training.settings import TrainingSettings
-from components.training.state import load_state
+from components.training.training_settings import TrainingSettings
 from components.training.two_phase import Outcome, train_two_phases
 
 SETTINGS = TrainingSettings.model_validate({

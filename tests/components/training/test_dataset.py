@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components import features
+from components.contracts import features
 from components.errors import UserError
 from components.training.dataset import (
     Examples,

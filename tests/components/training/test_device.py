@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from components.model.architectures import build_model
-from components.model.settings import ModelSettings
+from components.model.model_settings import ModelSettings
 from components.training import device
 from components.training.device import prepare_device, uses_cudnn
 

@@ -16,17 +16,18 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from scipy.special import softmax
 
-from components import features, provenance
+from components import provenance
+from components.contracts import features
+from components.contracts.model_files import ANSWERS, WARMUP
 from components.errors import UserError
 from components.model.architectures import build_model
-from components.model.settings import ModelSettings
+from components.model.model_settings import ModelSettings
 from components.training import run_fn as module
-from components.training.answers import Answers, pick
 from components.training.device import prepare_device, uses_cudnn
 from components.training.export import read_abstracts
-from components.training.report import ANSWERS, WARMUP
-from components.training.settings import TrainingSettings
-from components.training.warmup import read_warmup
+from components.training.golden_predictions import Answers, pick
+from components.training.training_settings import TrainingSettings
+from components.training.warmup_requests import read_warmup
 
 CLASSES = ["bio", "cs", "econ", "engineering", "math", "physics", "stat"]
 # An empty text, spaces, a formula alone, a megabyte, binary noise, emoji, bytes that are no UTF-8.

@@ -19,14 +19,8 @@ from components.model.architectures import (
     build_model,
 )
 from components.model.layers import WideNgrams
-from components.model.settings import ModelSettings
-from components.training.dataset import category_groups, make_examples
-from components.training.export import rebuild_for_serving
-from components.training.objective import eval_figures
-from components.training.phase import objective_outputs, predict_logits
-from components.training.schedule import PhaseSchedule
-from components.training.settings import TrainingSettings, check_settings
-from components.training.state import (
+from components.model.model_settings import ModelSettings
+from components.training.checkpoint import (
     Progress,
     State,
     load_state,
@@ -34,8 +28,14 @@ from components.training.state import (
     save_state,
     seed_states,
 )
+from components.training.dataset import category_groups, make_examples
+from components.training.export import rebuild_for_serving
+from components.training.objective import eval_figures
+from components.training.phase import objective_outputs, predict_logits
+from components.training.schedule import PhaseSchedule
+from components.training.training_settings import TrainingSettings, check_settings
 from components.training.two_phase import progress_line, train_two_phases
-from pipeline.console.progress import Epoch, read_epoch
+from pipeline.launch.progress import Epoch, read_epoch
 
 MODEL = ModelSettings(lstm_units=0, dense_units=8, wide_ngrams=0)
 MATRIX = np.random.default_rng(1).normal(size=(45, 6)).astype(np.float32)

@@ -15,9 +15,9 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public import tfxio
 
-from components import features
 from components.arrow import pa, pq
-from components.text import clean_python
+from components.contracts import features
+from components.text.cleaning import clean_python
 from components.transform.preprocessing import (
     label_ids,
     latex_share,

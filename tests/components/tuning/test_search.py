@@ -15,13 +15,13 @@ from tfx.types import standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
 from components.errors import UserError
-from components.model.settings import ModelSettings
+from components.model.model_settings import ModelSettings
 from components.training import run_fn as trainer
-from components.training.settings import TrainingSettings
-from components.tuning.component import BEST_FILE, TunerExecutor
-from components.tuning.settings import TuningSettings
+from components.training.training_settings import TrainingSettings
+from components.tuning.node import BEST_FILE, TunerExecutor
 from components.tuning.tuner_fn import decoded, make_oracle, make_space
-from pipeline.config import load_config
+from components.tuning.tuning_settings import TuningSettings
+from pipeline.config.pipeline_config import load_config
 
 MODEL = ModelSettings(lstm_units=4, dense_units=8, wide_ngrams=256)
 TRAINING = TrainingSettings.model_validate({

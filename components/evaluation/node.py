@@ -1,0 +1,101 @@
+"""EvaluationSummary: the Evaluator's result as one JSON file and as artifact properties."""
+
+import json
+from pathlib import Path
+
+import tensorflow_model_analysis as tfma
+from absl import logging
+from tensorflow_model_analysis.writers import eval_config_writer
+from tfx.components.evaluator import constants
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import artifact, standard_artifacts
+
+from components.evaluation.verdict import BASELINE, CANDIDATE, summarize
+
+METRICS_FILE = "metrics.json"
+
+
+class EvaluationMetrics(artifact.Artifact):  # type: ignore[misc]
+    """Folder with `METRICS_FILE`; see `components.evaluation.verdict.summarize` for its keys.
+
+    Properties, so that a listing needs no file: blessed (0 or 1), examples, accuracy, macro_f1,
+    cross_entropy (nats) and reasons (a sentence a line). ML Metadata keeps six digits on SQLite.
+    """
+
+    TYPE_NAME = "EvaluationMetrics"
+    PROPERTIES = {  # noqa: RUF012
+        "blessed": artifact.Property(type=artifact.PropertyType.INT),
+        "examples": artifact.Property(type=artifact.PropertyType.INT),
+        "accuracy": artifact.Property(type=artifact.PropertyType.FLOAT),
+        "macro_f1": artifact.Property(type=artifact.PropertyType.FLOAT),
+        "cross_entropy": artifact.Property(type=artifact.PropertyType.FLOAT),
+        "reasons": artifact.Property(type=artifact.PropertyType.STRING),
+    }
+
+
+@component  # type: ignore[untyped-decorator]
+def EvaluationSummary(  # noqa: N802
+    evaluation: InputArtifact[standard_artifacts.ModelEvaluation],
+    blessing: InputArtifact[standard_artifacts.ModelBlessing],
+    metrics: OutputArtifact[EvaluationMetrics],
+    classes: Parameter[list[str]],
+    fingerprint: Parameter[str] = "",
+) -> None:
+    """Writes `METRICS_FILE` from the Evaluator's outputs.
+
+    Args:
+      evaluation: TFMA's result, for one model or for a candidate and a baseline.
+      blessing: the Evaluator's verdict on the same model.
+      metrics: where the file goes.
+      classes: class names, in the order of the label ids.
+      fingerprint: hash of this code, so that an edit of it runs the node again.
+
+    Raises:
+      RuntimeError: the verdict contradicts the evaluation, so they are not of the same run.
+    """
+    del fingerprint
+    config, *_ = eval_config_writer.load_eval_run(evaluation.uri)
+    compared = len(config.model_specs) > 1
+    result = summarize(
+        tfma.load_eval_result(evaluation.uri, model_name=CANDIDATE if compared else None),
+        tfma.load_validation_result(evaluation.uri),
+        classes,
+        tfma.load_eval_result(evaluation.uri, model_name=BASELINE) if compared else None,
+    )
+    blessed = blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == 1
+    if blessed != result["blessed"]:
+        raise RuntimeError(
+            f"{evaluation.uri} says blessed={result['blessed']} but {blessing.uri} says "
+            f"blessed={blessed}: the two inputs are not of one Evaluator run"
+        )
+    result["model"] = {
+        "id": blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY),
+        "uri": blessing.get_string_custom_property(
+            constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY
+        ),
+    }
+    if result["baseline"]:
+        result["baseline"]["model"] = {
+            "id": blessing.get_int_custom_property(
+                constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY
+            ),
+            "uri": blessing.get_string_custom_property(
+                constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY
+            ),
+        }
+    folder = Path(metrics.uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(result, indent=2, allow_nan=False)
+    (folder / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
+
+    overall = result["overall"]
+    metrics.blessed = int(result["blessed"])
+    metrics.examples = overall["examples"]
+    for name in ("accuracy", "macro_f1", "cross_entropy"):
+        # A figure that is not a number leaves its property unset.
+        if overall[name] is not None:
+            setattr(metrics, name, overall[name])
+    metrics.reasons = "\n".join(result["reasons"])
+    for reason in result["reasons"]:
+        logging.info("%s: %s", "blessed" if blessed else "NOT blessed", reason)

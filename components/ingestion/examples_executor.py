@@ -1,0 +1,319 @@
+"""Beam wiring of ParquetExampleGen; every decision is in ``split`` and ``columns``.
+
+The source is read twice. The first pass keeps some 50 bytes of keys a row; they are grouped by id,
+then by text, and become split numbers. The second pass reads the abstracts again and writes them
+straight to their files. So no abstract is ever held for a shuffle, and memory does not grow with
+their length.
+"""
+
+from __future__ import annotations
+
+import logging
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+from apache_beam.transforms import util
+from google.protobuf import struct_pb2
+from tfx import types
+from tfx.components.example_gen import base_example_gen_executor, utils, write_split
+from tfx.components.util import examples_utils
+from tfx.dsl.io import fileio
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import proto_utils
+from tfx_bsl.coders import example_coder
+
+from components.arrow import pa
+from components.ingestion import columns, parquet_source, splits
+from components.ingestion.row_counts import FILE_NAME, IN_SPLIT, WITH_WORDS, IngestionSummary
+from components.text import cleaning
+
+_LOG = logging.getLogger(__name__)
+
+# Key tables are divided this many ways; each part must fit in a worker's memory (50 bytes a row).
+_BUCKETS = 32
+
+# Names the output of a DoFn that carries ((name, label), rows) counts, and that of its key tables.
+_COUNTS = "counts"
+_KEYS = "keys"
+
+SEED = "seed"
+"""Key of the splits' seed in the custom configuration."""
+
+_SUMMARY_PATH = "_summary_path"
+
+Count = tuple[tuple[str, str], int]
+
+
+def _counted(**counts: int) -> Iterator[beam.pvalue.TaggedOutput]:
+    for name, rows in counts.items():
+        yield beam.pvalue.TaggedOutput(_COUNTS, ((name, ""), rows))
+
+
+class _ReadKeys(beam.DoFn):  # type: ignore[misc]
+    """(number, row group) -> (id bucket, key table), and counts."""
+
+    def __init__(self, seed: int):
+        self._seed = seed
+
+    def process(self, element: tuple[int, parquet_source.RowGroup]) -> Iterator[Any]:
+        number, row_group = element
+        first_row = 0
+        for raw in parquet_source.read_batches(row_group):
+            batch, unreadable_dates = columns.canonical(raw)
+            keyed = splits.row_keys(batch, number, first_row, cleaning.clean_python, self._seed)
+            first_row += len(batch)
+            yield from splits.partition(keyed.keys, splits.id_buckets(keyed.keys, _BUCKETS))
+            yield from _counted(
+                rows_read=len(batch),
+                dropped_without_abstract=keyed.without_abstract,
+                dropped_without_label=keyed.without_label,
+                rows_without_id=keyed.without_id,
+                cleaned_to_nothing=keyed.cleaned_to_nothing,
+                unreadable_dates=unreadable_dates,
+            )
+
+
+class _DropDuplicateIds(beam.DoFn):  # type: ignore[misc]
+    """(id bucket, key tables) -> (text bucket, key table), and counts."""
+
+    def process(self, element: tuple[int, Iterable[pa.Table]]) -> Iterator[Any]:
+        keys = pa.concat_tables(element[1])
+        kept = splits.drop_duplicate_ids(keys)
+        yield from splits.partition(kept, splits.text_buckets(kept, _BUCKETS))
+        yield from _counted(dropped_duplicate_ids=len(keys) - len(kept))
+
+
+class _GroupTexts(beam.DoFn):  # type: ignore[misc]
+    """(text bucket, key tables) -> key table with strata, and counts."""
+
+    def process(self, element: tuple[int, Iterable[pa.Table]]) -> Iterator[Any]:
+        grouped = splits.group_texts(pa.concat_tables(element[1]))
+        yield grouped.keys
+        yield from _counted(
+            duplicate_texts=grouped.duplicate_texts,
+            conflicting_texts=grouped.conflicting_texts,
+            conflicting_rows=grouped.conflicting_rows,
+        )
+
+
+class _AddHistograms(beam.CombineFn):  # type: ignore[misc]
+    """Adds the histograms of one stratum; at most ``split.BINS`` bins, however many rows."""
+
+    def create_accumulator(self) -> splits.Histogram:
+        return splits.merge_histograms([])
+
+    def add_input(self, total: splits.Histogram, part: splits.Histogram) -> splits.Histogram:
+        return splits.merge_histograms([total, part])
+
+    def merge_accumulators(self, totals: Iterable[splits.Histogram]) -> splits.Histogram:
+        return splits.merge_histograms(list(totals))
+
+    def extract_output(self, total: splits.Histogram) -> splits.Histogram:
+        return total
+
+
+class _Assign(beam.DoFn):  # type: ignore[misc]
+    """Key table with strata -> (row group number, (rows, splits)), and counts."""
+
+    def __init__(self, split_names: list[str]):
+        self._split_names = split_names
+
+    def process(self, keys: pa.Table, cuts: Mapping[str, splits.Ints]) -> Iterator[Any]:
+        chosen = splits.assign(keys, cuts)
+        table = keys.append_column("split", pa.array(chosen.astype(np.int8)))
+        for number, part in splits.partition(table, table["row_group"].to_numpy()):
+            yield number, (part["row"].to_numpy(), part["split"].to_numpy())
+        by_label = table.group_by(["split", "label"]).aggregate([("row", "count")]).to_pylist()
+        for group in by_label:
+            name = IN_SPLIT + self._split_names[group["split"]]
+            yield beam.pvalue.TaggedOutput(_COUNTS, ((name, group["label"]), group["row_count"]))
+        by_length = table.group_by("words").aggregate([("row", "count")]).to_pylist()
+        for group in by_length:
+            yield beam.pvalue.TaggedOutput(
+                _COUNTS, ((WITH_WORDS, str(group["words"])), group["row_count"])
+            )
+
+
+class _ReadExamples(beam.DoFn):  # type: ignore[misc]
+    """(row group number, [(rows, splits)]) -> serialized tf.Examples, tagged with their split."""
+
+    def __init__(self, row_groups: list[parquet_source.RowGroup], split_names: list[str]):
+        self._row_groups = row_groups
+        self._split_names = split_names
+
+    def setup(self) -> None:
+        self._encoder = example_coder.RecordBatchToExamplesEncoder()
+
+    def process(
+        self, element: tuple[int, Iterable[tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]]]
+    ) -> Iterator[beam.pvalue.TaggedOutput]:
+        number, parts = element
+        row_group = self._row_groups[number]
+        splits = np.full(row_group.rows, -1, np.int8)
+        for rows, chosen in parts:
+            splits[rows] = chosen
+        first_row = 0
+        for raw in parquet_source.read_batches(row_group):
+            here = splits[first_row : first_row + len(raw)]
+            first_row += len(raw)
+            batch = columns.as_feature_lists(columns.canonical(raw).batch)
+            for index, name in enumerate(self._split_names):
+                rows = np.flatnonzero(here == index)
+                if len(rows):
+                    for example in self._encoder.encode(batch.take(pa.array(rows))):
+                        yield beam.pvalue.TaggedOutput(name, example)
+
+
+def _write_summary(counts: Iterable[Count], path: str, files: int, split_names: list[str]) -> None:
+    summary = IngestionSummary.from_counts(counts, files, split_names)
+    with fileio.open(path, "w") as file:
+        file.write(summary.to_json())
+
+
+def _parse(exec_properties: Mapping[str, Any]) -> tuple[str, list[str], list[float], int]:
+    """Returns the input pattern, the names and shares of the splits, and their seed."""
+    inputs, outputs = example_gen_pb2.Input(), example_gen_pb2.Output()
+    custom, settings = example_gen_pb2.CustomConfig(), struct_pb2.Struct()
+    proto_utils.json_to_proto(exec_properties[standard_component_specs.INPUT_CONFIG_KEY], inputs)
+    proto_utils.json_to_proto(exec_properties[standard_component_specs.OUTPUT_CONFIG_KEY], outputs)
+    proto_utils.json_to_proto(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], custom)
+    custom.custom_config.Unpack(settings)
+    base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
+    sizes = [part.hash_buckets for part in outputs.split_config.splits]
+    return (
+        posixpath.join(base, inputs.splits[0].pattern),
+        utils.generate_output_split_names(inputs, outputs),
+        [size / sum(sizes) for size in sizes],
+        int(settings[SEED]),
+    )
+
+
+class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignore[misc]
+    """Runs ParquetExampleGen."""
+
+    def GetInputSourceToExamplePTransform(self) -> beam.PTransform:  # noqa: N802
+        """Not used: rows cannot be split one at a time, as the base class would."""
+        raise NotImplementedError("see GenerateExamplesByBeam")
+
+    def GenerateExamplesByBeam(  # noqa: N802
+        self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]
+    ) -> dict[str, beam.PCollection]:
+        """Builds the whole pipeline but for the writing of the examples.
+
+        Args:
+          pipeline: the pipeline to build on.
+          exec_properties: those of ``FileBasedExampleGen``; with ``_summary_path``, the summary is
+            written there, too.
+
+        Returns:
+          Split name -> serialized tf.Examples.
+
+        Raises:
+          UserError: the input cannot be used (see ``source.find_row_groups``).
+        """
+        pattern, split_names, shares, seed = _parse(exec_properties)
+        row_groups = parquet_source.find_row_groups(pattern)
+
+        keys, read_counts = (
+            pipeline
+            | "RowGroups" >> beam.Create(list(enumerate(row_groups)))
+            | "SpreadRowGroups" >> util.ReshufflePerKey()
+            | "ReadKeys" >> beam.ParDo(_ReadKeys(seed)).with_outputs(_COUNTS, main=_KEYS)
+        )
+        unique, id_counts = (
+            keys
+            | "GroupById" >> beam.GroupByKey()
+            | "DropDuplicateIds"
+            >> beam.ParDo(_DropDuplicateIds()).with_outputs(_COUNTS, main=_KEYS)
+        )
+        grouped, text_counts = (
+            unique
+            | "GroupByText" >> beam.GroupByKey()
+            | "Stratify" >> beam.ParDo(_GroupTexts()).with_outputs(_COUNTS, main=_KEYS)
+        )
+        cuts = (
+            grouped
+            | "Histograms" >> beam.FlatMap(lambda table: splits.histograms(table).items())
+            | "AddHistograms" >> beam.CombinePerKey(_AddHistograms())
+            | "CutStrata" >> beam.MapTuple(lambda name, total: (name, splits.cut(total, shares)))
+        )
+        assigned, split_counts = grouped | "AssignSplits" >> beam.ParDo(
+            _Assign(split_names), beam.pvalue.AsDict(cuts)
+        ).with_outputs(_COUNTS, main=_KEYS)
+        examples = (
+            assigned
+            | "GroupByRowGroup" >> beam.GroupByKey()
+            | "ReadExamples"
+            >> beam.ParDo(_ReadExamples(row_groups, split_names)).with_outputs(*split_names)
+        )
+
+        if _SUMMARY_PATH in exec_properties:
+            _ = (
+                (read_counts, id_counts, text_counts, split_counts)
+                | "AllCounts" >> beam.Flatten()
+                | "AddCounts" >> beam.CombinePerKey(sum)
+                | "CollectCounts" >> beam.combiners.ToList()
+                | "WriteSummary"
+                >> beam.Map(
+                    _write_summary,
+                    path=exec_properties[_SUMMARY_PATH],
+                    files=len({row_group.path for row_group in row_groups}),
+                    split_names=split_names,
+                )
+            )
+        return {name: examples[name] for name in split_names}
+
+    def Do(  # noqa: N802
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the splits as gzipped TFRecords of tf.Examples, with ``ingestion.json`` beside.
+
+        The base class would write through a shuffle by random keys, which holds all examples in
+        memory and leaves their order to chance; examples arrive spread here already.
+
+        Args:
+          input_dict: nothing.
+          output_dict: ``examples``, one artifact; its split names, format and counts are set.
+          exec_properties: those of ``FileBasedExampleGen``.
+
+        Raises:
+          UserError: the input cannot be used, no row is left, or a split is empty.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        artifact = artifact_utils.get_single_instance(
+            output_dict[standard_component_specs.EXAMPLES_KEY]
+        )
+        pattern, split_names, _, _ = _parse(exec_properties)
+        artifact.split_names = artifact_utils.encode_split_names(split_names)
+        summary_path = posixpath.join(artifact.uri, FILE_NAME)
+
+        with self._make_beam_pipeline() as pipeline:
+            splits = self.GenerateExamplesByBeam(
+                pipeline, {**exec_properties, _SUMMARY_PATH: summary_path}
+            )
+            for name, examples in splits.items():
+                folder = artifact_utils.get_split_uri([artifact], name)
+                _ = examples | f"WriteSplit[{name}]" >> beam.io.WriteToTFRecord(
+                    posixpath.join(folder, write_split.DEFAULT_TF_RECORD_FILE_NAME),
+                    file_name_suffix=".gz",
+                )
+
+        with fileio.open(summary_path, "r") as file:
+            summary = IngestionSummary.from_json(file.read())
+        summary.check(pattern)
+
+        examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
+        examples_utils.set_file_format(
+            artifact, write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP)
+        )
+        for name, rows in summary.totals().items():
+            artifact.set_int_custom_property(name, rows)
+        _LOG.info("%s", summary.line())

@@ -1,0 +1,284 @@
+"""Which rows are kept, and in which split: pure functions over small tables of row keys.
+
+A row's text is read once to be hashed and dropped; from then on a row is some 50 bytes of keys,
+whatever the length of its abstract. All decisions depend on the content of the rows alone, so the
+order of files and rows, the batch size and the number of workers cannot change them.
+
+Keys are 64-bit BLAKE2b hashes. Among n texts, two share one with probability n^2 / 2^65 (3e-8 for a
+million rows); they would then merely go to the same split. Two ids that do would lose a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from components.arrow import pa, pc
+from components.contracts import features
+
+KEYS = pa.schema(
+    [
+        ("row_group", pa.int32()),  # number of the row group in the plan of the run
+        ("row", pa.int32()),  # place of the row in its row group
+        ("id", pa.uint64()),  # hash of the id; null where the row has none
+        ("text", pa.uint64()),  # hash of the cleaned abstract
+        ("content", pa.uint64()),  # hash of the raw abstract and the label
+        ("days", pa.int32()),  # update date in days since 1970-01-01; NO_DATE where missing
+        ("label", pa.string()),
+        ("words", pa.int32()),  # of the cleaned abstract
+    ]
+)
+"""One row of a key table is one source row that has an abstract and a label."""
+
+GROUPED = KEYS.append(pa.field("stratum", pa.string()))
+"""A key table that also says in which class's stratum the row's text is."""
+
+NO_DATE = np.iinfo(np.int32).min
+BINS = 1 << 16
+"""Resolution of the cut: the first 16 bits of the text's hash."""
+
+Ints = npt.NDArray[np.int64]
+
+
+class Keyed(NamedTuple):
+    """Keys of the usable rows of a batch, and why the others are not usable."""
+
+    keys: pa.Table
+    without_abstract: int
+    without_label: int
+    without_id: int
+    """Usable rows without id; they are kept."""
+    cleaned_to_nothing: int
+    """Usable rows whose abstract has no word left after cleaning."""
+
+
+def _hashes(values: Sequence[bytes], seed: int = 0) -> npt.NDArray[np.uint64]:
+    salt = seed.to_bytes(blake2b.SALT_SIZE, "little")
+    joined = b"".join(blake2b(value, digest_size=8, salt=salt).digest() for value in values)
+    return np.frombuffer(joined, dtype="<u8").astype(np.uint64)
+
+
+def row_keys(
+    batch: pa.RecordBatch,
+    row_group: int,
+    first_row: int,
+    clean: Callable[[str], str],
+    seed: int = 0,
+) -> Keyed:
+    """Computes the keys of a batch in canonical form (``columns.CANONICAL``).
+
+    Args:
+      batch: rows of one row group, in order.
+      row_group: its number.
+      first_row: place of the batch's first row in the row group.
+      clean: the text cleaning; texts equal after it count as the same text.
+      seed: not negative; salts the texts' hashes, so that another one makes other splits.
+
+    Returns:
+      The keys (schema ``KEYS``) and the counts of rows left out; a row with neither abstract nor
+      label counts as one without abstract.
+    """
+    column = dict(zip(batch.schema.names, batch.columns, strict=True))
+    has_abstract = pc.is_valid(column[features.ABSTRACT])
+    usable = pc.and_(has_abstract, pc.is_valid(column[features.LABEL]))
+    rows = np.flatnonzero(usable.to_numpy(zero_copy_only=False))
+    kept = {name: values.filter(usable) for name, values in column.items()}
+
+    texts = kept[features.ABSTRACT].to_pylist()
+    labels = kept[features.LABEL].to_pylist()
+    ids = kept[features.ID]
+    cleaned = [clean(value) for value in texts]
+    text = _hashes([value.encode() for value in cleaned], seed)
+    content = _hashes(
+        [f"{label}\0{value}".encode() for label, value in zip(labels, texts, strict=True)]
+    )
+    missing = pc.is_null(ids).to_numpy(zero_copy_only=False)
+    moments = pc.strptime(kept[features.DATE], format="%Y-%m-%d", unit="s", error_is_null=True)
+    days = moments.cast(pa.date32()).cast(pa.int32())
+
+    without_abstract = len(batch) - pc.sum(has_abstract).as_py() if len(batch) else 0
+    return Keyed(
+        keys=pa.table(
+            [
+                pa.array(np.full(len(rows), row_group, np.int32)),
+                pa.array((rows + first_row).astype(np.int32)),
+                pa.array(
+                    _hashes([v.encode() for v in ids.fill_null("").to_pylist()]), mask=missing
+                ),
+                pa.array(text),
+                pa.array(content),
+                days.fill_null(int(NO_DATE)),
+                kept[features.LABEL],
+                pa.array([len(value.split()) for value in cleaned], pa.int32()),
+            ],
+            schema=KEYS,
+        ),
+        without_abstract=without_abstract,
+        without_label=len(batch) - len(rows) - without_abstract,
+        without_id=int(missing.sum()),
+        cleaned_to_nothing=cleaned.count(""),
+    )
+
+
+def partition(table: pa.Table, by: Ints) -> list[tuple[int, pa.Table]]:
+    """Divides a table into (value, rows with that value), by ascending value, rows in order."""
+    order = np.argsort(by, kind="stable")
+    values, starts = np.unique(by[order], return_index=True)
+    edges = [*starts.tolist(), len(order)]
+    # Not slices of one sorted table: each of them would be pickled with the whole of it.
+    return [
+        (int(value), table.take(pa.array(order[start:end])))
+        for value, start, end in zip(values, edges[:-1], edges[1:], strict=True)
+    ]
+
+
+def id_buckets(keys: pa.Table, buckets: int) -> Ints:
+    """Bucket of each row [rows] in which rows with the same id meet; rows without id go by text."""
+    key = pc.if_else(pc.is_valid(keys["id"]), keys["id"], keys["text"])
+    bucket: Ints = (key.to_numpy() % np.uint64(buckets)).astype(np.int64)
+    return bucket
+
+
+def text_buckets(keys: pa.Table, buckets: int) -> Ints:
+    """Bucket of each row [rows] in which rows with the same cleaned text meet."""
+    bucket: Ints = (keys["text"].to_numpy() % np.uint64(buckets)).astype(np.int64)
+    return bucket
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[list[str], Ints]:
+    """Returns the distinct strings in order, and each row's index into them [rows]."""
+    encoded = column.combine_chunks().dictionary_encode()
+    names = encoded.dictionary.to_pylist()
+    rank = np.argsort(np.argsort(np.array(names, dtype=object))).astype(np.int64)
+    codes = encoded.indices.to_numpy()
+    return sorted(names), rank[codes]
+
+
+def drop_duplicate_ids(keys: pa.Table) -> pa.Table:
+    """Keeps one row an id: the latest date, then the smallest content hash.
+
+    Rows without id are all kept, since nothing says that they are the same paper. Rows that agree
+    in id, date, abstract and label are interchangeable; the first in the plan stays.
+    """
+    ids = keys["id"]
+    missing = pc.is_null(ids).to_numpy()
+    key = pc.fill_null(ids, 0).to_numpy()
+    order = np.lexsort(
+        (
+            keys["row"].to_numpy(),
+            keys["row_group"].to_numpy(),
+            keys["content"].to_numpy(),
+            -keys["days"].to_numpy().astype(np.int64),
+            key,
+            missing,
+        )
+    )
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = key[order][1:] != key[order][:-1]
+    first |= missing[order]
+    return keys.take(pa.array(np.sort(order[first])))
+
+
+class Grouped(NamedTuple):
+    """Rows with the stratum of their text, and how texts repeat."""
+
+    keys: pa.Table
+    """Schema ``GROUPED``."""
+    duplicate_texts: int
+    """Rows whose cleaned text occurs in an earlier one of these rows."""
+    conflicting_texts: int
+    """Cleaned texts that occur with more than one label."""
+    conflicting_rows: int
+    """Rows of those texts."""
+
+
+def group_texts(keys: pa.Table) -> Grouped:
+    """Gives every row of one cleaned text the same stratum: the text's most frequent label.
+
+    Ties go to the alphabetically first label. All rows of a text must be in ``keys``.
+    """
+    names, code = _codes(keys["label"])
+    texts, text = np.unique(keys["text"].to_numpy(), return_inverse=True)
+    pairs, rows_of_pair = np.unique(text * max(len(names), 1) + code, return_counts=True)
+    text_of_pair, code_of_pair = np.divmod(pairs, max(len(names), 1))
+    order = np.lexsort((code_of_pair, -rows_of_pair, text_of_pair))
+    # The first pair of each text, in the order above, is its commonest label.
+    _, first = np.unique(text_of_pair[order], return_index=True)
+    stratum = code_of_pair[order][first]
+    conflicting = np.bincount(text_of_pair, minlength=len(texts)) > 1
+    return Grouped(
+        keys=keys.append_column(
+            GROUPED.field("stratum"),
+            pa.array(names, pa.string()).take(pa.array(stratum[text])),
+        ),
+        duplicate_texts=len(text) - len(texts),
+        conflicting_texts=int(conflicting.sum()),
+        conflicting_rows=int(conflicting[text].sum()),
+    )
+
+
+class Histogram(NamedTuple):
+    """Rows of one stratum by bin of their text's hash; only bins that have rows."""
+
+    bins: Ints
+    """[n], ascending, 0 <= bin < BINS."""
+    rows: Ints
+    """[n], rows in each bin."""
+
+
+def _bins(keys: pa.Table) -> Ints:
+    bins: Ints = (keys["text"].to_numpy() >> np.uint64(48)).astype(np.int64)
+    return bins
+
+
+def histograms(keys: pa.Table) -> dict[str, Histogram]:
+    """Returns the histogram of each stratum in ``keys`` (schema ``GROUPED``)."""
+    bins = _bins(keys)
+    names, code = _codes(keys["stratum"])
+    result = {}
+    for number, name in enumerate(names):
+        values, rows = np.unique(bins[code == number], return_counts=True)
+        result[name] = Histogram(values, rows.astype(np.int64))
+    return result
+
+
+def merge_histograms(parts: Sequence[Histogram]) -> Histogram:
+    """Adds histograms of one stratum."""
+    if not parts:
+        return Histogram(np.zeros(0, np.int64), np.zeros(0, np.int64))
+    bins, place = np.unique(np.concatenate([part.bins for part in parts]), return_inverse=True)
+    rows = np.bincount(place, np.concatenate([part.rows for part in parts]), len(bins))
+    return Histogram(bins, rows.astype(np.int64))
+
+
+def cut(histogram: Histogram, shares: Sequence[float]) -> Ints:
+    """Finds the bins at which a stratum's splits begin.
+
+    Args:
+      histogram: the stratum's rows.
+      shares: share of each split, above 0, adding up to 1.
+
+    Returns:
+      [len(shares) - 1], ascending: rows below the first are in split 0, and so on. Each cut is the
+      one nearest to the exact share, so it is off by at most half of the rows in one bin.
+    """
+    total = np.concatenate([[0], np.cumsum(histogram.rows)])
+    starts = np.append(histogram.bins, BINS)
+    wanted = np.cumsum(shares)[:-1] * total[-1]
+    cuts: Ints = starts[np.abs(total[None, :] - wanted[:, None]).argmin(axis=1)]
+    return cuts
+
+
+def assign(keys: pa.Table, cuts: Mapping[str, Ints]) -> Ints:
+    """Returns the split number of each row [rows] of ``keys`` (schema ``GROUPED``)."""
+    bins = _bins(keys)
+    names, code = _codes(keys["stratum"])
+    splits = np.zeros(len(bins), np.int64)
+    for number, name in enumerate(names):
+        here = code == number
+        splits[here] = np.searchsorted(cuts[name], bins[here], side="right")
+    return splits

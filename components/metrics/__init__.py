@@ -1,0 +1,1 @@
+"""Metrics in NumPy: one definition of each, for every node and benchmark."""

@@ -1,0 +1,360 @@
+"""Reads the vocabulary's rows out of a GloVe text file and fills in the words it lacks."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import itertools
+import lzma
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from components.contracts import features
+from components.errors import UserError
+
+FloatArray = npt.NDArray[np.float32]
+
+_NUMBER_BYTES = b"0123456789.+-eE "
+# A text line of 300 numbers has some 3,000 bytes; a binary file may have no line end at all.
+_LONGEST_LINE = 1 << 20
+# Random rows stay closer to the mean than found ones: they carry no meaning to be loud about.
+_RANDOM_SCALE = 0.5
+# What decompressors raise on damaged input.
+_DAMAGED = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
+
+_PREFIXES = (
+    "anti", "auto", "bi", "co", "counter", "cross", "cyber", "de", "di", "dis", "electro", "extra",
+    "geo", "hyper", "in", "inter", "intra", "macro", "magneto", "mega", "meta", "micro", "mid",
+    "mini", "mono", "multi", "nano", "neuro", "non", "over", "para", "photo", "poly", "post", "pre",
+    "pseudo", "quasi", "re", "semi", "sub", "super", "thermo", "trans", "tri", "ultra", "un",
+    "under", "uni",
+)  # fmt: skip
+_SUFFIXES = (
+    ("ies", "y"), ("es", ""), ("s", ""), ("ed", ""), ("ed", "e"), ("ing", ""), ("ing", "e"),
+    ("ly", ""), ("ness", ""), ("isation", "ization"), ("ization", "ize"), ("ise", "ize"),
+    ("ising", "izing"), ("ised", "ized"), ("our", "or"), ("ity", ""), ("ic", ""), ("al", ""),
+    ("able", ""), ("less", ""), ("wise", ""),
+)  # fmt: skip
+_SHORTEST_STEM = 3
+# Words without a vector that are named in the coverage.
+_NAMED = 30
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of a vocabulary the vectors cover.
+
+    Attributes:
+      words: words of the vocabulary, pad and out-of-vocabulary ids not counted.
+      found: words with a vector of their own.
+      borrowed: words with the vector of a variant.
+      filled: words whose row the file had nothing to say about.
+      token_share: share of running words, by the counts given, with a vector of their own; None
+        where no counts were given.
+      mean, sd: over all numbers of the found rows.
+      matrix_mean, matrix_sd: over all numbers of the embedding matrix, filled rows included.
+      missing: the most frequent words without a vector of their own, with their counts, the most
+        frequent first; empty where no counts were given.
+    """
+
+    words: int
+    found: int
+    borrowed: int
+    filled: int
+    token_share: float | None
+    mean: float
+    sd: float
+    matrix_mean: float
+    matrix_sd: float
+    missing: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def word_share(self) -> float:
+        """Share of the vocabulary's words with a vector of their own."""
+        return self.found / self.words if self.words else 0.0
+
+
+@contextlib.contextmanager
+def _open(path: Path, dimension: int) -> Iterator[BinaryIO]:
+    if not path.is_file():
+        raise UserError(f"{path}: no such GloVe file; set data.glove to the path of the vectors")
+    suffix = path.suffix.lower()
+    if suffix == ".gz":
+        with gzip.open(path) as stream:
+            yield io.BufferedReader(stream, 1 << 20)  # type: ignore[type-var]
+    elif suffix == ".xz":
+        with lzma.open(path) as stream:
+            yield io.BufferedReader(stream, 1 << 20)  # type: ignore[type-var]
+    elif suffix == ".zip":
+        try:
+            archive = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise UserError(
+                f"{path}: not a zip archive or cut short ({error}); fetch it again"
+            ) from None
+        with archive, archive.open(_member(path, archive.namelist(), dimension)) as member:
+            yield io.BufferedReader(member, 1 << 20)  # type: ignore[type-var]
+    else:
+        with path.open("rb", 1 << 20) as stream:
+            yield stream
+
+
+def _member(path: Path, names: Sequence[str], dimension: int) -> str:
+    texts = [name for name in names if name.endswith(".txt")]
+    if len(texts) == 1:
+        return texts[0]
+    wanted = [name for name in texts if re.search(rf"(^|[./]){dimension}d\.txt$", name)]
+    if len(wanted) == 1:
+        return wanted[0]
+    raise UserError(
+        f"{path}: holds {len(texts)} .txt members, {len(wanted)} of them named "
+        f"*.{dimension}d.txt; one is needed, so unpack the right one and name it"
+    )
+
+
+def read_vectors(
+    lines: Iterable[bytes], wanted: frozenset[bytes], dimension: int, source: str
+) -> dict[bytes, FloatArray]:
+    """Parses GloVe text, a word and its numbers a line, and keeps the wanted words' vectors.
+
+    Every line is checked for its width and for bytes that no number holds; the numbers of words
+    that nobody wants are not parsed. The first of several rows of a word counts.
+
+    Args:
+      lines: lines with their ends.
+      wanted: UTF-8 words to keep.
+      dimension: numbers a word must have.
+      source: name of the file, for messages.
+
+    Returns:
+      word -> float32 [dimension].
+
+    Raises:
+      UserError: names file and line of the first line that is no GloVe row of this width.
+    """
+    vectors: dict[bytes, FloatArray] = {}
+    number = 0
+    iterator = iter(lines)
+    while True:
+        try:
+            line = next(iterator)
+        except StopIteration:
+            break
+        except _DAMAGED as error:
+            raise UserError(
+                f"{source}:{number + 1}: the file is damaged or cut short ({error}); fetch it again"
+            ) from None
+        number += 1
+        if not line.endswith(b"\n"):
+            if number == 1 and (b"\0" in line or len(line) >= _LONGEST_LINE):
+                raise UserError(
+                    f"{source}:1: binary data; give GloVe text, a word and its numbers a line"
+                )
+            raise UserError(
+                f"{source}:{number}: the last line has no line end, so the file is cut short; "
+                "fetch it again (or end the line, if the file is complete)"
+            )
+        parts = line.rstrip(b"\r\n").rsplit(b" ", dimension)
+        word, numbers = parts[0], parts[1:]
+        if len(numbers) != dimension or not word or (b" " in word and _has_number(word)):
+            raise UserError(_width_message(line, number, dimension, source))
+        rest = line[len(word) :].rstrip(b"\r\n")
+        if rest.translate(None, _NUMBER_BYTES):
+            raise UserError(
+                f"{source}:{number}: {_first_bad(numbers)!r} after the word {_show(word)} is not a "
+                "finite number; give GloVe text, a word and its numbers a line"
+            )
+        if word in wanted and word not in vectors:
+            try:
+                vector = np.array(numbers, dtype=np.float32)
+            except ValueError:
+                vector = np.array([np.nan], dtype=np.float32)
+            if not np.isfinite(vector).all():
+                raise UserError(
+                    f"{source}:{number}: {_first_bad(numbers)!r} after the word {_show(word)} is "
+                    "not a finite number; mend the line or fetch the file again"
+                )
+            vectors[word] = vector
+    if number == 0:
+        raise UserError(f"{source}:1: the file is empty; fetch the vectors again")
+    return vectors
+
+
+def _show(word: bytes) -> str:
+    text = word.decode("utf-8", "replace")
+    return repr(text if len(text) <= 40 else text[:40] + "…")
+
+
+def _is_finite_number(text: bytes) -> bool:
+    try:
+        return bool(np.isfinite(np.float32(float(text))))
+    except ValueError:
+        return False
+
+
+def _has_number(word: bytes) -> bool:
+    """Whether a "word" with spaces holds a number: then the line has too many of them."""
+    return any(_is_finite_number(part) for part in word.split(b" ")[1:] if part)
+
+
+def _first_bad(numbers: Sequence[bytes]) -> str:
+    bad = next((text for text in numbers if not _is_finite_number(text)), b"")
+    return bad[:40].decode("utf-8", "replace")
+
+
+def _width_message(line: bytes, number: int, dimension: int, source: str) -> str:
+    fields = line.split()
+    count = max(len(fields) - 1, 0)
+    if b"\0" in line:
+        return f"{source}:{number}: binary data; give GloVe text, a word and its numbers a line"
+    if number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields):
+        return f"{source}:1: a word2vec header line; GloVe files have none, so remove it"
+    return (
+        f"{source}:{number}: {count} numbers after the word, {dimension} expected; "
+        "give vectors of that width or set training.embedding_dim"
+    )
+
+
+def variants(word: str) -> Iterator[str]:
+    """Yields spellings whose vector may stand in for ``word``'s, the closest first.
+
+    Plurals, inflections and British spellings first, then the word without a prefix, then the word
+    without digits at its ends.
+    """
+    for suffix, replacement in _SUFFIXES:
+        if word.endswith(suffix) and len(word) - len(suffix) >= _SHORTEST_STEM:
+            yield word[: len(word) - len(suffix)] + replacement
+    yield word + "s"
+    for prefix in _PREFIXES:
+        if word.startswith(prefix) and len(word) - len(prefix) > _SHORTEST_STEM:
+            rest = word[len(prefix) :]
+            yield rest
+            yield rest + "s"
+            if rest.endswith("s"):
+                yield rest[:-1]
+    bare = word.strip("0123456789")
+    if bare != word and len(bare) >= 2:
+        yield bare
+
+
+def fill_missing(
+    vectors: dict[bytes, FloatArray], words: Sequence[str], dimension: int, how: str, seed: int
+) -> tuple[FloatArray, int]:
+    """Builds the embedding matrix of a vocabulary.
+
+    Row 0 (padding) is zero, row 1 (out of vocabulary) the mean of the found vectors, row i + 2 is
+    word i's. A word without a vector gets, by ``how``: ``zeros``; the ``mean`` of found vectors;
+    ``random``, a draw around that mean with half the found vectors' standard deviation per
+    dimension, seeded by the word, so that it does not depend on the other words; or ``variants``,
+    the vector of its first known variant among the vocabulary's words, else random.
+
+    Returns:
+      float32 [len(words) + 2, dimension] and how many words borrowed a vector.
+    """
+    found = np.stack(list(vectors.values())) if vectors else np.zeros((1, dimension), np.float32)
+    mean, sd = found.mean(axis=0), found.std(axis=0)
+    matrix = np.zeros((len(words) + features.FIRST_WORD_ID, dimension), np.float32)
+    matrix[features.OOV_ID] = mean
+    borrowed = 0
+    for row, word in enumerate(words, start=features.FIRST_WORD_ID):
+        vector = vectors.get(word.encode())
+        if vector is None and how == "variants":
+            known = (vectors.get(variant.encode()) for variant in variants(word))
+            vector = next((candidate for candidate in known if candidate is not None), None)
+            borrowed += vector is not None
+        if vector is None and how == "mean":
+            vector = mean
+        if vector is None and how in ("random", "variants"):
+            generator = np.random.default_rng([seed, zlib.crc32(word.encode())])
+            vector = mean + _RANDOM_SCALE * sd * generator.standard_normal(dimension)
+        if vector is not None:
+            matrix[row] = vector
+    return matrix, borrowed
+
+
+def load_glove(
+    path: Path,
+    words: Sequence[str],
+    dimension: int,
+    *,
+    how: str = "variants",
+    seed: int = 0,
+    counts: npt.NDArray[np.int64] | None = None,
+) -> tuple[FloatArray, Coverage]:
+    """Loads the embedding matrix of a vocabulary from a GloVe file.
+
+    Args:
+      path: ``.txt``, ``.txt.gz``, ``.txt.xz`` or ``.zip``.
+      words: the vocabulary, word i with id i + 2.
+      dimension: numbers a vector has.
+      how: what rows of missing words hold; see :func:`fill_missing`.
+      seed: of random rows.
+      counts: how often each id occurs in running text, int64 [len(words) + 2]; ids 0 and 1 are
+        not words and do not count.
+
+    Returns:
+      float32 [len(words) + 2, dimension], and the coverage.
+
+    Raises:
+      UserError: the file is missing, damaged, not GloVe text, of another width, or holds none of
+        the words.
+    """
+    wanted = frozenset(word.encode() for word in words)
+    try:
+        with _open(path, dimension) as stream:
+            lines = iter(lambda: stream.readline(_LONGEST_LINE), b"")
+            vectors = read_vectors(lines, wanted, dimension, str(path))
+    except _DAMAGED as error:
+        raise UserError(f"{path}: damaged or cut short ({error}); fetch it again") from None
+    if not vectors and words:
+        raise UserError(
+            f"{path}: holds none of the vocabulary's {len(words)} words; "
+            "give lower-case GloVe vectors"
+        )
+    matrix, borrowed = fill_missing(vectors, words, dimension, how, seed)
+    token_share = None
+    missing: list[tuple[str, int]] = []
+    if counts is not None:
+        own = np.fromiter((word.encode() in vectors for word in words), bool, len(words))
+        running = counts[features.FIRST_WORD_ID : features.FIRST_WORD_ID + len(words)]
+        token_share = float(running[own].sum() / max(1, running.sum()))
+        without = np.flatnonzero(~own & (running > 0))
+        frequent = without[np.argsort(-running[without], kind="stable")][:_NAMED]
+        missing = [(words[index], int(running[index])) for index in frequent]
+    found = np.stack(list(vectors.values())) if vectors else np.zeros((1, dimension), np.float32)
+    coverage = Coverage(
+        words=len(words),
+        found=len(vectors),
+        borrowed=borrowed,
+        filled=len(words) - len(vectors) - borrowed,
+        token_share=token_share,
+        mean=float(found.mean()),
+        sd=float(found.std()),
+        matrix_mean=float(matrix.mean(dtype=np.float64)),
+        matrix_sd=float(matrix.std(dtype=np.float64)),
+        missing=tuple(missing),
+    )
+    return matrix, coverage
+
+
+def check_first_row(path: Path, dimension: int) -> None:
+    """Checks that a GloVe file can be opened, and its first row, in no time.
+
+    Args:
+      path: ``.txt``, ``.txt.gz``, ``.txt.xz`` or ``.zip``.
+      dimension: numbers a word must have.
+
+    Raises:
+      UserError: there is no such file, or its first line is no GloVe row of this width.
+    """
+    with _open(path, dimension) as stream:
+        read_vectors(itertools.islice(stream, 1), frozenset(), dimension, str(path))

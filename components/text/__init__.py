@@ -1,0 +1,1 @@
+"""Text operations that training and serving share."""

@@ -1,0 +1,67 @@
+"""Requests that TF Serving replays when it loads a version, before clients reach it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from components.contracts import features
+
+# TF Serving refuses a file with more: kMaxWarmupRequests in saved_model_warmup_util.h.
+MAX_RECORDS = 1000
+SINGLES = 16
+BATCHES = 4
+# Rows of a batch, as a server makes them of single requests.
+BATCH_ROWS = 64
+
+
+def warmup_requests(texts: Sequence[bytes]) -> Iterator[predict_pb2.PredictRequest]:
+    """Requests for ``serving_default``: `SINGLES` of one text, then `BATCHES` of `BATCH_ROWS`.
+
+    Args:
+      texts: real abstracts; used again from the first where they are too few.
+
+    Raises:
+      ValueError: there are no texts.
+    """
+    if not texts:
+        raise ValueError("warm-up needs at least one text")
+    endless = itertools.cycle(texts)
+    for rows in [1] * SINGLES + [BATCH_ROWS] * BATCHES:
+        request = predict_pb2.PredictRequest()
+        request.model_spec.signature_name = features.SERVING_TEXT
+        request.inputs[features.ABSTRACT].CopyFrom(
+            tf.make_tensor_proto(list(itertools.islice(endless, rows)), tf.string, [rows])
+        )
+        yield request
+
+
+def write_warmup(path: Path, texts: Sequence[bytes]) -> None:
+    """Writes the requests as a TFRecord file of PredictionLogs, the same bytes for the same texts.
+
+    Args:
+      path: ``assets.extra/tf_serving_warmup_requests`` of a SavedModel.
+      texts: see :func:`warmup_requests`.
+    """
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for request in warmup_requests(texts):
+            log = prediction_log_pb2.PredictionLog()
+            log.predict_log.request.CopyFrom(request)
+            writer.write(log.SerializeToString(deterministic=True))
+
+
+def read_warmup(path: Path) -> list[predict_pb2.PredictRequest]:
+    """Reads the requests of a warm-up file.
+
+    Raises:
+      tf.errors.OpError: the file cannot be read.
+      google.protobuf.message.DecodeError: a record is no PredictionLog.
+    """
+    return [
+        prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
+        for record in tf.data.TFRecordDataset(str(path))
+    ]

@@ -1,0 +1,78 @@
+"""Tuner: TFX's own node, whose best values also come in the configuration's format."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+from tfx.components.tuner import component
+from tfx.components.tuner import executor as stock
+from tfx.dsl.components.base import executor_spec
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import json_utils
+
+from components.model.model_settings import ModelSettings
+from components.training.training_settings import TrainingSettings
+from components.tuning.best_values import to_toml
+from components.tuning.tuner_fn import decoded, shown
+from components.tuning.tuning_settings import TuningSettings, apply
+
+BEST_FILE = "best.toml"
+
+
+class TunerExecutor(stock.Executor):  # type: ignore[misc]
+    """Searches as TFX's executor does, then writes :data:`BEST_FILE` beside the best values."""
+
+    def Do(  # noqa: N802
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Runs the search to its end.
+
+        Raises:
+          UserError: no trial finished.
+        """
+        super().Do(input_dict, output_dict, exec_properties)
+        config = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
+        tuning = TuningSettings.model_validate(config["tuning"])
+        folder, results = (
+            Path(artifact_utils.get_single_uri(output_dict[name]))
+            for name in (
+                standard_component_specs.BEST_HYPERPARAMETERS_KEY,
+                standard_component_specs.TUNER_RESULTS_KEY,
+            )
+        )
+        (found,) = folder.glob("*.txt")
+        best = decoded(tuning, json.loads(found.read_text(encoding="utf-8"))["values"])
+        (table,) = results.glob("*.json")
+        trials = json.loads(table.read_text(encoding="utf-8"))
+        model, training = apply(
+            ModelSettings.model_validate(config["model"]),
+            TrainingSettings.model_validate(config["training"]),
+            best,
+        )
+        figure = f"{tuning.objective} {trials[0]['score']:.4f} on the eval split"
+        file = folder / BEST_FILE
+        limit = f", epochs a phase at most: {tuning.epochs}" if tuning.epochs else ""
+        searched = textwrap.fill(f"Searched: {', '.join(tuning.space)}.", 98)
+        comment = (
+            f"Best of {len(trials)} trials: {figure}{limit}.\n{searched}\n"
+            "These tables replace [model] and [training] of the configuration. Set tuning.enabled\n"
+            "to false with them, or the search starts again from here."
+        )
+        file.write_text(to_toml(model, training, best, comment), encoding="utf-8")
+        logging.info(
+            "[progress] tuning: best of %d trials: %s; %s", len(trials), figure, shown(best)
+        )
+        logging.info("[progress] tuning: to train with these values: %s", file)
+
+
+class Tuner(component.Tuner):  # type: ignore[misc]
+    """TFX's Tuner with :class:`TunerExecutor`."""
+
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(TunerExecutor)

@@ -1,0 +1,186 @@
+"""Typed settings of the search for better settings: what is tried, how often, by which figure."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from components.errors import UserError
+from components.model.model_settings import ModelSettings
+from components.settings import Settings
+from components.training.training_settings import Monitor, TrainingSettings, check_settings
+
+Algorithm = Literal["bayesian", "random"]
+Scale = Literal["linear", "log"]
+
+MODEL, TRAINING = "model", "training"
+_GROUPS: dict[str, type[Settings]] = {MODEL: ModelSettings, TRAINING: TrainingSettings}
+
+
+class Range(Settings):
+    """Values that one key may take: numbers between two bounds, or one of a list."""
+
+    low: float | None = Field(None, description="Least number, itself included.")
+    high: float | None = Field(None, description="Greatest number, itself included.")
+    scale: Scale = Field("linear", description="log: the same share for each power of ten.")
+    choices: tuple[Any, ...] = Field((), description="The values themselves, instead of bounds.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Range:
+        if self.choices:
+            if self.low is not None or self.high is not None or self.scale != "linear":
+                raise ValueError("give either choices, or low and high with a scale")
+        elif self.low is None or self.high is None:
+            raise ValueError("needs both low and high, or choices")
+        elif not self.low < self.high:
+            raise ValueError(f"low = {self.low:g} is not below high = {self.high:g}")
+        elif self.scale == "log" and self.low <= 0:
+            raise ValueError(f"low = {self.low:g}: must be above 0 on a log scale")
+        return self
+
+    def holds(self, value: Any) -> bool:
+        """Whether ``value`` is one of those that may be taken."""
+        if self.choices:
+            return _plain(value) in [_plain(choice) for choice in self.choices]
+        return self.low is not None and self.high is not None and self.low <= value <= self.high
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+_SPACE = {
+    "training.phase1.learning_rate": Range(low=5e-4, high=8e-3, scale="log"),
+    "training.phase2.learning_rate": Range(low=5e-4, high=8e-3, scale="log"),
+    "training.table_learning_rate": Range(low=0.05, high=0.5, scale="log"),
+    "model.dense_dropout": Range(low=0.0, high=0.5),
+    "model.embedding_dropout": Range(low=0.0, high=0.5),
+    "model.lstm_units": Range(choices=(32, 64, 96)),
+}
+
+
+class TuningSettings(Settings):
+    """The search as a whole. It is off unless asked for: it trains once for each trial."""
+
+    enabled: bool = Field(False, description="Whether the pipeline has a Tuner node.")
+    trials: int = Field(
+        20,
+        ge=1,
+        le=10_000,
+        description="Trainings in all; more of them go on with the same search.",
+    )
+    algorithm: Algorithm = Field(
+        "bayesian", description="How the next values are picked: a Gaussian process, or at random."
+    )
+    objective: Monitor = Field(
+        "log_loss", description="Eval-split figure of the exported model that is to be best."
+    )
+    seed: int = Field(42, ge=1, lt=2**31, description="Seeds the picks; trainings keep their own.")
+    epochs: int = Field(
+        0, ge=0, le=1000, description="Most epochs a phase in a trial, for short ones; 0: no limit."
+    )
+    space: dict[str, Range] = Field(
+        _SPACE,
+        min_length=1,
+        description="What is searched, by the key's name in this file; a space given here replaces "
+        "this one.",
+    )
+
+
+def annotation(key: str) -> Any:
+    """The type that ``key``, such as ``training.phase2.epochs``, is declared with.
+
+    Raises:
+      UserError: there is no such key, or it names a group of keys.
+    """
+    kind: Any = None
+    names = key.split(".")
+    fields: Any = _GROUPS.get(names[0])
+    for name in names[1:]:
+        declared = fields.model_fields.get(name) if _is_group(fields) else None
+        fields = kind = declared.annotation if declared is not None else None
+    if kind is None or _is_group(kind):
+        raise UserError(
+            f'tuning.space."{key}": there is no such key in [model] or [training]; write it as in '
+            '"training.phase2.learning_rate"'
+        )
+    return kind
+
+
+def _is_group(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Settings)
+
+
+def apply(
+    model: ModelSettings, training: TrainingSettings, values: dict[str, Any]
+) -> tuple[ModelSettings, TrainingSettings]:
+    """The two groups with some keys changed.
+
+    Args:
+      values: by dotted key, as in :attr:`TuningSettings.space`.
+
+    Raises:
+      UserError: a value that its key does not take, or a combination that the settings refuse.
+    """
+    dumps = {MODEL: model.model_dump(mode="json"), TRAINING: training.model_dump(mode="json")}
+    for key, value in values.items():
+        *groups, name = key.split(".")
+        place: Any = dumps
+        for group in groups:
+            place = place[group]
+        place[name] = _plain(value)
+    try:
+        changed = (
+            ModelSettings.model_validate(dumps[MODEL]),
+            TrainingSettings.model_validate(dumps[TRAINING]),
+        )
+    except ValidationError as error:
+        shown = ", ".join(f"{key} = {value!r}" for key, value in values.items())
+        raise UserError(f"{shown}: {error.errors()[0]['msg']}") from None
+    check_settings(*changed)
+    return changed
+
+
+def check_tuning(model: ModelSettings, training: TrainingSettings, tuning: TuningSettings) -> None:
+    """Checks the space against the settings that it changes; each bound and choice by itself.
+
+    Raises:
+      UserError: a key that does not exist, a bound or choice that it does not take, or bounds for
+        a key that is no number.
+    """
+    for key, values in tuning.space.items():
+        kind = annotation(key)
+        where = f'tuning.space."{key}"'
+        if not values.choices and kind not in (int, float):
+            raise UserError(f"{where}: this key is no number; give choices instead of low and high")
+        if tuning.epochs and key.endswith(".epochs"):
+            raise UserError(
+                f"{where}: tuning.epochs = {tuning.epochs} limits the epochs of each trial; set it "
+                "to 0, or leave this key out"
+            )
+        for value in values.choices or (values.low, values.high):
+            typed = value
+            if kind is int and isinstance(value, float) and not values.choices:
+                if not value.is_integer():
+                    raise UserError(f"{where}: {value:g} is no integer")
+                typed = int(value)
+            try:
+                apply(model, training, {key: typed})
+            except UserError as error:
+                raise UserError(f"{where}: {error}") from None
+
+
+def current(
+    model: ModelSettings, training: TrainingSettings, tuning: TuningSettings
+) -> dict[str, Any] | None:
+    """The searched keys' values as they are set; None where the space does not hold them all."""
+    values: dict[str, Any] = {}
+    for key, allowed in tuning.space.items():
+        value: Any = {MODEL: model, TRAINING: training}
+        for name in key.split("."):
+            value = value[name] if isinstance(value, dict) else getattr(value, name)
+        if not allowed.holds(value):
+            return None
+        values[key] = _plain(value)
+    return values

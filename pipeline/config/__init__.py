@@ -1,0 +1,1 @@
+"""The configuration: its models, which hold the defaults, and the shipped files."""

@@ -1,0 +1,300 @@
+"""The run's configuration: one TOML file, validated once into typed, frozen objects.
+
+The only module that reads a user's setting from the environment. It imports neither TensorFlow nor
+TFX, so that a mistake is reported before the seconds that those take to import.
+"""
+
+from __future__ import annotations
+
+import glob
+import math
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import tomli
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from components.contracts import features
+from components.errors import UserError
+from components.evaluation.evaluation_settings import EvaluationSettings
+from components.infra_validation.budgets import InfraValidationSettings
+from components.model.model_settings import ModelSettings
+from components.settings import Settings
+from components.training.training_settings import TrainingSettings, check_settings
+from components.tuning.tuning_settings import TuningSettings, check_tuning
+from pipeline.runs import layout
+
+CONFIG_VARIABLE = "ARXIV_PIPELINE_CONFIG"
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def _absolute(value: Any, info: ValidationInfo) -> Any:
+    """Resolves a path against the folder of the configuration file, and ``~``."""
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("should be a path in quotes")
+    if not value:
+        raise ValueError("must not be empty")
+    if "\0" in value:
+        raise ValueError("must not hold a NUL character")
+    base = (info.context or {}).get("base", Path.cwd())
+    return Path(os.path.normpath(base / _expanded(Path(value))))
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"there is no home folder for {path.parts[0]}; write it out") from None
+
+
+def _existing_file(path: Path) -> Path:
+    try:
+        found = path.is_file()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    if not found:
+        raise ValueError(f"there is no file {path}")
+    return path
+
+
+def _existing_match(path: Path) -> Path:
+    matches = glob.iglob(str(path), recursive=True)  # noqa: PTH207 (Path.glob takes no absolute pattern)
+    if not any(Path(match).is_file() for match in matches):
+        raise ValueError(f"no file matches {path}")
+    return path
+
+
+AnyPath = Annotated[Path, BeforeValidator(_absolute)]
+ExistingFile = Annotated[Path, BeforeValidator(_absolute), AfterValidator(_existing_file)]
+ExistingPattern = Annotated[Path, BeforeValidator(_absolute), AfterValidator(_existing_match)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class RunSettings(Settings):
+    """What the run is called and where it writes."""
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_-]{0,62}$",
+        description="pipeline name in the TFX CLI and in ML Metadata",
+    )
+    output_dir: AnyPath = Field(description="folder for everything a run writes")
+    serving_dir: AnyPath | None = Field(
+        default=None, description="TF Serving's model folder; unset: serving/<name> in output_dir"
+    )
+    lock_wait_seconds: float = Field(
+        default=3600.0, ge=0.0, description="how long a second run waits for the first one"
+    )
+    beam_args: tuple[str, ...] = Field(
+        default=(),
+        description="Beam's pipeline options, part of every Beam node's cache key; empty: "
+        "in-process DirectRunner (with any option TFX first packs itself up, seconds a node)",
+    )
+
+    @property
+    def model_folder(self) -> Path:
+        """TF Serving's model base path: numeric version folders."""
+        return self.serving_dir or layout.serving_dir(self.output_dir, self.name)
+
+
+class SplitSettings(Settings):
+    """Shares of the papers in each split, which add up to 1, and which papers those are."""
+
+    train: Share = 0.64
+    eval: Share = 0.16
+    test: Share = 0.20
+    seed: int = Field(default=0, ge=0, lt=2**31, description="another one makes other splits")
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> SplitSettings:
+        for name, share in self.as_dict().items():
+            if share == 0.0:
+                raise ValueError(f"the {name} share is 0; every split needs papers")
+        total = math.fsum(self.as_dict().values())
+        if abs(total - 1.0) > 1e-6:
+            raise ValueError(f"train, eval and test add up to {total:g}, not to 1")
+        return self
+
+    def as_dict(self) -> dict[str, float]:
+        """Returns {split name: share}, without the seed."""
+        return {
+            features.TRAIN: self.train,
+            features.EVAL: self.eval,
+            features.TEST: self.test,
+        }
+
+
+class DataSettings(Settings):
+    """The inputs of a run."""
+
+    parquet: ExistingPattern = Field(description="a parquet file, or a glob of several")
+    glove: ExistingFile = Field(description="GloVe vectors: .txt, .txt.gz, .txt.xz or .zip")
+    schema_file: ExistingFile = Field(
+        default=_ROOT / "schema" / "schema.pbtxt", description="the reviewed schema"
+    )
+    validations_file: ExistingFile = Field(
+        default=_ROOT / "schema" / "validations.pbtxt", description="SQL checks on the statistics"
+    )
+    splits: SplitSettings = SplitSettings()
+
+
+class TransformSettings(Settings):
+    """From text to token ids."""
+
+    vocabulary_size: int = Field(
+        default=40_000, ge=3, le=10_000_000, description="tokens, padding and OOV included"
+    )
+    sequence_length: int = Field(
+        default=256, ge=1, le=4096, description="words kept from the head of an abstract"
+    )
+
+
+class PipelineConfig(Settings):
+    """A whole, checked configuration; every path in it is absolute."""
+
+    run: RunSettings
+    data: DataSettings
+    transform: TransformSettings = TransformSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    tuning: TuningSettings = TuningSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    infra_validation: InfraValidationSettings = InfraValidationSettings()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> PipelineConfig:
+        check_settings(self.model, self.training)
+        if self.tuning.enabled:
+            check_tuning(self.model, self.training, self.tuning)
+        return self
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name."""
+        return self.run.name
+
+    @property
+    def output_dir(self) -> Path:
+        """The folder that holds everything the run writes."""
+        return self.run.output_dir
+
+    @property
+    def pipeline_root(self) -> Path:
+        """The folder of the nodes' artifacts."""
+        return layout.pipeline_root(self.output_dir)
+
+    @property
+    def metadata_file(self) -> Path:
+        """ML Metadata's SQLite database."""
+        return layout.metadata_file(self.output_dir)
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Training state of unfinished runs; outside ``pipeline_root``, which failures empty."""
+        return self.output_dir / "checkpoints"
+
+    @property
+    def tuning_dir(self) -> Path:
+        """Searches for better settings and their finished trials; outside ``pipeline_root`` too."""
+        return self.output_dir / "tuning"
+
+    @property
+    def log_dir(self) -> Path:
+        """The folder of the run logs."""
+        return self.output_dir / "logs"
+
+    @property
+    def serving_dir(self) -> Path:
+        """TF Serving's model base path: numeric version folders."""
+        return self.run.model_folder
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    kind = first["type"]
+    if kind == "extra_forbidden":
+        text = f"{key}: unknown key; pipeline/config/real.toml shows all there are"
+    elif kind == "missing":
+        text = f"{key}: this key is required"
+    else:
+        message = re.sub(r"^(Value error, |Input )", "", first["msg"])
+        if kind == "tuple_type":
+            message = "should be a list"
+        shown = repr(first["input"])
+        if isinstance(first["input"], BaseModel | dict):
+            # What several tables demand of each other has no key of its own; the message has.
+            text = f"{key}: {message}" if key else message
+        else:
+            text = f"{key} = {shown if len(shown) <= 80 else shown[:77] + '...'}: {message}"
+    more = error.error_count() - 1
+    return " ".join(text.split()) + (f" (and {more} more)" if more else "")
+
+
+def load_config(path: Path | None = None) -> PipelineConfig:
+    """Reads and checks a configuration.
+
+    Args:
+      path: TOML file; None takes the file that ``ARXIV_PIPELINE_CONFIG`` names. Relative paths in
+        the file start from its own folder.
+
+    Raises:
+      UserError: one line naming the file, the key, the value and what is allowed.
+    """
+    path, content = _read(path)
+    try:
+        return PipelineConfig.model_validate(content, context={"base": path.parent})
+    except ValidationError as error:
+        raise UserError(f"configuration {path}: {_one_line(error)}") from None
+
+
+def load_run_settings(path: Path | None = None) -> RunSettings:
+    """Reads and checks no more than ``[run]``: where a configuration's runs write.
+
+    That is enough to look at earlier runs, and holds where their inputs are gone.
+
+    Args:
+      path: as for :func:`load_config`.
+
+    Raises:
+      UserError: one line naming the file, the key, the value and what is allowed.
+    """
+    path, content = _read(path)
+    try:
+        return RunSettings.model_validate(content.get("run", {}), context={"base": path.parent})
+    except ValidationError as error:
+        raise UserError(f"configuration {path}: run.{_one_line(error)}") from None
+
+
+def _read(path: Path | None) -> tuple[Path, dict[str, Any]]:
+    if path is None:
+        named = os.environ.get(CONFIG_VARIABLE, "")
+        if not named:
+            raise UserError(
+                f"no configuration: set {CONFIG_VARIABLE} to a TOML file, "
+                "such as pipeline/config/sample.toml"
+            )
+        path = Path(named)
+    try:
+        path = _expanded(path).absolute()
+    except ValueError as error:
+        raise UserError(f"configuration {path}: {error}") from None
+    try:
+        return path, tomli.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"configuration {path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"configuration {path}: cannot be read: {error}") from None
+    except tomli.TOMLDecodeError as error:
+        raise UserError(f"configuration {path}: not valid TOML: {error}") from None

@@ -1,0 +1,1 @@
+"""Makes the inputs of a run: the sample corpus, the GloVe vectors."""

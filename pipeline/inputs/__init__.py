@@ -1,1 +1,0 @@
-"""Puts a run's inputs in place: the sample corpus and the GloVe vectors."""

@@ -1,0 +1,225 @@
+"""A run's progress on a terminal: two lines that move, or plain lines where nothing may move."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.segment import Segment
+from rich.text import Text
+
+from pipeline.launch.progress import Display, Epoch
+from pipeline.launch.terminal import Terminal
+
+_FRAMES_A_SECOND = 4.0
+_WIDEST_BAR = 30
+_NARROWEST_TEXT = 4
+_INDENT = 8
+_SPINNER = "\u280b\u2819\u2839\u2838\u283c\u2834\u2826\u2827\u2807\u280f"
+_ASCII_SPINNER = "-\\|/"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known beforehand.
+
+    Attributes:
+        seconds: {node: what it usually takes}, from earlier runs.
+        epochs: {phase: most epochs}, from the configuration.
+    """
+
+    seconds: Mapping[str, float]
+    epochs: Mapping[int, int]
+
+
+class PlainDisplay:
+    """A line for each thing that happens.
+
+    Args:
+        say: writes one line.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+
+    def start(self, place: str, node: str) -> None:
+        """Says that a node starts."""
+        self._say(f"{place} {node} ...")
+
+    def note(self, line: str) -> None:
+        """Passes on what a node says."""
+        self._say(f"{' ' * _INDENT}{line}")
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Does nothing: its line was a note."""
+
+    def end(self, place: str, node: str, outcome: str, seconds: float, rate: float | None) -> None:
+        """Says how a node ended."""
+        self._say(end_line(place, node, outcome, seconds, rate))
+
+
+class LiveDisplay:
+    """Finished nodes and epochs as lines, and below them what is going on, redrawn as it goes on.
+
+    Args:
+        screen: whose standard output is a terminal.
+        expected: what is known beforehand.
+    """
+
+    def __init__(self, screen: Terminal, expected: Expected) -> None:
+        self._screen = screen
+        self._expected = expected
+        self._began = time.monotonic()
+        self._place = self._node = ""
+        self._started = self._began
+        self._epoch: Epoch | None = None
+        self._epoch_ended = self._began
+        self._note = ""
+
+    def start(self, place: str, node: str) -> None:
+        """Shows a node as running."""
+        self._place, self._node, self._started = place, node, time.monotonic()
+        self._epoch, self._note = None, ""
+
+    def note(self, line: str) -> None:
+        """Keeps what a node says as a line."""
+        self._screen.say(f"{' ' * _INDENT}{line}")
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Moves the bar of the training on."""
+        self._epoch, self._epoch_ended = epoch, time.monotonic()
+
+    def end(self, place: str, node: str, outcome: str, seconds: float, rate: float | None) -> None:
+        """Keeps how a node ended as a line."""
+        self._node = ""
+        self._screen.say(end_line(place, node, outcome, seconds, rate))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draws the moving lines, none wider than the terminal."""
+        if not self._node:
+            return
+        now = time.monotonic()
+        # One column is left free: a full line makes some terminals wrap.
+        width = max(1, options.max_width - 1)
+        frames = _ASCII_SPINNER if options.ascii_only else _SPINNER
+        spinner = frames[int(now * 10) % len(frames)]
+        elapsed = now - self._started
+        usual = self._expected.seconds.get(self._node)
+        line = Text(f"{spinner} {self._place} ")
+        line.append(self._node, style="bold")
+        line.append(f"  {clock(elapsed)}")
+        if usual is not None:
+            line.append(f", usually {clock(usual)}")
+        line.append(f"  (run {clock(now - self._began)})", style="dim")
+        line.truncate(width, overflow="ellipsis")
+        yield line
+        training = self._training(now)
+        if training is None:
+            if usual:
+                yield from self._bar(min(elapsed / usual, 1.0), Text(), width)
+            return
+        yield from self._bar(*training, width)
+
+    def _training(self, now: float) -> tuple[float, Text] | None:
+        """The share of the training that is done, and what to say of it."""
+        last = self._epoch
+        if last is None:
+            return None
+        later = {
+            phase: epochs for phase, epochs in self._expected.epochs.items() if phase > last.phase
+        }
+        earlier = sum(
+            epochs for phase, epochs in self._expected.epochs.items() if phase < last.phase
+        )
+        left = last.left_in_phase + sum(later.values())
+        running = min((now - self._epoch_ended) / last.seconds, 1.0) if last.seconds else 0.0
+        # A phase that stopped early is as done as one that went to its end.
+        done = earlier + (last.epochs if last.stopped else last.epoch)
+        share = (done + (running if left else 0.0)) / (done + left) if done + left else 1.0
+        text = Text(f"phase {last.phase} epoch {last.epoch}/{last.epochs}")
+        if left:
+            text.append(f"  at most {clock(max(0.0, (left - running) * last.seconds))} left")
+        else:
+            text.append("  exporting")
+        text.append(f"  loss {last.loss}")
+        if last.accuracy:
+            text.append(f"  val accuracy {last.accuracy}")
+        return share, text
+
+    @staticmethod
+    def _bar(share: float, text: Text, width: int) -> Iterator[ProgressBar | Text | Segment]:
+        indent = min(2, width)
+        bar = min(_WIDEST_BAR, width // 3 if text else width - indent)
+        room = width - indent - bar
+        yield Segment(" " * indent)
+        if bar > 0:
+            yield ProgressBar(total=1.0, completed=share, width=bar)
+        if text and room > _NARROWEST_TEXT:
+            text = Text("  ") + text
+            text.truncate(room, overflow="ellipsis")
+            yield text
+        else:
+            yield Segment.line()
+
+
+@contextlib.contextmanager
+def showing(screen: Terminal, expected: Expected) -> Iterator[Display]:
+    """Shows progress in the way that the terminal allows, and clears the moving lines at the end.
+
+    Args:
+        screen: where to.
+        expected: what is known beforehand.
+    """
+    if not screen.moves:
+        yield PlainDisplay(screen.say)
+        return
+    display = LiveDisplay(screen, expected)
+    live = Live(
+        get_renderable=lambda: display,
+        console=screen.out,
+        refresh_per_second=_FRAMES_A_SECOND,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+    def stop() -> None:
+        # A terminal that was closed must not end a run.
+        with contextlib.suppress(OSError):
+            live.stop()
+
+    def stop_now() -> None:
+        # Called in a signal handler, which may have interrupted this very thread while it was
+        # drawing, with the lock that the drawing thread waits for. So it is not waited for long.
+        thread = threading.Thread(target=stop, daemon=True)
+        thread.start()
+        thread.join(1.0)
+
+    with contextlib.suppress(OSError):
+        live.start()
+    screen.before_warning = stop_now
+    try:
+        yield display
+    finally:
+        screen.before_warning = None
+        stop()
+
+
+def clock(seconds: float) -> str:
+    """Returns seconds as m:ss or h:mm:ss."""
+    whole = max(0, round(seconds))
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def end_line(place: str, node: str, outcome: str, seconds: float, rate: float | None) -> str:
+    """Returns the line that says how a node ended."""
+    rows = f", {rate:,.0f} rows/s" if rate is not None else ""
+    return f"{place} {node} {outcome} ({seconds:.1f} s{rows})"

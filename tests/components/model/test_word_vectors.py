@@ -1,0 +1,207 @@
+"""The GloVe loader: what it reads, what it rejects and where, and what missing words get."""
+
+import gzip
+import lzma
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.errors import UserError
+from components.model.word_vectors import fill_missing, load_glove, variants
+
+LINES = ["the 1 2 3", "cell -1.5 0 2e-1", "graph 4 5 6", "unwanted 7 8 9"]
+TEXT = "\n".join(LINES) + "\n"
+
+
+def write(folder: Path, name: str, text: str | bytes) -> Path:
+    data = text.encode() if isinstance(text, str) else text
+    path = folder / name
+    if name.endswith(".gz"):
+        path.write_bytes(gzip.compress(data))
+    elif name.endswith(".xz"):
+        path.write_bytes(lzma.compress(data))
+    elif name.endswith(".zip"):
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("glove.6B.3d.txt", data)
+    else:
+        path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("name", ["v.txt", "v.txt.gz", "v.txt.xz", "v.zip"])
+def test_every_container_gives_the_same_rows(tmp_path: Path, name: str) -> None:
+    matrix, coverage = load_glove(
+        write(tmp_path, name, TEXT), ["graph", "zzz", "the"], 3, how="zeros"
+    )
+    found = np.array([[4, 5, 6], [1, 2, 3]], np.float32)
+    np.testing.assert_array_equal(matrix[0], np.zeros(3))
+    np.testing.assert_array_equal(matrix[1], found.mean(axis=0))
+    np.testing.assert_array_equal(matrix[2:], [[4, 5, 6], [0, 0, 0], [1, 2, 3]])
+    assert matrix.dtype == np.float32
+    assert (coverage.words, coverage.found, coverage.borrowed, coverage.filled) == (3, 2, 0, 1)
+    assert coverage.word_share == pytest.approx(2 / 3)
+    assert coverage.mean == pytest.approx(found.mean())
+    assert coverage.sd == pytest.approx(found.std())
+    assert coverage.matrix_mean == pytest.approx(matrix.mean())
+    assert coverage.matrix_sd == pytest.approx(matrix.std())
+    assert coverage.missing == ()
+
+
+def test_token_share_weighs_words_by_their_count_and_leaves_out_unknown_words(
+    tmp_path: Path,
+) -> None:
+    counts = np.array([1000, 500, 30, 10], np.int64)
+    _, coverage = load_glove(write(tmp_path, "v.txt", TEXT), ["the", "zzz"], 3, counts=counts)
+    assert coverage.token_share == pytest.approx(30 / 40)
+
+
+def test_words_without_a_vector_are_named_by_how_often_they_occur(tmp_path: Path) -> None:
+    counts = np.array([1000, 500, 30, 7, 10, 0], np.int64)
+    words = ["the", "zzz", "yyy", "xxx"]
+    _, coverage = load_glove(write(tmp_path, "v.txt", TEXT), words, 3, counts=counts)
+    assert coverage.missing == (("yyy", 10), ("zzz", 7))
+
+
+def test_zip_of_several_widths_is_read_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "glove.6B.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("glove.6B.2d.txt", "the 9 9\n")
+        archive.writestr("glove.6B.3d.txt", TEXT)
+    matrix, _ = load_glove(path, ["the"], 3)
+    np.testing.assert_array_equal(matrix[2], [1, 2, 3])
+    with pytest.raises(UserError, match=r"2 \.txt members"):
+        load_glove(path, ["the"], 5)
+
+
+def test_first_row_of_a_repeated_word_counts_and_crlf_is_a_line_end(tmp_path: Path) -> None:
+    path = write(tmp_path, "v.txt", "the 1 2 3\r\nthe 7 7 7\r\n")
+    np.testing.assert_array_equal(load_glove(path, ["the"], 3)[0][2], [1, 2, 3])
+
+
+def test_words_with_spaces_are_no_error(tmp_path: Path) -> None:
+    path = write(tmp_path, "v.txt", ". . 1 2 3\nat a@b.org 1 2 3\nthe 4 5 6\n")
+    np.testing.assert_array_equal(load_glove(path, ["the"], 3)[0][2], [4, 5, 6])
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("the 1 2 3\ncell 1 2\n", 2, "2 numbers after the word, 3 expected"),
+        ("the 1 2 3\ncell 1 2 3 4\n", 2, "4 numbers after the word, 3 expected"),
+        ("the 1 2 3\n\ncell 1 2 3\n", 2, "0 numbers after the word, 3 expected"),
+        ("the 1 2 3\ncell 1 nan 3\n", 2, "'nan' after the word 'cell' is not a finite number"),
+        ("the 1 2 3\nother 1 inf 3\n", 2, "'inf' after the word 'other' is not a finite"),
+        ("the 1 2 3\ncell 1 1e999 3\n", 2, "'1e999' after the word 'cell' is not a finite"),
+        ("the 1 2 3\ncell 1 1-2 3\n", 2, "'1-2' after the word 'cell' is not a finite number"),
+        ("the 1 2 3\ncell 1 x 3\n", 2, "'x' after the word 'cell' is not a finite number"),
+        ("the 1 2 3\ncell 1 2 3", 2, "no line end, so the file is cut short"),
+        ("the 1 2 3\ncell 1 ", 2, "no line end, so the file is cut short"),
+        ("400000 3\nthe 1 2 3\n", 1, "word2vec header"),
+        ("", 1, "the file is empty"),
+        ("<html>\n<body>not found</body>\n", 1, "0 numbers after the word, 3 expected"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0", 1, "0 numbers after the word, 3 expected"),
+        (b"\0" * 5000, 1, "binary data"),
+        (b"\0\0\0\n", 1, "binary data"),
+    ],
+)
+def test_bad_line_is_named(tmp_path: Path, text: str | bytes, line: int, message: str) -> None:
+    path = write(tmp_path, "v.txt", text)
+    with pytest.raises(UserError) as raised:
+        load_glove(path, ["the", "cell"], 3)
+    assert str(raised.value).startswith(f"{path}:{line}: ")
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["v.txt.gz", "v.txt.xz"])
+def test_truncated_archive_names_the_line_where_it_ends(tmp_path: Path, name: str) -> None:
+    random = np.random.default_rng(0)
+    text = "".join(f"w{i} {' '.join(map(str, random.normal(size=3)))}\n" for i in range(5000))
+    path = write(tmp_path, name, text)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"v\.txt\.\wz:\d+: the file is damaged or cut short"):
+        load_glove(path, ["w1"], 3)
+
+
+@pytest.mark.parametrize("name", ["v.txt.gz", "v.txt.xz", "v.zip"])
+def test_file_that_is_not_what_its_suffix_says(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text(TEXT)
+    with pytest.raises(UserError, match=r"damaged|cut short"):
+        load_glove(path, ["the"], 3)
+
+
+def test_damaged_zip_member(tmp_path: Path) -> None:
+    path = write(tmp_path, "v.zip", TEXT * 200)
+    data = bytearray(path.read_bytes())
+    data[60] ^= 0xFF
+    path.write_bytes(bytes(data))
+    with pytest.raises(UserError, match=r"v\.zip"):
+        load_glove(path, ["the"], 3)
+
+
+def test_missing_file_and_no_word_in_common(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no such GloVe file; set data\.glove"):
+        load_glove(tmp_path / "absent.txt", ["the"], 3)
+    with pytest.raises(UserError, match="none of the vocabulary's 1 words"):
+        load_glove(write(tmp_path, "v.txt", TEXT), ["zzz"], 3)
+
+
+def test_missing_words_by_strategy() -> None:
+    vectors = {
+        b"cell": np.array([1, 2], np.float32),
+        b"graph": np.array([3, 6], np.float32),
+    }
+    words = ["cells", "graph", "subgraph", "qqq"]
+    mean, sd = np.array([2, 4]), np.array([1, 2])
+
+    zeros, borrowed = fill_missing(vectors, words, 2, "zeros", 0)
+    np.testing.assert_array_equal(zeros[2:], [[0, 0], [3, 6], [0, 0], [0, 0]])
+    assert borrowed == 0
+
+    np.testing.assert_array_equal(
+        fill_missing(vectors, words, 2, "mean", 0)[0][2:], [mean, [3, 6], mean, mean]
+    )
+
+    matrix, borrowed = fill_missing(vectors, words, 2, "variants", 0)
+    np.testing.assert_array_equal(matrix[2:5], [[1, 2], [3, 6], [3, 6]])
+    assert borrowed == 2
+    drawn, _ = fill_missing(vectors, words, 2, "random", 0)
+    np.testing.assert_array_equal(matrix[5], drawn[5])
+
+    many, _ = fill_missing(vectors, [f"unknown{i}" for i in range(4000)], 2, "random", 0)
+    np.testing.assert_allclose(many[2:].mean(axis=0), mean, atol=0.06)
+    np.testing.assert_allclose(many[2:].std(axis=0), 0.5 * sd, rtol=0.05)
+
+
+def test_random_row_depends_on_the_word_and_the_seed_alone() -> None:
+    vectors = {b"a": np.array([1, 2], np.float32), b"b": np.array([5, 0], np.float32)}
+    one, _ = fill_missing(vectors, ["a", "b", "new"], 2, "random", 7)
+    other, _ = fill_missing(vectors, ["new", "else", "b", "a"], 2, "random", 7)
+    np.testing.assert_array_equal(one[4], other[2])
+    assert not np.array_equal(one[4], fill_missing(vectors, ["new"], 2, "random", 8)[0][2])
+
+
+@pytest.mark.parametrize(
+    ("word", "variant"),
+    [
+        ("theories", "theory"), ("classes", "class"), ("cells", "cell"), ("coupled", "coupl"),
+        ("scaling", "scale"), ("generalise", "generalize"), ("colour", "color"),
+        ("nonlinear", "linear"), ("h2o2", "h2o"), ("covid19", "covid"),
+    ],
+)  # fmt: skip
+def test_variants(word: str, variant: str) -> None:
+    assert variant in list(variants(word))
+    assert word not in list(variants(word))
+
+
+@pytest.mark.real
+def test_real_vectors(real_glove: Path) -> None:
+    words = ["the", "neural", "eigenvalue", "qzxqzx", "spinors"]
+    matrix, coverage = load_glove(real_glove, words, 100)
+    assert matrix[2, :3] == pytest.approx([-0.038194, -0.24487, 0.72812])
+    assert coverage.words == 5
+    assert coverage.found >= 3
+    assert np.isfinite(matrix).all()

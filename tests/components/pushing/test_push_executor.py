@@ -1,0 +1,134 @@
+"""The Pusher node: what it pushes, what it marks, what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tfx.components.pusher import executor as stock
+from tfx.proto import pusher_pb2
+from tfx.types import standard_artifacts
+from tfx.utils import proto_utils
+
+from components.errors import UserError
+from components.model_card.artifact import CARD_JSON, CARD_MARKDOWN, ModelCard
+from components.pushing.push_executor import VersionedPusherExecutor
+
+
+def push(
+    root: Path,
+    blessed: bool | None,
+    infra: bool | None = None,
+    folder: str | None = None,
+    **inputs_besides: Any,
+) -> Any:
+    """Runs the executor; returns the ``pushed_model`` artifact."""
+    model = standard_artifacts.Model()
+    model.uri = str(root / "model")
+    saved = root / "model" / "Format-Serving"
+    (saved / "variables").mkdir(parents=True, exist_ok=True)
+    (saved / "saved_model.pb").write_bytes(b"graph")
+    (saved / "variables" / "variables.index").write_bytes(b"weights")
+    inputs = {"model": [model], **inputs_besides}
+    for key, kind, verdict in (
+        ("model_blessing", standard_artifacts.ModelBlessing, blessed),
+        ("infra_blessing", standard_artifacts.InfraBlessing, infra),
+    ):
+        if verdict is not None:
+            blessing = kind()
+            blessing.uri = str(root / key)
+            blessing.set_int_custom_property("blessed", int(verdict))
+            inputs[key] = [blessing]
+    pushed = standard_artifacts.PushedModel()
+    pushed.uri = str(root / "pushed")
+    destination = pusher_pb2.PushDestination(
+        filesystem=pusher_pb2.PushDestination.Filesystem(
+            base_directory=str(root / "serving") if folder is None else folder
+        )
+    )
+    VersionedPusherExecutor().Do(
+        inputs,
+        {"pushed_model": [pushed]},
+        {
+            "push_destination": proto_utils.proto_to_json(destination),
+            "custom_config": '{"fingerprint": "f00d"}',
+        },
+    )
+    return pushed
+
+
+@pytest.mark.parametrize(("blessed", "infra"), [(True, None), (True, True), (None, True)])
+def test_blessed_model_is_pushed_and_marked(tmp_path, blessed, infra):
+    pushed = push(tmp_path, blessed, infra)
+
+    (version,) = (entry for entry in (tmp_path / "serving").iterdir() if entry.is_dir())
+    assert (version / "saved_model.pb").read_bytes() == b"graph"
+    assert (version / "variables" / "variables.index").read_bytes() == b"weights"
+    assert pushed.get_int_custom_property("pushed") == 1
+    assert pushed.get_string_custom_property("pushed_version") == version.name
+    assert pushed.get_string_custom_property("pushed_destination") == str(version)
+    assert Path(pushed.uri, "saved_model.pb").is_file()
+
+
+@pytest.mark.parametrize(
+    ("blessed", "infra"), [(False, None), (False, True), (True, False), (None, False)]
+)
+def test_model_without_a_blessing_is_not_pushed(tmp_path, blessed, infra):
+    pushed = push(tmp_path, blessed, infra)
+
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert not pushed.has_custom_property("pushed_version")
+    assert not (tmp_path / "serving").exists()
+
+
+def test_properties_are_the_stock_ones(tmp_path):
+    expected = standard_artifacts.PushedModel()
+    stock.Executor()._MarkPushed(expected, pushed_destination="/a/1", pushed_version="1")
+    ours = push(tmp_path, True)
+
+    stock_ones = set(expected.mlmd_artifact.custom_properties)
+    assert set(ours.mlmd_artifact.custom_properties) == {*stock_ones, "model_id"}
+
+
+def test_each_push_is_a_new_version(tmp_path):
+    numbers = [
+        int(push(tmp_path, True).get_string_custom_property("pushed_version")) for _ in range(3)
+    ]
+
+    assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.parametrize("folder", ["gs://bucket/model", ""])
+def test_destination_that_is_not_a_local_folder_is_refused(tmp_path, folder):
+    with pytest.raises(UserError, match="needs a local folder"):
+        push(tmp_path, True, folder=folder)
+
+
+def test_model_card_travels_in_the_version_and_in_the_archive(tmp_path):
+    card = ModelCard()
+    card.uri = str(tmp_path / "card")
+    Path(card.uri).mkdir()
+    (tmp_path / "card" / CARD_JSON).write_text("{}")
+    (tmp_path / "card" / CARD_MARKDOWN).write_text("# A card")
+    extra = tmp_path / "model" / "Format-Serving" / "assets.extra"
+    extra.mkdir(parents=True)
+    (extra / "training.json").write_text("[]")
+    pushed = push(tmp_path, True, True, model_card=[card])
+
+    for root in (pushed.uri, pushed.get_string_custom_property("pushed_destination")):
+        found = {path.name: path.read_text() for path in (Path(root) / "assets.extra").iterdir()}
+        assert found == {CARD_JSON: "{}", CARD_MARKDOWN: "# A card", "training.json": "[]"}
+
+
+def test_model_that_was_rolled_back_is_not_pushed_and_the_reason_is_kept(tmp_path):
+    rejected = standard_artifacts.PushedModel()
+    rejected.set_string_custom_property("pushed_version", "1234")
+    pushed = push(tmp_path, True, True, rolled_back=[rejected])
+
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert pushed.get_string_custom_property("reason") == (
+        "this model was served as version 1234 and rolled back; to push it all the same, remove "
+        ".rolled-back-1234 from the serving folder"
+    )
+    assert not (tmp_path / "serving").exists()

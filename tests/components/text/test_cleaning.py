@@ -1,0 +1,83 @@
+import sys
+
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.arrow import pq
+from components.text.cleaning import clean_python, clean_tensor, without_formulas
+
+
+def cleaned(texts: list[str]) -> list[str]:
+    return [row.decode() for row in clean_tensor(tf.constant(texts)).numpy()]
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("We prove THAT", "we prove that"),
+        ("mass $m_t = 173$ GeV", "mass gev"),
+        ("cost $5 only", "cost 5 only"),
+        ("$a$b$c$", "b"),
+        ("across $x\ny$ lines", "across x y lines"),
+        ("$$E=mc^2$$ display", "e mc 2 display"),
+        ("naïve Schrödinger", "na ve schr dinger"),
+        ("  tabs\tand\u00a0spaces \n", "tabs and spaces"),
+        ("\u212aelvin", "kelvin"),
+        ("nul\x00byte", "nul byte"),
+        ("$only a formula$", ""),
+        ("", ""),
+    ],
+)
+def test_cleaning_gives_the_notebooks_text(raw: str, expected: str) -> None:
+    assert clean_python(raw) == expected
+    assert cleaned([raw]) == [expected]
+
+
+# A small alphabet hits formulas, line breaks and case mapping far more often than all of Unicode.
+tricky = st.text(st.sampled_from("aZ09 $\n\r\t\v\x00\x1c\x85\u00a0\u2028İKſßΣ😀\\{}"), max_size=60)  # noqa: RUF001
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.one_of(tricky, st.text(max_size=60)), min_size=1, max_size=20))
+def test_ops_and_python_agree_on_any_text(texts: list[str]) -> None:
+    assert cleaned(texts) == [clean_python(text) for text in texts]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(max_size=80))
+def test_cleaning_is_idempotent_and_leaves_single_spaced_ascii(text: str) -> None:
+    once = clean_python(text)
+    assert clean_python(once) == once
+    assert set(once) <= set("abcdefghijklmnopqrstuvwxyz0123456789 ")
+    assert once == " ".join(once.split())
+
+
+def test_every_code_point_cleans_alike() -> None:
+    points = [chr(n) for n in range(sys.maxunicode + 1) if not 0xD800 <= n <= 0xDFFF]
+    texts = [f"a{point}b $x{point}y$ z" for point in points]
+    different = [
+        hex(ord(point))
+        for point, text, got in zip(points, texts, cleaned(texts), strict=True)
+        if got != clean_python(text)
+    ]
+    assert different == []
+
+
+@given(st.binary(max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_no_bytes_fail_a_batch(noise: bytes) -> None:
+    result = clean_tensor(tf.constant([noise, b"plain text"])).numpy()
+    assert result[1] == b"plain text"
+
+
+def test_without_formulas_keeps_the_rest() -> None:
+    texts = tf.constant(["a $x$ b $y", "$z$"])
+    assert without_formulas(texts).numpy().tolist() == [b"a  b $y", b""]
+
+
+@pytest.mark.real
+def test_every_real_abstract_cleans_alike(real_corpus) -> None:
+    texts = pq.read_table(real_corpus, columns=["abstract"])["abstract"].to_pylist()
+    assert cleaned(texts) == [clean_python(text) for text in texts]
