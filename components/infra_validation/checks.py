@@ -23,8 +23,8 @@ class TensorKind(NamedTuple):
     """Type and shape of a signature's input or output.
 
     Attributes:
-      dtype: TensorFlow's name of the type.
-      shape: -1 where any size goes.
+        dtype: TensorFlow's name of the type.
+        shape: -1 where any size goes.
     """
 
     dtype: str
@@ -42,9 +42,9 @@ class Reply(NamedTuple):
     """The outputs of the text signatures for n rows.
 
     Attributes:
-      label: n names.
-      scores: float [n, k].
-      classes: n lists of k names.
+        label: n names.
+        scores: float [n, k].
+        classes: n lists of k names.
     """
 
     label: list[str]
@@ -57,10 +57,10 @@ class Figures:
     """What serving took.
 
     Attributes:
-      load_seconds: until the model could be asked.
-      latencies_ms: of requests with one abstract, after the warm-up.
-      batch_seconds: of a request with 512 abstracts.
-      memory_mib: peak resident memory of the process that serves; None where it is not known.
+        load_seconds: until the model could be asked.
+        latencies_ms: of requests with one abstract, after the warm-up.
+        batch_seconds: of a request with 512 abstracts.
+        memory_mib: peak resident memory of the process that serves; None where it is not known.
     """
 
     load_seconds: float
@@ -78,10 +78,10 @@ class Check:
     """One demand on the model.
 
     Attributes:
-      name: what was looked at.
-      passed: whether it holds.
-      line: what was looked at, what was measured and what was allowed, for people.
-      budget: whether it is about time or memory, which other load on the machine may spoil.
+        name: what was looked at.
+        passed: whether it holds.
+        line: what was looked at, what was measured and what was allowed, for people.
+        budget: whether it is about time or memory, which other load on the machine may spoil.
     """
 
     name: str
@@ -186,11 +186,11 @@ def check_scores(
     """Compares scores with the trained network's.
 
     Args:
-      what: which requests they answer.
-      scores: float [n, classes].
-      answers: the reference.
-      rows: which of its rows each of the n answers.
-      bound: largest difference that passes.
+        what: which requests they answer.
+        scores: float [n, classes].
+        answers: the reference.
+        rows: which of its rows each of the n answers.
+        bound: largest difference that passes.
     """
     expected = answers.scores[list(rows)]
     if scores.shape != expected.shape:

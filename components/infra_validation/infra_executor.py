@@ -18,6 +18,7 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 import components
+from components import model_server
 from components.infra_validation import local_server
 from components.infra_validation.budgets import InfraValidationSettings
 from components.infra_validation.checks import Check
@@ -46,9 +47,9 @@ class ServingValidatorExecutor(base_executor.BaseExecutor):
         """Blesses the model, or says in ``reasons`` why not; a bad model is no failure of the node.
 
         Args:
-          input_dict: ``model``.
-          output_dict: ``blessing``.
-          exec_properties: ``settings``, JSON of `InfraValidationSettings`.
+            input_dict: ``model``.
+            output_dict: ``blessing``.
+            exec_properties: ``settings``, JSON of `InfraValidationSettings`.
         """
         settings = InfraValidationSettings.model_validate_json(exec_properties["settings"])
         model = Path(
@@ -95,11 +96,11 @@ def _validate(
             where = (running.address, local_server.MODEL_NAME, pid, f"{running.load_seconds:.3f}")
             logging.info("infrastructure validation by %s", running.description)
             return running.description, "", *_probe(model, settings, where)
-    except local_server.NoServerError as error:
+    except model_server.NoServerError as error:
         note = f"{error}; TensorFlow's own runtime was used instead"
         logging.info("infrastructure validation: %s", note)
         return own, note, *_probe(model, settings)
-    except local_server.ServerError as error:
+    except model_server.ServerError as error:
         return "TF Serving", "", [Check("server", False, f"server: {error}")], None
 
 

@@ -26,9 +26,9 @@ class ServingValidator(base_component.BaseComponent):
     """Emits the InfraBlessing that Pusher takes.
 
     Args:
-      model: the Trainer's.
-      settings: budgets and tolerance.
-      fingerprint: hash of the sources that the node uses; part of the cache key.
+        model: the Trainer's.
+        settings: budgets and tolerance.
+        fingerprint: hash of the sources that the node uses; part of the cache key.
     """
 
     SPEC_CLASS = ServingValidatorSpec

@@ -41,12 +41,12 @@ def probe(
     """Asks a model all that can be wanted of it.
 
     Args:
-      model: folder of the SavedModel, with its reference answers and warm-up requests.
-      settings: budgets and tolerance.
-      server: a server that holds it, and the seconds that took; None loads it here.
+        model: folder of the SavedModel, with its reference answers and warm-up requests.
+        settings: budgets and tolerance.
+        server: a server that holds it, and the seconds that took; None loads it here.
 
     Returns:
-      The checks, and what serving took; None where it did not come to that.
+        The checks, and what serving took; None where it did not come to that.
     """
     extra = model / EXTRA_ASSETS
     try:

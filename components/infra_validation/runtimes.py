@@ -36,7 +36,7 @@ class ModelRuntime(Protocol):
         """Returns a signature's outputs as arrays, for a string input [n] of this name.
 
         Raises:
-          RuntimeError: the model or the server refused; in one line.
+            RuntimeError: the model or the server refused; in one line.
         """
 
     def memory_mib(self) -> float | None:
@@ -47,7 +47,7 @@ class InProcess:
     """TensorFlow's own runtime, in this process.
 
     Args:
-      model: folder of the SavedModel.
+        model: folder of the SavedModel.
     """
 
     def __init__(self, model: Path) -> None:
@@ -80,10 +80,10 @@ class Server:
     """A model server's PredictionService.
 
     Args:
-      address: host:port of its gRPC.
-      name: of the model there.
-      pid: of the server's process on this machine, or None.
-      timeout: of a request, seconds.
+        address: host:port of its gRPC.
+        name: of the model there.
+        pid: of the server's process on this machine, or None.
+        timeout: of a request, seconds.
     """
 
     def __init__(self, address: str, name: str, pid: int | None, timeout: float) -> None:
