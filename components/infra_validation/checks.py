@@ -11,31 +11,13 @@ import numpy.typing as npt
 
 from components.contracts import features
 from components.infra_validation.budgets import InfraValidationSettings
+from components.scoring.signatures import INPUTS, Signature, TensorKind
 from components.training.golden_predictions import Answers
 
 # Scores of a row add up to 1 but for the rounding of float32.
 _SUM_TOLERANCE = 1e-5
 _PERCENTILE = 95
 _STRING, _FLOAT, _INT = "string", "float32", "int64"
-
-
-class TensorKind(NamedTuple):
-    """Type and shape of a signature's input or output.
-
-    Attributes:
-        dtype: TensorFlow's name of the type.
-        shape: -1 where any size goes.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-
-
-class Signature(NamedTuple):
-    """What goes into a signature and comes out, by name."""
-
-    inputs: dict[str, TensorKind]
-    outputs: dict[str, TensorKind]
 
 
 class Reply(NamedTuple):
@@ -101,19 +83,20 @@ def expected_signatures(classes: int, sequence_length: int) -> dict[str, Signatu
         features.SCORES_OUTPUT: TensorKind(_FLOAT, (-1, classes)),
         features.CLASSES_OUTPUT: TensorKind(_STRING, (-1, classes)),
     }
-    examples = {features.EXAMPLES_INPUT: TensorKind(_STRING, (-1,))}
+    transformed = {
+        features.TOKENS: TensorKind(_INT, (-1, sequence_length)),
+        features.LABEL_ID: TensorKind(_INT, (-1,)),
+        features.CATEGORY_ID: TensorKind(_INT, (-1,)),
+        **{name: TensorKind(_STRING, (-1,)) for name in features.SLICE_FEATURES},
+    }
+    outputs = {
+        features.SERVING_TEXT: reply,
+        features.SERVING_EXAMPLES: reply,
+        features.TRANSFORM_FEATURES: transformed,
+    }
     return {
-        features.SERVING_TEXT: Signature({features.ABSTRACT: TensorKind(_STRING, (-1,))}, reply),
-        features.SERVING_EXAMPLES: Signature(examples, reply),
-        features.TRANSFORM_FEATURES: Signature(
-            examples,
-            {
-                features.TOKENS: TensorKind(_INT, (-1, sequence_length)),
-                features.LABEL_ID: TensorKind(_INT, (-1,)),
-                features.CATEGORY_ID: TensorKind(_INT, (-1,)),
-                **{name: TensorKind(_STRING, (-1,)) for name in features.SLICE_FEATURES},
-            },
-        ),
+        name: Signature({INPUTS[name]: TensorKind(_STRING, (-1,))}, given)
+        for name, given in outputs.items()
     }
 
 

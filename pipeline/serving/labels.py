@@ -7,12 +7,12 @@ only. So a new version becomes the canary first, and stable once it is loaded as
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from components import atomic
 from components.errors import UserError
 from components.pushing.versions import SAVED_MODEL, servable_versions
 
@@ -137,15 +137,10 @@ def assign(
                 f"a version that it has loaded; {way}"
             )
     _set_model(content, base_path, labels)
-    scratch = config_file.with_name(f".{config_file.name}.{os.getpid()}.tmp")
     try:
-        config_file.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(text_format.MessageToString(content), encoding="utf-8")
-        scratch.replace(config_file)
+        atomic.write_text(config_file, text_format.MessageToString(content))
     except OSError as error:
         raise UserError(f"{config_file}: cannot be written: {error.strerror}") from error
-    finally:
-        scratch.unlink(missing_ok=True)
     return labels
 
 

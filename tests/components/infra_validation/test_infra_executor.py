@@ -13,6 +13,7 @@ from tfx.types import standard_artifacts
 from components.infra_validation import infra_executor
 from components.infra_validation.budgets import InfraValidationSettings
 from components.infra_validation.checks import Check
+from components.infra_validation.node import ServingValidator
 
 
 def validate(model: Path, into: Path, **settings: object):
@@ -22,10 +23,8 @@ def validate(model: Path, into: Path, **settings: object):
     blessing = standard_artifacts.InfraBlessing()
     blessing.uri = str(into / "blessing")
     chosen = InfraValidationSettings.model_validate({"runtime": "tensorflow", **settings})
-    infra_executor.ServingValidatorExecutor().Do(
-        {"model": [artifact]},
-        {"blessing": [blessing]},
-        {"settings": chosen.model_dump_json(), "fingerprint": "f00d"},
+    ServingValidator.test_call(
+        model=artifact, blessing=blessing, settings=chosen.model_dump_json(), fingerprint="f00d"
     )
     report = json.loads((into / "blessing" / "infra_validation.json").read_text())
     return blessing, report
