@@ -1,4 +1,4 @@
-"""Figures, bootstrap, tables and plot of the candidates that ``quality.py`` has scored."""
+"""Metrics, bootstrap, tables and plot of the candidates that ``quality.py`` has scored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from scipy.special import log_softmax
 
-from components.evaluation import tfma_metrics
+from components.metrics import classification
 from components.training.objective import fit_temperature
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -29,14 +29,14 @@ WATCHED_ACCURACY = 0.749
 _CURVE = (0.70, 0.72, 0.74, 0.75, 0.76, 0.77, 0.78)
 _LOG_LOSS = "log_loss"
 _FIGURES = {
-    tfma_metrics.ACCURACY: "accuracy",
-    tfma_metrics.MACRO_F1: "macro-F1",
-    tfma_metrics.WEIGHTED_F1: "weighted F1",
+    classification.ACCURACY: "accuracy",
+    classification.F1_MACRO: "macro-F1",
+    classification.F1_WEIGHTED: "weighted F1",
     _LOG_LOSS: "log loss",
-    tfma_metrics.ECE: "ECE",
+    classification.ECE: "ECE",
 }
 _NONE = "n/a"
-_BOOTSTRAPPED = (tfma_metrics.ACCURACY, tfma_metrics.MACRO_F1)
+_BOOTSTRAPPED = (classification.ACCURACY, classification.F1_MACRO)
 _COLORS = {LINEAR: "#888888", PIPELINE: "#1f6fb4", NOTEBOOK: "#c0504d", ABLATION: "#7fb2dc"}
 _LINES = {"notebook.toml": "--"}
 
@@ -63,37 +63,30 @@ class Result:
     meta: dict[str, Any]
 
 
-def confusion(labels: IntArray, scores: FloatArray) -> npt.NDArray[np.float64]:
-    """Counts, float64 [k, k]: row = true class, column = the class of the highest score."""
-    classes = scores.shape[1]
-    cells = labels * classes + scores.argmax(axis=1)
-    return np.bincount(cells, minlength=classes**2).reshape(classes, classes).astype(np.float64)
-
-
 def calibration(labels: IntArray, scores: FloatArray, temperature: float = 1.0) -> dict[str, float]:
-    """Log loss and ECE of ``softmax(scores / temperature)``."""
+    """Returns log loss (nats) and ECE of ``softmax(scores / temperature)``."""
     logs = log_softmax(scores.astype(np.float64) / temperature, axis=1)
     confidence = np.exp(logs.max(axis=1))
-    correct = scores.argmax(axis=1) == labels
-    table = np.zeros((tfma_metrics.CALIBRATION_BINS, 3))
-    bins = [tfma_metrics.calibration_bin(float(value)) for value in confidence]
-    np.add.at(table, bins, np.column_stack([np.ones(len(bins)), confidence, correct]))
+    gaps = np.bincount(
+        classification.calibration_bins(confidence),
+        weights=confidence - (scores.argmax(axis=1) == labels),
+    )
     return {
-        _LOG_LOSS: float(-logs[np.arange(len(labels)), labels].mean()),
-        tfma_metrics.ECE: tfma_metrics.expected_calibration_error(table),
+        _LOG_LOSS: float(classification.log_losses(labels, logs).mean()),
+        classification.ECE: float(classification.expected_calibration_error(gaps, len(labels))),
     }
 
 
-def figures(labels: IntArray, scores: FloatArray, *, probabilistic: bool) -> dict[str, Any]:
-    """Every figure of one candidate on one split; log loss and ECE only of probabilities."""
-    matrix = confusion(labels, scores)
+def metrics_of(labels: IntArray, scores: FloatArray, *, probabilistic: bool) -> dict[str, Any]:
+    """Returns the metrics of one candidate on one split; log loss and ECE of probabilities only."""
+    matrix = classification.confusion_matrix(labels, scores)
     return {
-        tfma_metrics.ACCURACY: tfma_metrics.micro_f1(matrix),
-        tfma_metrics.MACRO_F1: tfma_metrics.macro_f1(matrix),
-        tfma_metrics.WEIGHTED_F1: tfma_metrics.weighted_f1(matrix),
+        classification.ACCURACY: float(classification.accuracy(matrix)),
+        classification.F1_MACRO: float(classification.f1_macro(matrix)),
+        classification.F1_WEIGHTED: float(classification.f1_weighted(matrix)),
         **(calibration(labels, scores) if probabilistic else {}),
         "per_class_f1": np.nan_to_num(
-            tfma_metrics.per_class_scores(matrix)[tfma_metrics.F1]
+            classification.per_class_scores(matrix)[classification.F1]
         ).tolist(),
     }
 
@@ -111,8 +104,8 @@ def resampled(
     cells = np.eye(classes**2, dtype=np.float32)[labels * classes + scores.argmax(axis=1)]
     matrices = (draws @ cells).astype(np.float64).reshape(-1, classes, classes)
     return {
-        tfma_metrics.ACCURACY: np.array([tfma_metrics.micro_f1(matrix) for matrix in matrices]),
-        tfma_metrics.MACRO_F1: np.array([tfma_metrics.macro_f1(matrix) for matrix in matrices]),
+        classification.ACCURACY: classification.accuracy(matrices),
+        classification.F1_MACRO: classification.f1_macro(matrices),
     }
 
 
@@ -254,7 +247,7 @@ def make_report(
         if result.test_scores is not None:
             temperature = fit_temperature(result.eval_scores, labels["eval"])
             tested = {
-                "test": figures(labels["test"], result.test_scores, probabilistic=probabilistic),
+                "test": metrics_of(labels["test"], result.test_scores, probabilistic=probabilistic),
                 "refitted": {
                     "temperature": temperature,
                     **calibration(labels["test"], result.test_scores, temperature),
@@ -265,7 +258,7 @@ def make_report(
                 "name": result.name,
                 "kind": result.kind,
                 "seed": result.seed,
-                "eval": figures(labels["eval"], result.eval_scores, probabilistic=probabilistic),
+                "eval": metrics_of(labels["eval"], result.eval_scores, probabilistic=probabilistic),
                 **tested,
                 **({"time_to_accuracy": time_to_accuracy(history)} if history else {}),
                 **result.meta,
@@ -360,7 +353,7 @@ def markdown(report: dict[str, Any]) -> str:
                     row["name"],
                     *(
                         _cell(row["refitted"][f])
-                        for f in ("temperature", _LOG_LOSS, tfma_metrics.ECE)
+                        for f in ("temperature", _LOG_LOSS, classification.ECE)
                     ),
                 ]
                 for row in main
@@ -484,7 +477,7 @@ def _time_table(runs: Sequence[dict[str, Any]]) -> str:
 
 def plot(report: dict[str, Any]) -> Figure:
     """Figures on the test split, a dot a seed and a bar at the mean; below, validation curves."""
-    shown = [tfma_metrics.ACCURACY, tfma_metrics.MACRO_F1, _LOG_LOSS, tfma_metrics.ECE]
+    shown = [classification.ACCURACY, classification.F1_MACRO, _LOG_LOSS, classification.ECE]
     summary = [row for row in report["summary"] if "test" in row][::-1]
     curves = [run for run in report["runs"] if run.get("history") and run["kind"] != ABLATION]
     height = 1.2 + 0.32 * len(summary)

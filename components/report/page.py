@@ -18,7 +18,6 @@ from markupsafe import Markup
 
 from components.contracts import features
 from components.metrics.bootstrap import (
-    ECE,
     OVERALL,
     PER_CLASS,
     RESAMPLES,
@@ -26,6 +25,7 @@ from components.metrics.bootstrap import (
     Interval,
     wilson,
 )
+from components.metrics.classification import ECE
 from components.report import charts
 from components.report.config_toml import to_toml
 from components.report.run_facts import Facts, Mistake
