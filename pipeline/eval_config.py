@@ -30,12 +30,12 @@ def make_eval_config(
     ``classes``; the slices from the candidate's and, where the feature is raw, from the example.
 
     Args:
-      settings: thresholds and slices.
-      classes: the class names, in the order of the model's scores.
-      fingerprint: hash of the metrics' code, so that an edit of it evaluates again.
+        settings: thresholds and slices.
+        classes: the class names, in the order of the model's scores.
+        fingerprint: hash of the metrics' code, so that an edit of it evaluates again.
 
     Raises:
-      ValueError: fewer than two classes, or one twice.
+        ValueError: fewer than two classes, or one twice.
     """
     if len(classes) < 2 or len(set(classes)) != len(classes):
         raise ValueError(f"classes must be at least two and distinct, got {list(classes)}")

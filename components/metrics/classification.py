@@ -2,7 +2,8 @@
 
 The trainer, the tuner, the Evaluator, the bootstrap, the report and the benchmarks call these
 functions. Most take a confusion matrix, or a stack of them with shape ``[..., classes, classes]``:
-row = true class, column = predicted class. Each equals scikit-learn's function of that name.
+row = true class, column = predicted class. TFMA and a bootstrap have these, not the rows that
+scikit-learn's functions take; each value equals that of scikit-learn's function.
 
 Absent classes follow scikit-learn's default labels. A class that is neither true nor predicted in
 any row has no precision, recall and F1 (NaN) and is left out of ``f1_macro``. For any other class
@@ -100,14 +101,16 @@ def f1_micro(matrices: Array) -> Array:
 def log_losses(labels: Array, log_probabilities: Array) -> Floats:
     """Returns the negative log-likelihood of each row in nats, float64 [n].
 
-    Their mean is scikit-learn's ``log_loss``. From logarithms, it is exact where a probability
-    rounds to 0.
-
     Args:
         labels: class ids, integer [n].
         log_probabilities: float [n, classes].
     """
     return -log_probabilities[np.arange(len(labels)), labels].astype(np.float64)
+
+
+def log_loss(labels: Array, log_probabilities: Array) -> float:
+    """Returns the mean of :func:`log_losses`; exact where a probability would round to 0 or 1."""
+    return float(log_losses(labels, log_probabilities).mean())
 
 
 def calibration_bins(confidence: Any, bins: int = CALIBRATION_BINS) -> Any:

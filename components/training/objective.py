@@ -109,8 +109,7 @@ def fit_temperature(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float
     logits = np.asarray(logits, np.float64)
 
     def log_loss(temperature: float) -> float:
-        logs = log_softmax(logits / temperature, axis=1)
-        return float(classification.log_losses(labels, logs).mean())
+        return classification.log_loss(labels, log_softmax(logits / temperature, axis=1))
 
     found = minimize_scalar(log_loss, bounds=(0.3, 5.0), method="bounded")
     return float(found.x)
@@ -126,7 +125,7 @@ def eval_metrics(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> dict[str
     logs = log_softmax(np.asarray(logits, np.float64), axis=1)
     matrix = classification.confusion_matrix(labels, logs)
     return {
-        "log_loss": float(classification.log_losses(labels, logs).mean()),
+        "log_loss": classification.log_loss(labels, logs),
         "accuracy": float(classification.accuracy(matrix)),
         "macro_f1": float(classification.f1_macro(matrix)),
     }

@@ -95,6 +95,11 @@ class Table(NamedTuple):
     description: str
     keys: list[Key]
 
+    @property
+    def rest(self) -> list[Key]:
+        """The keys that are not basic."""
+        return [key for key in self.keys if not key.basic]
+
 
 def tables(
     kind: type[Settings] = PipelineConfig,
@@ -139,23 +144,22 @@ def _plain(value: Any) -> Any:
 
 def real_config() -> str:
     """Returns the text of `real.toml`: the basic keys, then the others, commented out."""
-    every = [key for table in tables() for key in table.keys]
     parts = [_REAL_HEADER]
-    for key in every:
-        if key.basic:
-            parts.append(
-                _comment(key) + f"{key.name} = {_toml(_REAL.get(key.name, key.default))}\n"
-            )
+    for key in _basic():
+        value = _REAL.get(key.name, key.default)
+        parts.append(f"{_comment(key)}{key.name} = {_toml(value)}\n")
     parts.append(_REST_HEADER)
     for table in tables():
-        rest = [key for key in table.keys if not key.basic]
-        if rest:
+        if table.rest:
             parts.append(f"# --- {table.name}: {table.description}\n")
-        for key in rest:
-            value = key.schema.get("examples", [key.default])[0]
-            lines = _lines(key.name, value)
+        for key in table.rest:
+            lines = _lines(key.name, key.schema.get("examples", [key.default])[0])
             parts.append(_comment(key) + "".join(f"# {line}\n" for line in lines))
     return "\n".join(parts)
+
+
+def _basic() -> list[Key]:
+    return [key for table in tables() for key in table.keys if key.basic]
 
 
 def _lines(name: str, value: Any) -> list[str]:
@@ -183,14 +187,11 @@ def _toml_key(name: str) -> str:
 
 def page() -> str:
     """Returns the text of the reference page."""
-    every = list(tables())
-    basic = [key for table in every for key in table.keys if key.basic]
-    parts = [_PAGE_HEADER, _TABLE_HEADER + _rows(basic), "## Everything else\n"]
-    for table in every:
-        rest = [key for key in table.keys if not key.basic]
-        if rest:
+    parts = [_PAGE_HEADER, _TABLE_HEADER + _rows(_basic()), "## Everything else\n"]
+    for table in tables():
+        if table.rest:
             parts.append(f"### {table.name}\n\n{table.description}\n")
-            parts.append(_TABLE_HEADER + _rows(rest))
+            parts.append(_TABLE_HEADER + _rows(table.rest))
     return "\n".join(parts)
 
 

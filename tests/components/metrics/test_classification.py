@@ -97,11 +97,15 @@ def test_a_stack_of_matrices_gives_the_metrics_of_each(
         )
 
 
-def test_mean_of_the_log_losses_is_scikit_learns() -> None:
+def test_log_loss_is_scikit_learns() -> None:
     rng = np.random.default_rng(0)
     logs, labels = log_softmax(rng.normal(size=(50, 3)), axis=1), rng.integers(0, 3, 50)
     expected = sk.log_loss(labels, np.exp(logs))
-    assert classification.log_losses(labels, logs).mean() == pytest.approx(expected, rel=1e-12)
+    assert classification.log_loss(labels, logs) == pytest.approx(expected, rel=1e-12)
+
+
+def test_log_loss_is_exact_where_the_probability_rounds_to_zero() -> None:
+    assert classification.log_loss(np.array([1]), np.array([[0.0, -1000.0]])) == 1000
 
 
 @pytest.mark.parametrize(
