@@ -136,6 +136,6 @@ def test_resume_hint_is_a_command_that_the_shell_reads_as_it_was_given(
 def test_help_lists_the_targets(clone: Path, tools: Path) -> None:
     done = make(clone, tools)
     assert [line.split()[1] for line in done.stdout.splitlines()] == [
-        "help", "env", "gpu", "run", "serve", "test", "lint", "format", "types", "layers", "pytest",
-        "sample", "glove", "lock", "clean",
+        "help", "env", "gpu", "run", "serve", "check", "test", "lint", "format", "types", "layers",
+        "dependencies", "fast", "pytest", "sample", "glove", "lock", "clean",
     ]  # fmt: skip

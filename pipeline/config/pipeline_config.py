@@ -35,7 +35,8 @@ from components.tuning.tuning_settings import TuningSettings, check_tuning
 from pipeline.runs import layout
 
 CONFIG_VARIABLE = "ARXIV_PIPELINE_CONFIG"
-_ROOT = Path(__file__).resolve().parents[2]
+# A link to the top-level folder; the wheel holds the files.
+_SCHEMA = (Path(__file__).resolve().parents[1] / "schema").resolve()
 
 
 def _absolute(value: Any, info: ValidationInfo) -> Any:
@@ -141,10 +142,10 @@ class DataSettings(Settings):
     parquet: ExistingPattern = Field(description="a parquet file, or a glob of several")
     glove: ExistingFile = Field(description="GloVe vectors: .txt, .txt.gz, .txt.xz or .zip")
     schema_file: ExistingFile = Field(
-        default=_ROOT / "schema" / "schema.pbtxt", description="the reviewed schema"
+        default=_SCHEMA / "schema.pbtxt", description="the reviewed schema"
     )
     validations_file: ExistingFile = Field(
-        default=_ROOT / "schema" / "validations.pbtxt", description="SQL checks on the statistics"
+        default=_SCHEMA / "validations.pbtxt", description="SQL checks on the statistics"
     )
     splits: SplitSettings = SplitSettings()
 
