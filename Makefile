@@ -72,11 +72,11 @@ dependencies: env ## deptry: every imported package is declared, every declared 
 		--exclude '\.venv' --optional-dependencies-dev-groups gpu
 
 fast: env ## the tests that train nothing and start no run
-	@$(PYTHON) -m pytest -n 2 --dist loadfile -m 'not slow' --durations=0 --durations-min=2 $(TESTS)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile -m 'not slow' --durations=5 $(TESTS)
 
 # A file's tests stay together: they share what is costly, such as a whole run.
 pytest: env ## the tests; TESTS=tests/components for some of them
-	@$(PYTHON) -m pytest -n 2 --dist loadfile --durations=10 $(TESTS)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10 $(TESTS)
 
 sample: env ## make the sample corpus and its vectors anew
 	@$(PYTHON) -m pipeline sample

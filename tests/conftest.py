@@ -36,6 +36,25 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 _REAL_DATA = REPOSITORY.parent / "shared" / "data"
 
 
+# What takes more than two seconds to make: `make check` passes over the tests that ask for it.
+_COSTLY = frozenset(("installed_wheel", "workbench"))
+# Folders whose files take longest, longest first: what starts last keeps one process waiting.
+_LONGEST = ("e2e", "components/training", "pipeline/launch", "components/evaluation")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Marks the slow tests, and puts the longest files first."""
+    for item in items:
+        if item.get_closest_marker("e2e") or _COSTLY.intersection(item.fixturenames):
+            item.add_marker("slow")
+
+    def place(item: pytest.Function) -> int:
+        path = str(item.path.relative_to(REPOSITORY / "tests"))
+        return next((n for n, one in enumerate(_LONGEST) if path.startswith(one)), len(_LONGEST))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The project's root folder."""
