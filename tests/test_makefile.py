@@ -75,6 +75,7 @@ def test_wrong_python_is_one_line(clone: Path, tools: Path) -> None:
     assert line.startswith("error: Python 3.10 not found: install it")
 
 
+@pytest.mark.slow
 def test_python_of_pyenv_is_found_where_its_shim_refuses_and_no_registry_is_one_line(
     clone: Path, tools: Path, tmp_path: Path
 ) -> None:

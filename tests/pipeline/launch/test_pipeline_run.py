@@ -22,6 +22,8 @@ from pipeline.launch.terminal import Terminal
 from pipeline.runs.history import History
 from pipeline.runs.status import RunStore, State, Verdict
 
+pytestmark = pytest.mark.slow
+
 RUNNER = Path(__file__).parent / "tiny" / "tiny_runner.py"
 TIMEOUT = 120
 
