@@ -18,7 +18,7 @@ unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV PIP_NO_BINARY CDP
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env gpu run serve test lint format types layers pytest sample glove lock clean
+.PHONY: help env gpu run serve test docs lint format types layers pytest sample glove lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -58,6 +58,10 @@ layers: env ## import-linter: imports go runners, graph, components
 # A file's tests stay together: they share what is costly, such as a whole run.
 pytest: env ## the tests; TESTS=tests/components for some of them
 	@$(PYTHON) -m pytest -n 2 --dist loadfile $(TESTS)
+
+docs: env ## write the generated pages anew and build the site into var/site
+	@$(PYTHON) docs/generate.py
+	@$(PYTHON) -m mkdocs build --strict
 
 sample: env ## make the sample corpus and its vectors anew
 	@$(PYTHON) -m pipeline sample
