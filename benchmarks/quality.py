@@ -67,9 +67,9 @@ from components.model.word_vectors import load_glove
 from components.text.cleaning import clean_python
 from components.training import dataset, objective, run_fn
 from components.training.device import prepare_device
-from components.training.phase import predict_logits
+from components.training.phase import make_phases, predict_logits
+from components.training.training_loop import train as train_phases
 from components.training.training_settings import TrainingSettings
-from components.training.two_phase import train_two_phases
 from components.validation.reviewed_files import read_classes
 from pipeline.config.pipeline_config import PipelineConfig, TransformSettings, load_config
 from pipeline.fingerprint import code_fingerprint, file_fingerprint
@@ -518,15 +518,13 @@ def notebook_candidate(data: Data, seed: int, epochs: int | None) -> Candidate:
             model = build_model(
                 tables["model"], matrix, tables["transform"].sequence_length, classes
             )
-        outcome = train_two_phases(
+        outcome = train_phases(
             model,
+            make_phases(model, settings),
             splits[features.TRAIN],
             splits[features.EVAL],
-            settings,
-            classes=classes,
             state_dir=state / "state",
             log_dir=state / "logs",
-            strategy=device.strategy,
         )
         before = outcome.history[: outcome.resumed_epochs]
         seconds = time.monotonic() - started + sum(record["seconds"] for record in before)
@@ -550,7 +548,11 @@ def notebook_candidate(data: Data, seed: int, epochs: int | None) -> Candidate:
         "code": [
             inspect.getsource(notebook_candidate),
             inspect.getsource(notebook_examples),
-            code_fingerprint("components.training.two_phase", "components.model.word_vectors"),
+            code_fingerprint(
+                "components.training.training_loop",
+                "components.training.phase",
+                "components.model.word_vectors",
+            ),
         ],
     }
     return Candidate("notebook's method", NOTEBOOK, seed, identity, train)

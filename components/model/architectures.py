@@ -16,7 +16,6 @@ from components.model.layers import (
     RightPaddedBiLSTM,
     WideNgrams,
     WordBeginnings,
-    WordDropout,
 )
 from components.model.model_settings import ModelSettings
 
@@ -26,11 +25,12 @@ DEEP_LAYER = "deep_logits"
 WIDE_LAYER = "wide_logits"
 BEGINNINGS_LAYER = "beginnings_logits"
 PATH_LAYERS = (DEEP_LAYER, WIDE_LAYER, BEGINNINGS_LAYER)
+# Patterns of the names of the linear paths' layers.
+LINEAR_LAYERS = ("wide_*", "beginnings*")
 DEEP_CATEGORY_LAYER = "deep_category_logits"
 WIDE_CATEGORY_LAYER = "wide_category_logits"
 BEGINNINGS_CATEGORY_LAYER = "beginnings_category_logits"
 CATEGORY_LAYERS = (DEEP_CATEGORY_LAYER, WIDE_CATEGORY_LAYER, BEGINNINGS_CATEGORY_LAYER)
-CATEGORY_LAYER_OF = dict(zip(PATH_LAYERS, CATEGORY_LAYERS, strict=True))
 
 
 def build_model(
@@ -40,7 +40,7 @@ def build_model(
     classes: int,
     *,
     groups: Sequence[int] | None = None,
-    use_cudnn: bool | str = "auto",
+    serving: bool = False,
 ) -> keras.Model:
     """Builds the classifier.
 
@@ -54,7 +54,8 @@ def build_model(
             scores categories (layers :data:`CATEGORY_LAYERS`) and gives a class (layers
             :data:`PATH_LAYERS`) the sum of their probabilities. None, ``settings.categories`` off,
             or architecture "notebook": no categories.
-        use_cudnn: False for a graph that must also run without a GPU; the weights are the same.
+        serving: for a graph that is exported: it must also run without a GPU, and cannot hold the
+            generator of an LSTM's dropout. The weights are the same.
 
     Returns:
         A model from int ``[n, length]`` token ids (0 = padding, on the right) to float32
@@ -70,7 +71,7 @@ def build_model(
     build = _notebook if settings.architecture == "notebook" else _bilstm_wide
     if groups is not None and max(groups) + 1 != classes:
         raise ValueError(f"groups must name {classes} classes, received {max(groups) + 1}")
-    model = build(settings, embedding_matrix.shape, sequence_length, classes, groups, use_cudnn)
+    model = build(settings, embedding_matrix.shape, sequence_length, classes, groups, serving)
     for layer in model.layers:
         if layer.name == EMBEDDING_LAYER:
             # Set, not given as an initializer, which would put the matrix into the configuration.
@@ -129,12 +130,12 @@ def _notebook(
     length: int | None,
     classes: int,
     groups: Sequence[int] | None,  # noqa: ARG001
-    use_cudnn: bool | str,
+    serving: bool,
 ) -> keras.Model:
     """The original: no mask, so the last state reads the padding. Its sizes are not settings."""
     tokens = keras.Input((length,), dtype="int32", name="tokens")
     x = _embedding(shape, mask_zero=False)(tokens)
-    lstm = keras.layers.LSTM(64, dropout=0.2, use_cudnn=use_cudnn)
+    lstm = keras.layers.LSTM(64, use_cudnn=False) if serving else keras.layers.LSTM(64, dropout=0.2)
     x = keras.layers.Bidirectional(lstm, name="bilstm")(x)
     x = keras.layers.Dropout(0.5)(x)
     x = keras.layers.Dense(32, activation="relu", name="hidden")(x)
@@ -148,14 +149,14 @@ def _bilstm_wide(
     length: int | None,
     classes: int,
     groups: Sequence[int] | None,
-    use_cudnn: bool | str,
+    serving: bool,
 ) -> keras.Model:
     """Mean of the logits of a recurrent-and-bag path and of linear paths over n-grams."""
     tokens = keras.Input((length,), dtype="int32", name="tokens")
     width = classes if groups is None else len(groups)
     paths = []
     if settings.lstm_units or settings.embedding_pooling:
-        deep = _deep_features(settings, shape, tokens, use_cudnn)
+        deep = _deep_features(settings, shape, tokens, serving)
         deep = keras.layers.Dropout(settings.dense_dropout)(deep)
         deep = keras.layers.Dense(settings.dense_units, activation="relu", name="hidden")(deep)
         deep = keras.layers.Dropout(settings.dense_dropout)(deep)
@@ -168,7 +169,6 @@ def _bilstm_wide(
             width,
             settings.wide_ngrams,
             settings.wide_orders,
-            settings.wide_dropout,
             settings.wide_scale,
             dtype="float32",
             name=name if groups is None else category_name,
@@ -207,10 +207,11 @@ def _deep_features(
     settings: ModelSettings,
     shape: tuple[int, ...],
     tokens: keras.KerasTensor,
-    use_cudnn: bool | str,
+    serving: bool,
 ) -> keras.KerasTensor:
-    words = WordDropout(settings.word_dropout, features.OOV_ID, name="word_dropout")(tokens)
-    embedded = _embedding(shape, mask_zero=True)(words)
+    # A layer that is gone drew a seed here; without the draw all weights would start otherwise.
+    keras.random.SeedGenerator()
+    embedded = _embedding(shape, mask_zero=True)(tokens)
     pooled = [
         MaskedPooling(mode, name=f"embedding_{mode}")(embedded)
         for mode in settings.embedding_pooling
@@ -218,7 +219,7 @@ def _deep_features(
     if settings.lstm_units:
         dropped = keras.layers.SpatialDropout1D(settings.embedding_dropout)(embedded)
         states = RightPaddedBiLSTM(
-            settings.lstm_units, settings.lstm_dropout, use_cudnn, name="bilstm"
+            settings.lstm_units, False if serving else "auto", name="bilstm"
         )(dropped)
         pooled += [
             MaskedPooling(mode, name=f"lstm_{mode}")(states) for mode in settings.lstm_pooling

@@ -73,30 +73,6 @@ class MaskedPooling(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("arxiv")
-class WordDropout(keras.layers.Layer):
-    """In training, replaces words of ``[n, length]`` by the unknown word; padding stays."""
-
-    def __init__(self, rate: float, replacement: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.rate = rate
-        self.replacement = replacement
-        self._seeds = keras.random.SeedGenerator()
-
-    def call(self, tokens: Any, training: bool = False) -> Any:
-        if not training or not self.rate:
-            return tokens
-        draws = keras.random.uniform(ops.shape(tokens), seed=self._seeds)
-        dropped = ops.logical_and(draws < self.rate, ops.not_equal(tokens, 0))
-        return ops.where(dropped, ops.full_like(tokens, self.replacement), tokens)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self.rate, "replacement": self.replacement}
-
-
-@keras.saving.register_keras_serializable("arxiv")
 class GroupedLogits(keras.layers.Layer):
     """Logits of categories, float ``[n, categories]``, to those of the classes they belong to.
 
@@ -134,18 +110,14 @@ class RightPaddedBiLSTM(keras.layers.Layer):
     needs none. States at padding are of no use.
     """
 
-    def __init__(
-        self, units: int, dropout: float = 0.0, use_cudnn: bool | str = "auto", **kwargs: Any
-    ) -> None:
+    def __init__(self, units: int, use_cudnn: bool | str = "auto", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.units = units
-        self.dropout = dropout
         self.use_cudnn = use_cudnn
         self.supports_masking = True
         self.forward_layer, self.backward_layer = (
             keras.layers.LSTM(
                 units,
-                dropout=dropout,
                 return_sequences=True,
                 use_cudnn=use_cudnn,
                 dtype=self.dtype_policy,
@@ -186,7 +158,6 @@ class RightPaddedBiLSTM(keras.layers.Layer):
         return {
             **super().get_config(),
             "units": self.units,
-            "dropout": self.dropout,
             "use_cudnn": self.use_cudnn,
         }
 
@@ -267,7 +238,7 @@ class WideNgrams(keras.layers.Layer):
     table and a fixed importance; others count for nothing. An n-gram that a text holds c times
     weighs ``(1 + log c)`` times its importance there. The text's rows are summed by weight and
     divided by the Euclidean norm of the weights: scikit-learn's ``TfidfTransformer`` with sublinear
-    term frequencies. Dropout removes whole n-grams.
+    term frequencies.
     """
 
     def __init__(
@@ -275,7 +246,6 @@ class WideNgrams(keras.layers.Layer):
         width: int,
         size: int,
         orders: Sequence[int],
-        dropout: float = 0.0,
         scale: float = 1.0,
         **kwargs: Any,
     ) -> None:
@@ -283,9 +253,7 @@ class WideNgrams(keras.layers.Layer):
         self.width = width
         self.size = size
         self.orders = tuple(orders)
-        self.dropout = dropout
         self.scale = scale
-        self._seeds = keras.random.SeedGenerator()
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.table = self.add_weight(
@@ -324,7 +292,7 @@ class WideNgrams(keras.layers.Layer):
         self.codes.assign(np.pad(codes[chosen], (0, free), constant_values=_FREE))
         self.importance.assign(np.pad(importance, (0, free)).astype(np.float32))
 
-    def call(self, tokens: Any, training: bool = False) -> Any:
+    def call(self, tokens: Any) -> Any:
         rows, counts = self._counted(tokens)
         importance = ops.take(self.importance, rows, axis=0)
         weights = ops.where(
@@ -333,8 +301,6 @@ class WideNgrams(keras.layers.Layer):
             0.0,
         )
         norm = ops.sqrt(ops.sum(ops.square(weights), axis=1, keepdims=True))
-        if training and self.dropout:
-            weights = keras.random.dropout(weights, self.dropout, seed=self._seeds)
         logits = ops.matmul(weights[:, None, :], ops.take(self.table, rows, axis=0))[:, 0]
         return logits * self.scale / ops.maximum(norm, 1e-6)
 
@@ -381,7 +347,6 @@ class WideNgrams(keras.layers.Layer):
             "width": self.width,
             "size": self.size,
             "orders": self.orders,
-            "dropout": self.dropout,
             "scale": self.scale,
         }
 

@@ -46,15 +46,11 @@ def rebuild_for_serving(
             sequence_length,
             classes,
             groups=groups,
-            use_cudnn=False,
+            serving=True,
         )
     finally:
         keras.config.set_dtype_policy(policy)
     model.set_weights(trained.get_weights())
-    for layer in model._flatten_layers(include_self=False):
-        if isinstance(layer, keras.layers.LSTMCell):
-            # The loop draws its mask in inference too, and a SavedModel cannot hold the generator.
-            layer.dropout = 0.0
     return model
 
 

@@ -26,9 +26,9 @@ from components.training import dataset, export, golden_predictions, objective
 from components.training.checkpoint import prune_states
 from components.training.device import prepare_device, uses_cudnn
 from components.training.node import RAW_FILES
-from components.training.phase import predict_logits
+from components.training.phase import make_phases, predict_logits
+from components.training.training_loop import train as train_phases
 from components.training.training_settings import TrainingSettings, check_settings
-from components.training.two_phase import train_two_phases
 from components.training.warmup_requests import write_warmup
 
 # Real abstracts that go with the model, as warm-up requests and with their answers.
@@ -101,10 +101,9 @@ def run_fn(fn_args: Any) -> None:
         key = _key(config, words, train, evaluation)
         state_dir = Path(config["checkpoint_dir"]) / key
         prune_states(state_dir.parent, key)
-        outcome = train_two_phases(
-            model, train, evaluation, settings,
-            classes=len(classes), state_dir=state_dir, log_dir=state_dir / "logs",
-            strategy=device.strategy,
+        outcome = train_phases(
+            model, make_phases(model, settings), train, evaluation,
+            state_dir=state_dir, log_dir=state_dir / "logs",
         )  # fmt: skip
     finally:
         keras.config.set_dtype_policy(policy)

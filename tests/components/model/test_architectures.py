@@ -134,8 +134,8 @@ def test_learns_order_that_only_ngrams_and_lstm_can_see() -> None:
         assert np.abs(forward - backward).max() > 1e-3
 
 
-def test_weights_fit_the_build_without_cudnn() -> None:
-    model, rebuilt = make_model(), make_model(use_cudnn=False)
+def test_weights_fit_the_build_for_serving() -> None:
+    model, rebuilt = make_model(), make_model(serving=True)
     rebuilt.set_weights([np.zeros_like(weight) for weight in rebuilt.get_weights()])
     rebuilt.set_weights(model.get_weights())
     tokens = make_tokens(rows=3)

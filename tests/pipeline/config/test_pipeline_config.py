@@ -160,8 +160,8 @@ def test_unset_variable_names_the_variable(monkeypatch) -> None:
         ),
         (
             "[data]",
-            "[training]\nwhole_loss = 0\npath_loss = 0\n[data]",
-            (": training.whole_loss = 0 and training.path_loss = 0: ", "above 0"),
+            '[model]\narchitecture = "notebook"\n[data]',
+            (": training.length_buckets = [32, ", "reads its padding", "set it to []"),
         ),
     ],
 )
