@@ -26,7 +26,6 @@ NGRAM_TABLE = "ngram_table"
 _ADAPT_ROWS = 8192
 
 
-@keras.saving.register_keras_serializable("arxiv")
 class MaskedPooling(keras.layers.Layer):
     """Reduces float ``[n, length, d]`` to ``[n, d]`` over the positions that the mask keeps.
 
@@ -46,7 +45,6 @@ class MaskedPooling(keras.layers.Layer):
             self.query = self.add_weight(
                 name="query", shape=(input_shape[-1], 1), initializer="glorot_uniform"
             )
-        super().build(input_shape)
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         if mask is None:
@@ -65,14 +63,7 @@ class MaskedPooling(keras.layers.Layer):
     def compute_mask(self, *_: Any, **__: Any) -> None:
         return None
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (input_shape[0], input_shape[-1])
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "mode": self.mode}
-
-
-@keras.saving.register_keras_serializable("arxiv")
 class GroupedLogits(keras.layers.Layer):
     """Logits of categories, float ``[n, categories]``, to those of the classes they belong to.
 
@@ -93,14 +84,7 @@ class GroupedLogits(keras.layers.Layer):
         outside = ops.convert_to_tensor(outside.astype("float32"))
         return ops.logsumexp(logits[:, None, :] + outside, axis=-1)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (input_shape[0], self.classes)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "groups": self.groups}
-
-
-@keras.saving.register_keras_serializable("arxiv")
 class RightPaddedBiLSTM(keras.layers.Layer):
     """A BiLSTM over right-padded texts: float ``[n, length, d]`` to ``[n, length, 2 units]``.
 
@@ -129,7 +113,6 @@ class RightPaddedBiLSTM(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.forward_layer.build(input_shape)
         self.backward_layer.build(input_shape)
-        super().build(input_shape)
 
     def call(self, inputs: Any, mask: Any = None, training: bool = False) -> Any:
         # A computed tensor carries no mask, which the LSTMs would else pick up by themselves.
@@ -151,23 +134,12 @@ class RightPaddedBiLSTM(keras.layers.Layer):
         backward = self.backward_layer(turn(inputs, inputs.shape[-1]), mask=None, training=training)
         return ops.concatenate([forward, turn(backward, self.units)], axis=-1)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (*input_shape[:2], 2 * self.units)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "use_cudnn": self.use_cudnn,
-        }
-
-
-@keras.saving.register_keras_serializable("arxiv")
-class WordBeginnings(keras.layers.Layer):
-    """Replaces each word by its first letters: token ids to ids of beginnings, int32, same shape.
+class WordPrefixes(keras.layers.Layer):
+    """Replaces each word by its prefix: token ids to ids of prefixes, int32, same shape.
 
     Padding and the unknown word keep their ids, which are below ``first``. Before :meth:`adapt`,
-    every word is its own beginning.
+    every word is its own prefix.
     """
 
     def __init__(self, vocabulary_size: int, letters: int, first: int, **kwargs: Any) -> None:
@@ -177,36 +149,24 @@ class WordBeginnings(keras.layers.Layer):
         self.first = first
 
     def build(self, _: tuple[int | None, ...]) -> None:
-        self.beginnings = self.add_weight(
-            name="beginnings",
+        self.prefixes = self.add_weight(
+            name="prefixes",
             shape=(self.vocabulary_size,),
             dtype="int32",
             initializer=lambda shape, dtype: ops.arange(shape[0], dtype=dtype),
             trainable=False,
         )
-        super().build(_)
 
     def adapt(self, words: Sequence[str]) -> None:
-        """Numbers the beginnings of the words, of which word i has the token id i + ``first``."""
+        """Numbers the prefixes of the words, of which word i has the token id i + ``first``."""
         numbers: dict[str, int] = {}
         ids = np.arange(self.vocabulary_size, dtype=np.int32)
         for token, word in enumerate(words, self.first):
             ids[token] = numbers.setdefault(word[: self.letters], len(numbers) + self.first)
-        self.beginnings.assign(ids)
+        self.prefixes.assign(ids)
 
     def call(self, tokens: Any) -> Any:
-        return ops.take(self.beginnings, tokens, axis=0)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "letters": self.letters,
-            "first": self.first,
-        }
+        return ops.take(self.prefixes, tokens, axis=0)
 
 
 def ngram_codes(tokens: Any, order: int) -> tuple[Any, Any]:
@@ -230,7 +190,6 @@ def ngram_codes(tokens: Any, order: int) -> tuple[Any, Any]:
     return codes, real
 
 
-@keras.saving.register_keras_serializable("arxiv")
 class WideNgrams(keras.layers.Layer):
     """A linear model over n-grams: token ids ``[n, length]`` to logits ``[n, width]``.
 
@@ -255,7 +214,7 @@ class WideNgrams(keras.layers.Layer):
         self.orders = tuple(orders)
         self.scale = scale
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, _: tuple[int | None, ...]) -> None:
         self.table = self.add_weight(
             name=NGRAM_TABLE, shape=(self.size, self.width), initializer="zeros"
         )
@@ -266,7 +225,6 @@ class WideNgrams(keras.layers.Layer):
         self.importance = self.add_weight(
             name="importance", shape=(self.size,), initializer="zeros", trainable=False
         )
-        super().build(input_shape)
 
     def adapt(self, tokens: npt.NDArray[np.integer[Any]]) -> None:
         """Chooses the n-grams, and their weights, from the train split, int ``[n, length]``.
@@ -337,18 +295,6 @@ class WideNgrams(keras.layers.Layer):
         # A row of its own is not needed for what counts 0 times.
         chosen = ops.where(counts > 0, ops.take_along_axis(rows, chosen, axis=1), 0)
         return chosen, counts
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (input_shape[0], self.width)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "width": self.width,
-            "size": self.size,
-            "orders": self.orders,
-            "scale": self.scale,
-        }
 
 
 def _distinct_codes(tokens: npt.NDArray[np.integer[Any]], order: int) -> npt.NDArray[np.int64]:

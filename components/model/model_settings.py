@@ -54,8 +54,8 @@ class ModelSettings(Settings):
         5,
         ge=0,
         le=100,
-        description="Letters a word is cut to in a second wide path, over n-grams of the words' "
-        "beginnings; 0 leaves that path out.",
+        description="Letters of a word's prefix in a second wide path, over n-grams of prefixes; 0 "
+        "leaves that path out.",
     )
     wide_orders: tuple[int, ...] = Field(
         (1, 2), description="Lengths of the n-grams in the wide paths, each 1 to 4."

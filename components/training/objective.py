@@ -26,10 +26,10 @@ def class_weights(counts: npt.NDArray[np.int64], power: float) -> FloatArray:
     return weights * counts.sum() / (weights * counts).sum()
 
 
-def log_shares(counts: npt.NDArray[np.int64]) -> FloatArray:
-    """Log of each class's share, float64 [k]; a class without examples counts as half of one."""
-    shares = np.maximum(counts, 0.5)
-    return np.log(shares / shares.sum())
+def log_priors(counts: npt.NDArray[np.int64]) -> FloatArray:
+    """Returns the classes' log priors, float64 [k]; one without examples counts as half of one."""
+    smoothed = np.maximum(counts, 0.5)
+    return np.log(smoothed / smoothed.sum())
 
 
 class WeightedCrossEntropy(keras.losses.Loss):
@@ -80,8 +80,8 @@ def fit_temperature(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float
     """Returns the temperature in [.3, 5] with the least log loss (Guo et al., 2017).
 
     Args:
-      logits: float [n, k], adjusted if the exported model adjusts them.
-      labels: integer [n].
+        logits: float [n, k], adjusted if the exported model adjusts them.
+        labels: integer [n].
     """
     logits = np.asarray(logits, np.float64)
     rows = np.arange(len(labels))
@@ -97,8 +97,8 @@ def eval_figures(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> dict[str
     """Log loss (nats), accuracy and macro-F1 of ``softmax(logits)``, by the names of ``monitor``.
 
     Args:
-      logits: float [n, k], as exported: adjusted and divided by the temperature.
-      labels: integer [n].
+        logits: float [n, k], as exported: adjusted and divided by the temperature.
+        labels: integer [n].
     """
     logs = log_softmax(np.asarray(logits, np.float64), axis=1)
     found, classes = logs.argmax(axis=1), range(logs.shape[1])

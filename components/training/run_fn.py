@@ -41,15 +41,15 @@ def run_fn(fn_args: Any) -> None:
     """Trains and exports the classifier.
 
     Args:
-      fn_args: TFX's FnArgs. ``custom_config`` holds ``model`` and ``training`` (dumps of their
-        settings), ``classes``, ``glove`` (path), ``glove_sha256``, ``checkpoint_dir`` (outside the
-        pipeline root: TFX removes a failed node's folders) and ``fingerprint`` of the sources; also
-        ``raw_files`` (patterns of the raw eval split), without which neither warm-up requests nor
-        reference answers are written.
+        fn_args: TFX's FnArgs. ``custom_config`` holds ``model`` and ``training`` (dumps of their
+            settings), ``classes``, ``glove`` (path), ``glove_sha256``, ``checkpoint_dir`` (outside
+            the pipeline root: TFX removes a failed node's folders), ``fingerprint`` of the sources,
+            and ``raw_files`` (patterns of the raw eval split), without which neither warm-up
+            requests nor golden predictions are written.
 
-    Writes the SavedModel to ``serving_model_dir``; TensorBoard logs and ``training.json`` to
+    Writes the SavedModel to ``serving_model_dir``, and TensorBoard logs and ``training.json`` to
     ``model_run_dir``; the latter also beside the SavedModel in ``assets.extra``, with warm-up
-    requests and reference answers.
+    requests and golden predictions.
     """
     started = time.monotonic()
     config = fn_args.custom_config
@@ -111,7 +111,7 @@ def run_fn(fn_args: Any) -> None:
     serving = export.rebuild_for_serving(
         model, model_settings, matrix.shape, length, len(classes), groups
     )
-    bias = -settings.logit_adjustment * objective.log_shares(train.class_counts(len(classes)))
+    bias = -settings.logit_adjustment * objective.log_priors(train.class_counts(len(classes)))
     logits = predict_logits(serving, evaluation, settings)
     temperature = 1.0
     if settings.fit_temperature:

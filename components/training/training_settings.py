@@ -46,11 +46,11 @@ class TrainingSettings(Settings):
 
     phase1: PhaseSettings = Field(
         _PHASES["phase1"],
-        description="First phase: the embedding stays as GloVe has it, the n-grams are learned.",
+        description="First phase: the embedding is frozen, the n-grams are learned.",
     )
     phase2: PhaseSettings = Field(
         _PHASES["phase2"],
-        description="Second phase: the embedding is trained too, the n-grams stay as they are.",
+        description="Second phase: the embedding is trained too, the n-grams are frozen.",
     )
     batch_size: int = Field(128, ge=1, le=65536, description="Examples a step, over all devices.")
     seed: int = Field(42, ge=0, lt=2**31, description="Seeds weights, dropout and example order.")
@@ -87,7 +87,7 @@ class TrainingSettings(Settings):
         0.3,
         ge=0,
         le=2,
-        description="Times the log class share that is subtracted from the logits after training.",
+        description="Times the log class prior that is subtracted from the logits after training.",
     )
     fit_temperature: bool = Field(
         True, description="Scale the logits by the temperature with the least eval log loss."
@@ -96,7 +96,7 @@ class TrainingSettings(Settings):
         0.0, ge=0, description="Largest global norm of a step's gradients; 0: no clipping."
     )
     monitor: Monitor = Field(
-        "log_loss", description="Eval-split figure that picks the best epoch and stops a phase."
+        "log_loss", description="Eval-split metric that picks the best epoch and stops a phase."
     )
     length_buckets: tuple[int, ...] = Field(
         tuple(range(32, 513, 16)),
@@ -138,7 +138,7 @@ def check_settings(model: ModelSettings, training: TrainingSettings) -> None:
     """Checks what the two groups of settings demand of each other.
 
     Raises:
-      UserError: batches would be trimmed for a model that reads its padding.
+        UserError: batches would be trimmed for a model that reads its padding.
     """
     if model.architecture == "notebook" and training.length_buckets:
         raise UserError(

@@ -17,8 +17,8 @@ def to_toml(
     """The tables ``[model]`` and ``[training]``, with every key that differs from its default.
 
     Args:
-      shown: further keys to write, by dotted name, whatever their value.
-      comment: lines that go before, without their ``#``.
+        shown: further keys to write, by dotted name, whatever their value.
+        comment: lines that go before, without their ``#``.
     """
     defaults = {
         **_flat(MODEL, ModelSettings().model_dump(mode="json")),

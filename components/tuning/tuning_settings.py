@@ -92,7 +92,7 @@ def annotation(key: str) -> Any:
     """The type that ``key``, such as ``training.phase2.epochs``, is declared with.
 
     Raises:
-      UserError: there is no such key, or it names a group of keys.
+        UserError: there is no such key, or it names a group of keys.
     """
     kind: Any = None
     names = key.split(".")
@@ -118,10 +118,10 @@ def apply(
     """The two groups with some keys changed.
 
     Args:
-      values: by dotted key, as in :attr:`TuningSettings.space`.
+        values: by dotted key, as in :attr:`TuningSettings.space`.
 
     Raises:
-      UserError: a value that its key does not take, or a combination that the settings refuse.
+        UserError: a value that its key does not take, or a combination that the settings refuse.
     """
     dumps = {MODEL: model.model_dump(mode="json"), TRAINING: training.model_dump(mode="json")}
     for key, value in values.items():
@@ -146,8 +146,8 @@ def check_tuning(model: ModelSettings, training: TrainingSettings, tuning: Tunin
     """Checks the space against the settings that it changes; each bound and choice by itself.
 
     Raises:
-      UserError: a key that does not exist, a bound or choice that it does not take, or bounds for
-        a key that is no number.
+        UserError: a key that does not exist, a bound or choice that it does not take, or bounds for
+            a key that is no number.
     """
     for key, values in tuning.space.items():
         kind = annotation(key)

@@ -18,7 +18,7 @@ from components.model.layers import (
     MaskedPooling,
     RightPaddedBiLSTM,
     WideNgrams,
-    WordBeginnings,
+    WordPrefixes,
     ngram_codes,
 )
 
@@ -130,7 +130,7 @@ def test_sum_is_divided_by_the_norm_of_the_weights() -> None:
 
 
 def test_words_are_cut_to_their_first_letters() -> None:
-    layer = WordBeginnings(7, letters=3, first=2)
+    layer = WordPrefixes(7, letters=3, first=2)
     tokens = np.array([[0, 1, 2, 3, 4, 5, 6]], np.int32)
     np.testing.assert_array_equal(layer(tokens), tokens)
     layer.adapt(["model", "mode", "mod", "we", "moon"])

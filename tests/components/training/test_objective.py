@@ -12,7 +12,7 @@ from components.training.objective import (
     class_weights,
     eval_figures,
     fit_temperature,
-    log_shares,
+    log_priors,
     watched_metrics,
 )
 
@@ -65,9 +65,9 @@ def test_macro_f1_counts_an_absent_class_as_zero() -> None:
     assert float(metric.result()) == pytest.approx(2 / 3)
 
 
-def test_log_shares() -> None:
-    np.testing.assert_allclose(np.exp(log_shares(COUNTS)), [0.6, 0.3, 0.1])
-    assert np.isfinite(log_shares(np.array([4, 0]))).all()
+def test_log_priors() -> None:
+    np.testing.assert_allclose(np.exp(log_priors(COUNTS)), [0.6, 0.3, 0.1])
+    assert np.isfinite(log_priors(np.array([4, 0]))).all()
 
 
 @pytest.mark.parametrize("temperature", [0.6, 1.0, 2.5])
