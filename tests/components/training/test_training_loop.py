@@ -31,7 +31,7 @@ from components.training.checkpoint import (
 )
 from components.training.dataset import category_groups, make_examples
 from components.training.export import rebuild_for_serving
-from components.training.objective import eval_figures
+from components.training.objective import eval_metrics
 from components.training.phase import Phase, make_phases, predict_logits
 from components.training.training_loop import Outcome
 from components.training.training_loop import train as train_phases
@@ -279,7 +279,7 @@ def test_second_phase_watches_the_whole_model_and_freezes_its_linear_paths(tmp_p
             layers = [layer for layer in model.layers if isinstance(layer, WideNgrams)]
             tables.append([np.array(layer.table) for layer in layers])
             figures.append(
-                eval_figures(predict_logits(model, evaluation, settings), evaluation.labels)
+                eval_metrics(predict_logits(model, evaluation, settings), evaluation.labels)
             )
 
     outcome = fit(model, (train_split, evaluation), tmp_path, settings, [Watch()])
