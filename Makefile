@@ -18,10 +18,10 @@ unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV PIP_NO_BINARY CDP
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env gpu run serve test lint format types layers pytest sample glove lock clean
+.PHONY: help env gpu run serve test lint format types layers pytest reference sample glove lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 env: ## build or update .venv from the hash-locked requirements
 	@sh .ci/environment
@@ -58,6 +58,9 @@ layers: env ## import-linter: imports go runners, graph, components
 # A file's tests stay together: they share what is costly, such as a whole run.
 pytest: env ## the tests; TESTS=tests/components for some of them
 	@$(PYTHON) -m pytest -n 2 --dist loadfile $(TESTS)
+
+reference: env ## write real.toml and docs/configuration.md anew from the settings' models
+	@$(PYTHON) -m pipeline.config.reference --write
 
 sample: env ## make the sample corpus and its vectors anew
 	@$(PYTHON) -m pipeline sample

@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING
 import tomli
 from packaging.requirements import InvalidRequirement, Requirement
 
+from components import model_server
 from components.errors import UserError
-from components.model_server import BINARY
 from pipeline.config.pipeline_config import CONFIG_VARIABLE, PipelineConfig
-from pipeline.serving.docker_engine import docker_missing
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -190,19 +189,17 @@ def check_gpu(environ: Mapping[str, str], proc: Path = Path("/proc/driver/nvidia
 def check_model_server() -> Finding:
     """Says which TF Serving a model can be asked through here; a run does without."""
     subject = "TF Serving"
-    binary = shutil.which(BINARY)
-    if binary is not None:
-        return Finding(subject, Health.FINE, binary)
-    missing = docker_missing()
-    if not missing:
-        return Finding(subject, Health.FINE, "by Docker")
-    return Finding(
-        subject,
-        Health.FINE,
-        f"none: {BINARY} is not on PATH and {missing}; before a push TensorFlow's own runtime is "
-        "asked",
-        f"for serve, and to ask the real server before a push: install {BINARY} or start Docker",
-    )
+    try:
+        found = model_server.find()
+    except model_server.NoServerError as error:
+        return Finding(
+            subject,
+            Health.FINE,
+            f"none: {error}; before a push TensorFlow's own runtime is asked",
+            f"for serve, and to ask the real server before a push: install {model_server.BINARY} "
+            "or start Docker",
+        )
+    return Finding(subject, Health.FINE, "by Docker" if found.in_docker else found.program)
 
 
 def check_disk(folder: Path) -> Finding:

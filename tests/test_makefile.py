@@ -137,5 +137,5 @@ def test_help_lists_the_targets(clone: Path, tools: Path) -> None:
     done = make(clone, tools)
     assert [line.split()[1] for line in done.stdout.splitlines()] == [
         "help", "env", "gpu", "run", "serve", "test", "lint", "format", "types", "layers", "pytest",
-        "sample", "glove", "lock", "clean",
+        "reference", "sample", "glove", "lock", "clean",
     ]  # fmt: skip

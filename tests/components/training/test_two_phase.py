@@ -30,7 +30,7 @@ from components.training.checkpoint import (
 )
 from components.training.dataset import category_groups, make_examples
 from components.training.export import rebuild_for_serving
-from components.training.objective import eval_figures
+from components.training.objective import eval_metrics
 from components.training.phase import objective_outputs, predict_logits
 from components.training.schedule import PhaseSchedule
 from components.training.training_settings import TrainingSettings, check_settings
@@ -255,7 +255,7 @@ def test_second_phase_watches_the_whole_model_and_leaves_its_linear_paths(tmp_pa
             layers = [layer for layer in model.layers if isinstance(layer, WideNgrams)]
             tables.append([np.array(layer.table) for layer in layers])
             figures.append(
-                eval_figures(predict_logits(model, evaluation, whole), evaluation.labels)
+                eval_metrics(predict_logits(model, evaluation, whole), evaluation.labels)
             )
 
     outcome = train_two_phases(

@@ -270,7 +270,7 @@ def test_a_failure_leaves_the_earlier_file_and_no_part(
 def test_the_command_writes_both_files_without_importing_tensorflow(tmp_path: Path) -> None:
     script = (
         "import sys;"
-        "from pipeline.inputs import sample;"
+        "from pipeline.corpora import sample;"
         "assert not {'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
