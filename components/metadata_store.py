@@ -6,6 +6,7 @@ on what killed runs and removed folders left behind, is written here too.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -70,14 +71,17 @@ class Artifact:
         id: in ML Metadata.
         type: name of its type.
         uri: its folder.
-        state: ML Metadata's word for it, such as LIVE or DELETED.
     """
 
     id: int
     type: str
     uri: str
-    state: str
     _message: Any = field(repr=False, compare=False)
+
+    @property
+    def state(self) -> str:
+        """ML Metadata's word for it, such as LIVE or DELETED."""
+        return str(pb.Artifact.State.Name(self._message.state))
 
     @property
     def alive(self) -> bool:
@@ -116,7 +120,6 @@ class Execution:
         id: in ML Metadata; later executions have higher ones.
         node: the node's id.
         run: the run's id.
-        state: how it ended.
         inputs: what it was given.
         outputs: what it put out, cached artifacts included; nothing if it is a resolver's.
     """
@@ -124,10 +127,17 @@ class Execution:
     id: int
     node: str
     run: str
-    state: State
     inputs: tuple[Link, ...]
     outputs: tuple[Link, ...]
     _message: Any = field(repr=False, compare=False)
+
+    @property
+    def state(self) -> State:
+        """How it ended."""
+        state = _STATES.get(self._message.last_known_state, State.UNFINISHED)
+        # A resolver only looks artifacts up, in every run; it has nothing to cache.
+        looked_up = state is State.RAN and self._message.type.endswith(_RESOLVER)
+        return State.RESOLVED if looked_up else state
 
     @property
     def started(self) -> float:
@@ -297,10 +307,10 @@ class MetadataStore:
         store = self.connection
         if run_id is None:
             executions = store.get_executions()
+            kinds = map(store.get_contexts_by_type, (_RUN_CONTEXT, _NODE_CONTEXT))
             places = [
                 (context, execution.id)
-                for kind in (_RUN_CONTEXT, _NODE_CONTEXT)
-                for context in store.get_contexts_by_type(kind)
+                for context in itertools.chain(*kinds)
                 for execution in store.get_executions_by_context(context.id)
             ]
         else:
@@ -311,18 +321,36 @@ class MetadataStore:
                 for execution in executions
                 for context in store.get_contexts_by_execution(execution.id)
             ]
-        ids = [execution.id for execution in executions]
+        names = {(context.type, execution): str(context.name) for context, execution in places}
+        ids = sorted(execution.id for execution in executions)
         events = store.get_events_by_execution_ids(ids) if ids else []
-        linked = {event.artifact_id for event in events}
+        linked = sorted({event.artifact_id for event in events})
         if run_id is None:
             found = store.get_artifacts()
         else:
-            found = store.get_artifacts_by_id(list(linked)) if linked else []
-        artifacts = {
-            one.id: Artifact(one.id, one.type, one.uri, pb.Artifact.State.Name(one.state), one)
-            for one in found
-        }
-        return _assemble(executions, places, events, artifacts)
+            found = store.get_artifacts_by_id(linked) if linked else []
+        artifacts = {one.id: Artifact(one.id, one.type, one.uri, one) for one in found}
+        links: dict[tuple[int, bool], list[Link]] = {}
+        for event in events:
+            if event.type in (*_INPUTS, *_OUTPUTS):
+                key = next((str(step.key) for step in event.path.steps if step.HasField("key")), "")
+                side = links.setdefault((event.execution_id, event.type in _OUTPUTS), [])
+                side.append(Link(key, artifacts[event.artifact_id]))
+        return Lineage(
+            tuple(
+                Execution(
+                    id=one.id,
+                    # A node's context is named <pipeline>.<node>.
+                    node=names.get((_NODE_CONTEXT, one.id), "").partition(".")[2],
+                    run=names.get((_RUN_CONTEXT, one.id), ""),
+                    inputs=tuple(links.get((one.id, False), ())),
+                    outputs=tuple(links.get((one.id, True), ())),
+                    _message=one,
+                )
+                for one in sorted(executions, key=lambda one: one.id)
+            ),
+            artifacts,
+        )
 
     def has_artifacts(self, type_name: str) -> bool:
         """Returns whether there is, or was, any artifact of a type."""
@@ -366,48 +394,3 @@ def _by_artifact(
         for artifact in artifacts:
             found.setdefault(artifact.id, []).append(execution)
     return found
-
-
-def _assemble(
-    executions: Iterable[Any],
-    places: Iterable[tuple[Any, int]],
-    events: Iterable[Any],
-    artifacts: dict[int, Artifact],
-) -> Lineage:
-    """Builds the plain values.
-
-    Args:
-        executions: ML Metadata's messages.
-        places: each context with the id of an execution in it.
-        events: of the executions.
-        artifacts: by id.
-    """
-    names = {(context.type, execution): str(context.name) for context, execution in places}
-    links: dict[tuple[int, bool], list[Link]] = {}
-    for event in events:
-        if event.type in (*_INPUTS, *_OUTPUTS) and event.artifact_id in artifacts:
-            key = next((str(step.key) for step in event.path.steps if step.HasField("key")), "")
-            side = links.setdefault((event.execution_id, event.type in _OUTPUTS), [])
-            side.append(Link(key, artifacts[event.artifact_id]))
-    return Lineage(
-        tuple(
-            Execution(
-                id=one.id,
-                # A node's context is named <pipeline>.<node>.
-                node=names.get((_NODE_CONTEXT, one.id), "").partition(".")[2],
-                run=names.get((_RUN_CONTEXT, one.id), ""),
-                state=_state(one),
-                inputs=tuple(links.get((one.id, False), ())),
-                outputs=tuple(links.get((one.id, True), ())),
-                _message=one,
-            )
-            for one in sorted(executions, key=lambda one: one.id)
-        ),
-        artifacts,
-    )
-
-
-def _state(execution: Any) -> State:
-    state = _STATES.get(execution.last_known_state, State.UNFINISHED)
-    # A resolver only looks artifacts up, in every run; it has nothing to cache.
-    return State.RESOLVED if state is State.RAN and execution.type.endswith(_RESOLVER) else state

@@ -197,11 +197,8 @@ def _summary(run: Run) -> dict[str, Any]:
         "started": run.started,
         "seconds": round(run.seconds, 3),
         "state": run.state,
-        "accuracy": verdict.accuracy,
-        "macro_f1": verdict.macro_f1,
-        "cross_entropy": verdict.cross_entropy,
-        "blessed": verdict.blessed,
-        "pushed_to": verdict.pushed_to,
+        **vars(verdict),
+        "held_back": verdict.held_back or None,
         "served": verdict.pushed_to is not None and verdict.pushed_to.is_dir(),
         "failed_node": failed_node,
         "cause": cause,
@@ -210,30 +207,24 @@ def _summary(run: Run) -> dict[str, Any]:
 
 def _details(run: Run) -> dict[str, Any]:
     own = run.record
-    nodes = [
-        {
-            "node": status.node,
-            "state": status.state,
-            "seconds": status.seconds,
-            "outputs": [
-                {"id": artifact.id, "type": artifact.type, "uri": artifact.uri}
-                for artifact in status.put_out
-            ],
-        }
-        for status in run.nodes
-    ]
     return {
         **_summary(run),
-        "reasons": run.verdict.reasons,
-        "infra_blessed": run.verdict.infra_blessed,
-        "infra_reasons": run.verdict.infra_reasons,
-        "held_back": run.verdict.held_back or None,
         "command": own and own.command,
         "log": own and own.log_file,
         "commit": own and own.commit,
         "versions": own and own.versions,
         "configuration": own and own.configuration,
-        "nodes": nodes,
+        "nodes": [
+            {
+                "node": status.node,
+                "state": status.state,
+                "seconds": status.seconds,
+                "outputs": [
+                    {"id": one.id, "type": one.type, "uri": one.uri} for one in status.put_out
+                ],
+            }
+            for status in run.nodes
+        ],
         "data": run.data,
         "metrics": run.metrics,
         "report": run.report,

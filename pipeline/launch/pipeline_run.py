@@ -98,8 +98,8 @@ def run(
     Returns:
         The exit code: 0 all nodes complete or cached and the model blessed; 1 a node failed; 2 the
         configuration cannot be used; 3 complete, but the model was not blessed, by the Evaluator or
-        for want of fitness to be served, or was rolled back before; 4 another run held the lock;
-        128 + the signal's number where one ended the run.
+        since it cannot be served, or was rolled back before; 4 another run held the lock; 128 plus
+        the signal's number if one ended the run.
     """
     build = build or _graph
     if _cli_reads_pipeline():
@@ -185,12 +185,9 @@ def _locked_run(config: PipelineConfig, build: PipelineBuilder, command: str) ->
             check_serving_dir(config)
             wait = config.run.lock_wait_seconds
             stack.enter_context(lock.exclusive(folder, wait, screen.say))
-        except lock.LockBusyError as error:
-            screen.warn(f"error: {error}")
-            return LOCK_BUSY
         except UserError as error:
             screen.warn(f"error: {error}")
-            return USAGE
+            return LOCK_BUSY if isinstance(error, lock.LockBusyError) else USAGE
         except OSError as error:
             screen.warn(f"error: cannot write to {folder.path}: {error.strerror}")
             return USAGE
@@ -315,12 +312,8 @@ def _signals(launch: _Launch) -> Iterator[None]:
         )
         raise Interrupted(number)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with session.signals_to(stop):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _failure(came: Run, stopped_at: str | None, raised: Exception | None) -> tuple[str, str] | None:

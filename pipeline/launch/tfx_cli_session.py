@@ -210,12 +210,8 @@ def _passed_on_to(here: session.Session) -> Iterator[list[int]]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(here.pid, number)
 
-    before = {number: signal.signal(number, take) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with session.signals_to(take):
         yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

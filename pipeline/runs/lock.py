@@ -13,10 +13,11 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from components import atomic
+from components.errors import UserError
 from pipeline.runs.layout import OutputFolder
 
 
-class LockBusyError(RuntimeError):
+class LockBusyError(UserError):
     """Another run held the lock for longer than this one would wait."""
 
 

@@ -173,4 +173,4 @@ def test_hash_of_the_sources_is_found_however_deep(
         message = pb.Execution()
         for name, value in properties.items():
             getattr(message, table)[name].string_value = value
-        assert Execution(1, "Trainer", "one", State.RAN, (), (), message).fingerprint == expected
+        assert Execution(1, "Trainer", "one", (), (), message).fingerprint == expected
