@@ -103,7 +103,7 @@ def main(
             {
                 "pipeline": settings.name,
                 "config": json.dumps(settings.model_dump(mode="json", exclude_none=True)),
-                "metadata_file": str(settings.metadata_file),
+                "metadata_file": str(settings.folder.metadata_file),
             },
         )
         seconds = time.perf_counter() - start
