@@ -8,7 +8,6 @@ process; with one, the server there holds it already, since so many seconds afte
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -19,14 +18,13 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from components.contracts import features
-from components.contracts.model_files import ANSWERS, EXTRA_ASSETS, WARMUP
+from components.contracts import artifact_files, features
+from components.contracts.golden_predictions import EMPTY, REAL, GoldenPredictions
+from components.contracts.infra_verdict import Check, Measurements, ProbeResult
 from components.infra_validation import checks
 from components.infra_validation.budgets import InfraValidationSettings
-from components.infra_validation.checks import Check, Figures, Reply
+from components.infra_validation.checks import Reply
 from components.infra_validation.runtimes import InProcess, ModelRuntime, Server, texts_of
-from components.training import golden_predictions as reference
-from components.training.golden_predictions import Answers
 from components.training.warmup_requests import MAX_RECORDS, read_warmup
 
 BATCH_ROWS = 512
@@ -37,26 +35,30 @@ _NOT_EXAMPLES = (b"\x0f", b"\x0a\xff\x01", bytes(range(255, 0, -1)))
 
 def probe(
     model: Path, settings: InfraValidationSettings, server: tuple[ModelRuntime, float] | None = None
-) -> tuple[list[Check], Figures | None]:
+) -> tuple[list[Check], Measurements | None]:
     """Asks a model all that can be wanted of it.
 
     Args:
-      model: folder of the SavedModel, with its reference answers and warm-up requests.
+      model: folder of the SavedModel, with its golden predictions and warm-up requests.
       settings: budgets and tolerance.
       server: a server that holds it, and the seconds that took; None loads it here.
 
     Returns:
       The checks, and what serving took; None where it did not come to that.
     """
-    extra = model / EXTRA_ASSETS
+    extra = model / artifact_files.EXTRA_ASSETS
+    path = extra / artifact_files.GOLDEN_PREDICTIONS
     try:
-        answers = Answers.from_json((extra / ANSWERS).read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError) as error:
-        return [_failed("reference answers", f"{extra / ANSWERS} cannot be read: {error}")], None
+        golden = GoldenPredictions.read(path)
+    except (OSError, ValueError) as error:
+        return [_failed("golden predictions", f"{path} cannot be read: {error}")], None
+    if not golden.predictions:
+        return [_failed("golden predictions", f"{path} holds none")], None
+    path = extra / artifact_files.WARMUP
     try:
-        warmup = read_warmup(extra / WARMUP)
+        warmup = read_warmup(path)
     except (tf.errors.OpError, DecodeError) as error:
-        return [_failed("warm-up", f"{extra / WARMUP} cannot be read: {error}")], None
+        return [_failed("warm-up", f"{path} cannot be read: {error}")], None
 
     if server is None:
         started = time.perf_counter()
@@ -69,19 +71,19 @@ def probe(
         runtime, load_seconds = server
     found: list[Check] = []
     try:
-        expected = checks.expected_signatures(len(answers.classes), answers.token_ids.shape[1])
+        expected = checks.expected_signatures(len(golden.classes), golden.token_ids.shape[1])
         found += checks.check_signatures(runtime.signatures(), expected)
         if not all(check.passed for check in found):
             return found, None
-        found.append(_replay_warmup(runtime, warmup, answers))
-        found += _replay_texts(runtime, answers, settings.max_score_difference)
-        found += _replay_examples(runtime, answers, settings.max_score_difference)
-        figures, check = _measure(runtime, answers, load_seconds)
+        found.append(_replay_warmup(runtime, warmup, golden))
+        found += _replay_texts(runtime, golden, settings.max_score_difference)
+        found += _replay_examples(runtime, golden, settings.max_score_difference)
+        measurements, check = _measure(runtime, golden, load_seconds)
         found.append(check)
     except RuntimeError as error:
         found.append(_failed("requests", str(error)))
         return found, None
-    return found + checks.check_budgets(figures, settings), figures
+    return found + checks.check_budgets(measurements, settings), measurements
 
 
 def _failed(name: str, problem: str) -> Check:
@@ -101,7 +103,9 @@ def _reply(outputs: dict[str, Any]) -> Reply:
     )
 
 
-def _replay_warmup(runtime: ModelRuntime, warmup: Sequence[Any], answers: Answers) -> Check:
+def _replay_warmup(
+    runtime: ModelRuntime, warmup: Sequence[Any], golden: GoldenPredictions
+) -> Check:
     if not 0 < len(warmup) <= MAX_RECORDS:
         return _failed(
             "warm-up", f"{len(warmup)} requests; TF Serving takes from 1 to {MAX_RECORDS}"
@@ -109,7 +113,7 @@ def _replay_warmup(runtime: ModelRuntime, warmup: Sequence[Any], answers: Answer
     for number, request in enumerate(warmup):
         rows = tf.make_ndarray(request.inputs[features.ABSTRACT]).tolist()
         what = f"warm-up request {number}"
-        check = checks.check_reply(what, _ask_texts(runtime, rows), answers.classes, len(rows))
+        check = checks.check_reply(what, _ask_texts(runtime, rows), golden.classes, len(rows))
         if request.model_spec.signature_name != features.SERVING_TEXT:
             return _failed(what, f"is for {request.model_spec.signature_name!r}")
         if not check.passed:
@@ -117,32 +121,32 @@ def _replay_warmup(runtime: ModelRuntime, warmup: Sequence[Any], answers: Answer
     return Check("warm-up", True, f"warm-up: {len(warmup)} requests, each answered")
 
 
-def _replay_texts(runtime: ModelRuntime, answers: Answers, bound: float) -> list[Check]:
-    """Each of the reference's texts alone, then all of them in one batch."""
-    texts = [text.content for text in answers.texts]
+def _replay_texts(runtime: ModelRuntime, golden: GoldenPredictions, bound: float) -> list[Check]:
+    """Sends each golden text alone, then all of them in one batch."""
+    texts = [text.content for text in golden.predictions]
     every = range(len(texts))
     alone = [_ask_texts(runtime, [text]) for text in texts]
     found = []
-    for reply, text in zip(alone, answers.texts, strict=True):
-        if text.name == reference.REAL:
+    for reply, text in zip(alone, golden.predictions, strict=True):
+        if text.name == REAL:
             continue
-        found.append(checks.check_reply(f"text {text.name}", reply, answers.classes, 1))
+        found.append(checks.check_reply(f"text {text.name}", reply, golden.classes, 1))
     together = _ask_texts(runtime, texts)
-    found.append(checks.check_reply("texts in one batch", together, answers.classes, len(texts)))
+    found.append(checks.check_reply("texts in one batch", together, golden.classes, len(texts)))
     if all(check.passed for check in found):
         scores = np.concatenate([reply.scores for reply in alone])
         found += [
-            checks.check_scores("texts one by one", scores, answers, every, bound),
-            checks.check_scores("texts in one batch", together.scores, answers, every, bound),
+            checks.check_scores("texts one by one", scores, golden, every, bound),
+            checks.check_scores("texts in one batch", together.scores, golden, every, bound),
         ]
     return found
 
 
-def _replay_examples(runtime: ModelRuntime, answers: Answers, bound: float) -> list[Check]:
+def _replay_examples(runtime: ModelRuntime, golden: GoldenPredictions, bound: float) -> list[Check]:
     """The same texts as tf.Examples, among rows that are none."""
     rows, meant = [], []
-    empty = next(i for i, text in enumerate(answers.texts) if text.name == reference.EMPTY)
-    for index, text in enumerate(answers.texts):
+    empty = next(i for i, text in enumerate(golden.predictions) if text.name == EMPTY)
+    for index, text in enumerate(golden.predictions):
         rows.append(_example(text.content))
         meant.append(index)
         if index < len(_NOT_EXAMPLES):
@@ -150,16 +154,16 @@ def _replay_examples(runtime: ModelRuntime, answers: Answers, bound: float) -> l
             meant.append(empty)
     reply = _reply(runtime.ask(features.SERVING_EXAMPLES, features.EXAMPLES_INPUT, rows))
     what = "examples, some of them broken"
-    found = [checks.check_reply(what, reply, answers.classes, len(rows))]
+    found = [checks.check_reply(what, reply, golden.classes, len(rows))]
     if found[0].passed:
-        found.append(checks.check_scores(what, reply.scores, answers, meant, bound))
+        found.append(checks.check_scores(what, reply.scores, golden, meant, bound))
     transformed = runtime.ask(features.TRANSFORM_FEATURES, features.EXAMPLES_INPUT, rows)
     for name, values in transformed.items():
         if len(values) != len(rows):
             found.append(_failed(what, f"{name} has {len(values)} rows for {len(rows)}"))
             return found
     of_text = [i for i, row in enumerate(rows) if row not in _NOT_EXAMPLES]
-    found.append(checks.check_ids(transformed[features.TOKENS][of_text], answers))
+    found.append(checks.check_ids(transformed[features.TOKENS][of_text], golden))
     return found
 
 
@@ -169,8 +173,10 @@ def _example(text: bytes) -> bytes:
     return example.SerializeToString()
 
 
-def _measure(runtime: ModelRuntime, answers: Answers, load_seconds: float) -> tuple[Figures, Check]:
-    real = [text.content for text in answers.texts if text.name == reference.REAL]
+def _measure(
+    runtime: ModelRuntime, golden: GoldenPredictions, load_seconds: float
+) -> tuple[Measurements, Check]:
+    real = [text.content for text in golden.predictions if text.name == REAL]
     batch = [real[i % len(real)] for i in range(BATCH_ROWS)]
     started = time.perf_counter()
     reply = _ask_texts(runtime, batch)
@@ -180,8 +186,8 @@ def _measure(runtime: ModelRuntime, answers: Answers, load_seconds: float) -> tu
         started = time.perf_counter()
         _ask_texts(runtime, [real[number % len(real)]])
         latencies.append((time.perf_counter() - started) * 1000)
-    figures = Figures(load_seconds, latencies, batch_seconds, runtime.memory_mib())
-    return figures, checks.check_reply("batch of 512", reply, answers.classes, BATCH_ROWS)
+    measurements = Measurements(load_seconds, latencies, batch_seconds, runtime.memory_mib())
+    return measurements, checks.check_reply("batch of 512", reply, golden.classes, BATCH_ROWS)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -193,12 +199,8 @@ def main(arguments: Sequence[str]) -> None:
         address, name, pid, seconds = at
         here = Server(address, name, int(pid) if pid else None, settings.timeout_seconds)
         server = (here, float(seconds))
-    found, figures = probe(Path(model), settings, server)
-    result = {
-        "checks": [check.to_json() for check in found],
-        "figures": None if figures is None else figures.to_json(),
-    }
-    Path(out).write_text(json.dumps(result), encoding="utf-8")
+    found, measurements = probe(Path(model), settings, server)
+    ProbeResult(checks=tuple(found), measurements=measurements).write(Path(out))
 
 
 if __name__ == "__main__":

@@ -21,15 +21,9 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from tfx.utils import path_utils
 
 from components.arrow import pa, pq
-from components.contracts import features
-from components.predictions.prediction_rows import (
-    BASELINE_FILE,
-    CANDIDATE_FILE,
-    read_records,
-    record_batch,
-    schema_of,
-    split_files,
-)
+from components.contracts import artifact_files, features
+from components.contracts.predictions import record_batch, schema_of
+from components.predictions.prediction_rows import read_records, split_files
 
 Signature = Callable[..., Mapping[str, tf.Tensor]]
 
@@ -39,7 +33,7 @@ _BATCH = 256
 
 
 class RowPredictions(types.Artifact):
-    """Folder with a file of predictions for each model; see `prediction_rows`."""
+    """Folder with a file of predictions for each model; see `components.contracts.predictions`."""
 
     TYPE_NAME = "RowPredictions"
 
@@ -150,9 +144,13 @@ class PredictionsExecutor(base_executor.BaseExecutor):
 
 
 def _models(input_dict: dict[str, list[types.Artifact]]) -> Iterator[tuple[types.Artifact, str]]:
-    yield artifact_utils.get_single_instance(input_dict["model"]), CANDIDATE_FILE
+    yield (
+        artifact_utils.get_single_instance(input_dict["model"]),
+        artifact_files.CANDIDATE_PREDICTIONS,
+    )
     if input_dict.get("baseline_model"):
-        yield artifact_utils.get_single_instance(input_dict["baseline_model"]), BASELINE_FILE
+        baseline = artifact_utils.get_single_instance(input_dict["baseline_model"])
+        yield baseline, artifact_files.BASELINE_PREDICTIONS
 
 
 class Predictions(base_component.BaseComponent):

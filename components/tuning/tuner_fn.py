@@ -20,8 +20,9 @@ from keras_tuner.oracles import BayesianOptimizationOracle, RandomSearchOracle
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from components.contracts import features
-from components.contracts.model_files import REPORT
+from components.contracts import artifact_files, features
+from components.contracts.record import Record
+from components.contracts.training_report import Epoch, EvalMetrics, TrainingReport
 from components.errors import UserError
 from components.model.model_settings import ModelSettings
 from components.training import dataset, run_fn
@@ -169,8 +170,18 @@ def decoded(tuning: TuningSettings, values: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
+class TrialResult(Record):
+    """What a trial came to: its metrics, or why it failed."""
+
+    values: dict[str, Any] = {}  # noqa: RUF012
+    eval: EvalMetrics | None = None
+    seconds: float = 0.0
+    best: Epoch = Epoch()
+    error: str = ""
+
+
 class Search(base_tuner.BaseTuner):  # type: ignore[misc]
-    """Runs the Trainer's function for each trial, and keeps the trial's figures at once."""
+    """Runs the Trainer's function for each trial, and keeps the trial's metrics at once."""
 
     def __init__(
         self,
@@ -209,7 +220,7 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
         """Trains with the trial's values.
 
         Returns:
-          The eval-split figures of what would be exported: log_loss, accuracy, macro_f1.
+          The eval-split metrics of what would be exported: log_loss, accuracy, macro_f1.
         """
         values = decoded(self._tuning, trial.hyperparameters.values)
         text = json.dumps(values, sort_keys=True)
@@ -220,21 +231,21 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
             except Exception as error:
                 # KerasTuner would take it for a bad trial and go on.
                 raise FatalError(str(error)) from error
-        result = json.loads(kept.read_text(encoding="utf-8"))
-        if "error" in result:
-            self._error = result["error"]
+        result = TrialResult.read(kept)
+        if result.eval is None:
+            self._error = result.error
             logging.info(
                 "[progress] tuning: trial %d of %d failed: %s",
                 int(trial.trial_id) + 1, self._tuning.trials, self._error,
             )  # fmt: skip
             raise FailedTrialError(self._error)
-        figures: dict[str, float] = result["eval"]
+        metrics = result.eval.model_dump()
         logging.info(
             "[progress] tuning: trial %d of %d: %s; %s",
             int(trial.trial_id) + 1, self._tuning.trials,
-            ", ".join(f"{name} {figure:.4f}" for name, figure in figures.items()), shown(values),
+            ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()), shown(values),
         )  # fmt: skip
-        return figures
+        return metrics
 
     def _train(self, values: dict[str, Any], kept: Path) -> None:
         """Runs the Trainer's function and writes the result; a killed run is taken up there."""
@@ -258,17 +269,16 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
                     custom_config=config,
                 )
             )
-            report = json.loads((place / "run" / REPORT).read_text(encoding="utf-8"))
-            result = {"values": values, **{key: report[key] for key in ("eval", "seconds", "best")}}
+            report = TrainingReport.read(place / "run" / artifact_files.TRAINING_REPORT)
+            result = TrialResult(
+                values=values, eval=report.eval, seconds=report.seconds, best=report.best
+            )
         except UserError as error:
             # Such as a learning rate at which the loss is not a number: the others may do.
-            result = {"values": values, "error": str(error)}
+            result = TrialResult(values=values, error=str(error))
         finally:
             keras.backend.clear_session()
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        new = kept.with_suffix(".new")
-        new.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        new.replace(kept)
+        result.write(kept)
         shutil.rmtree(place, ignore_errors=True)
 
     def on_trial_end(self, trial: Any) -> None:
