@@ -64,7 +64,7 @@ def test_answers_of_another_model_fail(build_model, change_answers) -> None:
     model = build_model("")
 
     def shift(content: dict) -> None:
-        scores = content["answers"][3]["scores"]
+        scores = content["predictions"][3]["scores"]
         scores[0], scores[1] = scores[0] + 2e-5, scores[1] - 2e-5
 
     change_answers(model, shift)
