@@ -78,11 +78,11 @@ class TrainingFacts(Record):
     device: str = ""
     mixed_precision: str = ""
     parameters: int = 0
-    vocabulary_size: int | None = None
+    vocabulary_size: int = 0
     """Padding and out-of-vocabulary ids included."""
     categories: int = 0
     """Primary categories that the network scores; 0 where it scores the classes themselves."""
-    sequence_length: int | None = None
+    sequence_length: int = 0
     """Words that are read of a text."""
     temperature: float = 1.0
     glove: GloveCoverage = GloveCoverage()

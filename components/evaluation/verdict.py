@@ -19,18 +19,19 @@ from components.contracts.evaluation_metrics import (
     ThresholdCheck,
 )
 from components.evaluation import tfma_metrics
+from components.metrics import classification
 
 OVERALL = "overall"
 CANDIDATE = "candidate"
 BASELINE = "baseline"
 
 _SCALARS = (
-    tfma_metrics.ACCURACY,
-    tfma_metrics.CROSS_ENTROPY,
-    tfma_metrics.MACRO_F1,
-    tfma_metrics.MICRO_F1,
-    tfma_metrics.WEIGHTED_F1,
-    tfma_metrics.ECE,
+    classification.ACCURACY,
+    classification.LOG_LOSS,
+    classification.F1_MACRO,
+    classification.F1_MICRO,
+    classification.F1_WEIGHTED,
+    classification.ECE,
 )
 
 
@@ -108,10 +109,10 @@ def _metrics(
     for class_id, name in enumerate(classes):
         scores = by_sub_key.get(f"classId:{class_id}", {})
         per_class[name] = ClassMetrics(
-            precision=_number(scores.get(tfma_metrics.PRECISION)),
-            recall=_number(scores.get(tfma_metrics.RECALL)),
-            f1=_number(scores.get(tfma_metrics.F1)),
-            support=_count(scores.get(tfma_metrics.SUPPORT)),
+            precision=_number(scores.get(classification.PRECISION)),
+            recall=_number(scores.get(classification.RECALL)),
+            f1=_number(scores.get(classification.F1)),
+            support=_count(scores.get(classification.SUPPORT)),
         )
     return {
         "examples": _count(scalars.get(tfma_metrics.EXAMPLE_COUNT)),

@@ -12,6 +12,7 @@ from components.contracts import features
 from components.contracts.golden_predictions import GoldenPredictions
 from components.contracts.infra_verdict import Check, Measurements
 from components.infra_validation.budgets import InfraValidationSettings
+from components.scoring.signatures import INPUTS, Signature, TensorKind
 
 # Scores of a row add up to 1 but for the rounding of float32.
 _SUM_TOLERANCE = 1e-5
@@ -19,32 +20,13 @@ _PERCENTILE = 95
 _STRING, _FLOAT, _INT = "string", "float32", "int64"
 
 
-class TensorKind(NamedTuple):
-    """Type and shape of a signature's input or output.
-
-    Attributes:
-      dtype: TensorFlow's name of the type.
-      shape: -1 where any size goes.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-
-
-class Signature(NamedTuple):
-    """What goes into a signature and comes out, by name."""
-
-    inputs: dict[str, TensorKind]
-    outputs: dict[str, TensorKind]
-
-
 class Reply(NamedTuple):
     """The outputs of the text signatures for n rows.
 
     Attributes:
-      label: n names.
-      scores: float [n, k].
-      classes: n lists of k names.
+        label: n names.
+        scores: float [n, k].
+        classes: n lists of k names.
     """
 
     label: list[str]
@@ -59,19 +41,20 @@ def expected_signatures(classes: int, sequence_length: int) -> dict[str, Signatu
         features.SCORES_OUTPUT: TensorKind(_FLOAT, (-1, classes)),
         features.CLASSES_OUTPUT: TensorKind(_STRING, (-1, classes)),
     }
-    examples = {features.EXAMPLES_INPUT: TensorKind(_STRING, (-1,))}
+    transformed = {
+        features.TOKENS: TensorKind(_INT, (-1, sequence_length)),
+        features.LABEL_ID: TensorKind(_INT, (-1,)),
+        features.CATEGORY_ID: TensorKind(_INT, (-1,)),
+        **{name: TensorKind(_STRING, (-1,)) for name in features.SLICE_FEATURES},
+    }
+    outputs = {
+        features.SERVING_TEXT: reply,
+        features.SERVING_EXAMPLES: reply,
+        features.TRANSFORM_FEATURES: transformed,
+    }
     return {
-        features.SERVING_TEXT: Signature({features.ABSTRACT: TensorKind(_STRING, (-1,))}, reply),
-        features.SERVING_EXAMPLES: Signature(examples, reply),
-        features.TRANSFORM_FEATURES: Signature(
-            examples,
-            {
-                features.TOKENS: TensorKind(_INT, (-1, sequence_length)),
-                features.LABEL_ID: TensorKind(_INT, (-1,)),
-                features.CATEGORY_ID: TensorKind(_INT, (-1,)),
-                **{name: TensorKind(_STRING, (-1,)) for name in features.SLICE_FEATURES},
-            },
-        ),
+        name: Signature({INPUTS[name]: TensorKind(_STRING, (-1,))}, given)
+        for name, given in outputs.items()
     }
 
 
@@ -148,11 +131,11 @@ def check_scores(
     """Compares scores with the trained network's.
 
     Args:
-      what: which requests they answer.
-      scores: float [n, classes].
-      golden: the trained network's scores.
-      rows: the golden prediction of each of the n rows.
-      bound: largest difference that passes.
+        what: which requests they answer.
+        scores: float [n, classes].
+        golden: the trained network's scores.
+        rows: the golden prediction of each of the n rows.
+        bound: largest difference that passes.
     """
     expected = golden.scores[list(rows)]
     if scores.shape != expected.shape:

@@ -7,16 +7,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 from absl import logging
 from tfx import types
-from tfx.dsl.components.base import base_executor
-from tfx.types import artifact_utils
-from tfx.utils import path_utils
 
 import components
+from components import model_server
 from components.contracts import artifact_files, properties
 from components.contracts.infra_verdict import Check, InfraVerdict, ProbeResult
 from components.infra_validation import local_server
@@ -25,47 +22,36 @@ from components.infra_validation.budgets import InfraValidationSettings
 _PROBE = "components.infra_validation.probe"
 
 
-class ServingValidatorExecutor(base_executor.BaseExecutor):
-    """Runs the probe, again where only a budget of time or memory was missed."""
+def validate(model: Path, blessing: types.Artifact, settings: InfraValidationSettings) -> None:
+    """Blesses a model or not, and writes down why.
 
-    def Do(  # noqa: N802
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """Blesses the model, or says in ``reasons`` why not; a bad model is no failure of the node.
+    The probe runs again where only a budget of time or memory was missed.
 
-        Args:
-          input_dict: ``model``.
-          output_dict: ``blessing``.
-          exec_properties: ``settings``, JSON of `InfraValidationSettings`.
-        """
-        settings = InfraValidationSettings.model_validate_json(exec_properties["settings"])
-        model = Path(
-            path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"]))
-        )
-        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
-        for attempt in range(1, settings.tries + 1):
-            runtime, note, found = _validate(model, settings)
-            failed = [check for check in found.checks if not check.passed]
-            if not failed or not all(check.budget for check in failed):
-                break
-            logging.warning("measurement %d of %d: %s", attempt, settings.tries, failed[0].line)
-        reasons = tuple(check.line for check in failed)
-        folder = Path(blessing.uri)
-        verdict = InfraVerdict(
-            **dict(found), blessed=not failed, runtime=runtime, note=note, reasons=reasons
-        )
-        verdict.write(folder / artifact_files.INFRA_VERDICT)
-        # As TFX's executor does: Pusher reads the property, people see the file.
-        name = artifact_files.INFRA_NOT_BLESSED if failed else artifact_files.INFRA_BLESSED
-        (folder / name).touch()
-        blessing.set_int_custom_property(properties.BLESSED, int(not failed))
-        blessing.set_string_custom_property(properties.RUNTIME, runtime)
-        blessing.set_string_custom_property(properties.REASONS, "\n".join(reasons))
-        for check in found.checks:
-            logging.info("%s: %s", "passed" if check.passed else "FAILED", check.line)
+    Args:
+        model: folder of the SavedModel.
+        blessing: gets the properties and, in its folder, the verdict.
+        settings: budgets and tolerance.
+    """
+    for attempt in range(1, settings.tries + 1):
+        runtime, note, found = _validate(model, settings)
+        failed = [check for check in found.checks if not check.passed]
+        if not failed or not all(check.budget for check in failed):
+            break
+        logging.warning("measurement %d of %d: %s", attempt, settings.tries, failed[0].line)
+    reasons = tuple(check.line for check in failed)
+    folder = Path(blessing.uri)
+    verdict = InfraVerdict(
+        **dict(found), blessed=not failed, runtime=runtime, note=note, reasons=reasons
+    )
+    verdict.write(folder / artifact_files.INFRA_VERDICT)
+    # As TFX's executor does: Pusher reads the property, people see the file.
+    name = artifact_files.INFRA_NOT_BLESSED if failed else artifact_files.INFRA_BLESSED
+    (folder / name).touch()
+    blessing.set_int_custom_property(properties.BLESSED, int(not failed))
+    blessing.set_string_custom_property(properties.RUNTIME, runtime)
+    blessing.set_string_custom_property(properties.REASONS, "\n".join(reasons))
+    for check in found.checks:
+        logging.info("%s: %s", "passed" if check.passed else "FAILED", check.line)
 
 
 def _validate(model: Path, settings: InfraValidationSettings) -> tuple[str, str, ProbeResult]:
@@ -80,11 +66,11 @@ def _validate(model: Path, settings: InfraValidationSettings) -> tuple[str, str,
             where = (running.address, local_server.MODEL_NAME, pid, f"{running.load_seconds:.3f}")
             logging.info("infrastructure validation by %s", running.description)
             return running.description, "", _probe(model, settings, where)
-    except local_server.NoServerError as error:
+    except model_server.NoServerError as error:
         note = f"{error}; TensorFlow's own runtime was used instead"
         logging.info("infrastructure validation: %s", note)
         return own, note, _probe(model, settings)
-    except local_server.ServerError as error:
+    except model_server.ServerError as error:
         return "TF Serving", "", _failed("server", str(error))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
+import tomlkit
 from markupsafe import Markup
 
 from components.contracts import features
@@ -29,7 +30,6 @@ from components.metrics.bootstrap import (
     wilson,
 )
 from components.report import charts
-from components.report.config_toml import to_toml
 from components.report.run_facts import Facts, Mistake
 
 TEMPLATE = "report.html.j2"
@@ -232,7 +232,7 @@ def _data(facts: Facts) -> dict[str, Any]:
     lengths = counts.words
     figures = length_figures(lengths) if lengths else None
     marks = {name: figures[name] for name in ("p50", "p99")} if figures else {}
-    read = facts.training.sequence_length
+    read = facts.training.sequence_length or None
     totals = [sum(row["rows"]) for row in by_class]
     return {
         "files": counts.files,
@@ -430,14 +430,14 @@ def _first_words(text: str) -> str:
 
 
 def _lineage(facts: Facts) -> dict[str, Any]:
-    sources, code = facts.sources, facts.code
-    checkout = f"git checkout {code.commit}\n" if code.commit else ""
+    sources, commit = facts.sources, facts.commit.removesuffix("-dirty")
+    checkout = f"git checkout {commit}\n" if commit else ""
     return {
         "nodes": facts.nodes,
         "seconds": sum(node.seconds for node in facts.nodes if node.run == sources.run),
-        "code": code,
+        "code": {"commit": commit, "modified": facts.commit != commit},
         "versions": facts.versions,
-        "config": to_toml(facts.sources.config),
+        "config": tomlkit.dumps(facts.sources.config),
         "command": f"{checkout}make env\n.venv/bin/python -m pipeline run --config run.toml",
         "database": str(sources.database),
     }

@@ -16,9 +16,10 @@ from components.contracts.evaluation_metrics import Evaluation
 from components.contracts.ingestion_summary import IngestionSummary
 from components.contracts.predictions import RowScores, read_scores
 from components.contracts.training_report import TrainingReport
+from components.metadata_store import Execution, MetadataStore, State
+from components.metrics import classification
 from components.metrics.bootstrap import Comparison, bootstrap
 from components.predictions.prediction_rows import read_texts, split_files
-from components.report import lineage
 
 MISTAKES = 20
 # The metrics and the predictions come from two loadings of one model, so near-ties may differ.
@@ -91,8 +92,8 @@ class Facts:
     comparison: Comparison
     mistakes: Sequence[Mistake]
     wrong_rows: int
-    nodes: Sequence[lineage.NodeRecord]
-    code: lineage.Code
+    nodes: Sequence[Execution]
+    commit: str
     versions: Mapping[str, str]
 
 
@@ -121,14 +122,36 @@ def collect(sources: Sources) -> Facts:
         comparison=bootstrap(candidate.labels, candidate.scores, baseline),
         mistakes=mistakes,
         wrong_rows=wrong,
-        nodes=lineage.trace(sources.database, sources.artifact_ids, sources.run),
-        code=lineage.code(),
+        nodes=executions_behind(sources.database, sources.artifact_ids, sources.run),
+        commit=provenance.commit() or "",
         versions=provenance.versions(),
     )
 
 
+def executions_behind(
+    database: Path, artifact_ids: Sequence[int], run: str = ""
+) -> list[Execution]:
+    """Returns the executions that artifacts come from and the finished ones of a run, by age.
+
+    Args:
+      database: ML Metadata's SQLite file; nothing is returned where it is not there, as on a remote
+        worker.
+      artifact_ids: where to start.
+      run: whose other executions are returned too. One that was taken from the cache is not: the
+        execution that did the work is.
+    """
+    if not database.is_file():
+        return []
+    lineage = MetadataStore(database).lineage()
+    found = {one.id: one for one in lineage.makers(artifact_ids)}
+    finished = (State.RAN, State.RESOLVED)
+    found |= {one.id: one for one in lineage.runs.get(run, []) if one.state in finished}
+    return [found[number] for number in sorted(found)]
+
+
 def _check_same_model(evaluation: Evaluation, rows: RowScores, sources: Sources) -> None:
-    accuracy = float(np.mean(rows.scores.argmax(axis=1) == rows.labels))
+    matrix = classification.confusion_matrix(rows.labels, rows.scores)
+    accuracy = float(classification.accuracy(matrix))
     overall = evaluation.overall
     same = overall.examples == len(rows.labels) and rows.classes == evaluation.classes
     if overall.accuracy is not None:

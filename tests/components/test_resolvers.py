@@ -16,6 +16,7 @@ from components.resolvers import (
 from components.validation.node import AcceptedData
 
 CLASSES = ["cs", "math"]
+FOLDER: Path
 
 
 @pytest.fixture(autouse=True)

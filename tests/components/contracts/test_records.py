@@ -127,7 +127,7 @@ def without(content: Any, path: tuple[Any, ...]) -> Any:
 
 
 def test_epochs_keep_the_losses_of_the_networks_outputs() -> None:
-    epoch = Epoch(phase=1, deep_logits_loss=0.25)
+    epoch = Epoch.model_validate({"phase": 1, "deep_logits_loss": 0.25})
     assert json.loads(epoch.to_json())["deep_logits_loss"] == 0.25
     assert Epoch.from_json(epoch.to_json()) == epoch != Epoch(phase=1)
 

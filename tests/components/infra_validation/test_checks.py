@@ -9,7 +9,8 @@ from components.contracts.golden_predictions import GoldenPredictions, GoldenTex
 from components.contracts.infra_verdict import Measurements
 from components.infra_validation import checks
 from components.infra_validation.budgets import InfraValidationSettings
-from components.infra_validation.checks import Reply, Signature, TensorKind
+from components.infra_validation.checks import Reply
+from components.scoring.signatures import Signature, TensorKind
 
 CLASSES = ["cs", "math"]
 SCORES = np.array([[0.75, 0.25], [0.4, 0.6]], np.float32)

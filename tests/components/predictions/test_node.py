@@ -13,7 +13,7 @@ from components.contracts import features
 from components.contracts.artifact_files import BASELINE_PREDICTIONS, CANDIDATE_PREDICTIONS
 from components.contracts.predictions import read_scores
 from components.predictions import node
-from components.predictions.node import PredictionsExecutor, RowPredictions
+from components.predictions.node import Predictions, RowPredictions
 from components.predictions.prediction_rows import read_texts, split_files
 
 CLASSES = ["cs", "math", "x$y"]
@@ -89,10 +89,14 @@ def predict(folder: Path, target: Path, *models: str) -> Path:
     examples.split_names = '["train", "eval", "test"]'
     output = RowPredictions()
     output.uri = str(target)
-    PredictionsExecutor().Do(
-        {"examples": [examples], "model": artifacts[:1], "baseline_model": artifacts[1:]},
-        {"predictions": [output]},
-        {"split": features.TEST},
+    baseline = dict(zip(["baseline_model"], artifacts[1:], strict=False))
+    Predictions.test_call(
+        examples=examples,
+        model=artifacts[0],
+        predictions=output,
+        split=features.TEST,
+        fingerprint="f00d",
+        **baseline,
     )
     return target
 
