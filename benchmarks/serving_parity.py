@@ -130,7 +130,7 @@ def _network(exported: Path, report: dict[str, Any], train: dataset.Examples) ->
         None if report["training"]["length_buckets"] else report["sequence_length"],
         classes,
         groups=dataset.category_groups(train, classes).tolist(),
-        use_cudnn=False,
+        serving=True,
     )
     scorer = with_probabilities(model, report["temperature"], np.array(report["logit_bias"]))
     saved = str(exported / "variables" / "variables")

@@ -27,9 +27,9 @@ from components.training import dataset, export, golden_predictions, objective
 from components.training.checkpoint import prune_states
 from components.training.device import prepare_device, uses_cudnn
 from components.training.node import RAW_FILES
-from components.training.phase import predict_logits
+from components.training.phase import make_phases, predict_logits
+from components.training.training_loop import train as train_phases
 from components.training.training_settings import TrainingSettings, check_settings
-from components.training.two_phase import train_two_phases
 from components.training.warmup_requests import write_warmup
 
 # Real abstracts that go with the model, as warm-up requests and with their answers.
@@ -42,15 +42,15 @@ def run_fn(fn_args: Any) -> None:
     """Trains and exports the classifier.
 
     Args:
-      fn_args: TFX's FnArgs. ``custom_config`` holds ``model`` and ``training`` (dumps of their
-        settings), ``classes``, ``glove`` (path), ``glove_sha256``, ``checkpoint_dir`` (outside the
-        pipeline root: TFX removes a failed node's folders) and ``fingerprint`` of the sources; also
-        ``raw_files`` (patterns of the raw eval split), without which neither warm-up requests nor
-        reference answers are written.
+        fn_args: TFX's FnArgs. ``custom_config`` holds ``model`` and ``training`` (dumps of their
+            settings), ``classes``, ``glove`` (path), ``glove_sha256``, ``checkpoint_dir`` (outside
+            the pipeline root: TFX removes a failed node's folders), ``fingerprint`` of the sources,
+            and ``raw_files`` (patterns of the raw eval split), without which neither warm-up
+            requests nor golden predictions are written.
 
-    Writes the SavedModel to ``serving_model_dir``; TensorBoard logs and ``training.json`` to
+    Writes the SavedModel to ``serving_model_dir``, and TensorBoard logs and ``training.json`` to
     ``model_run_dir``; the latter also beside the SavedModel in ``assets.extra``, with warm-up
-    requests and reference answers.
+    requests and golden predictions.
     """
     started = time.monotonic()
     config = fn_args.custom_config
@@ -102,10 +102,9 @@ def run_fn(fn_args: Any) -> None:
         key = _key(config, words, train, evaluation)
         state_dir = Path(config["checkpoint_dir"]) / key
         prune_states(state_dir.parent, key)
-        outcome = train_two_phases(
-            model, train, evaluation, settings,
-            classes=len(classes), state_dir=state_dir, log_dir=state_dir / "logs",
-            strategy=device.strategy,
+        outcome = train_phases(
+            model, make_phases(model, settings), train, evaluation,
+            state_dir=state_dir, log_dir=state_dir / "logs",
         )  # fmt: skip
     finally:
         keras.config.set_dtype_policy(policy)
@@ -113,7 +112,7 @@ def run_fn(fn_args: Any) -> None:
     serving = export.rebuild_for_serving(
         model, model_settings, matrix.shape, length, len(classes), groups
     )
-    bias = -settings.logit_adjustment * objective.log_shares(train.class_counts(len(classes)))
+    bias = -settings.logit_adjustment * objective.log_priors(train.class_counts(len(classes)))
     logits = predict_logits(serving, evaluation, settings)
     temperature = 1.0
     if settings.fit_temperature:

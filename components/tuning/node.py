@@ -36,7 +36,7 @@ class TunerExecutor(stock.Executor):  # type: ignore[misc]
         """Runs the search to its end.
 
         Raises:
-          UserError: no trial finished.
+            UserError: no trial finished.
         """
         super().Do(input_dict, output_dict, exec_properties)
         config = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])

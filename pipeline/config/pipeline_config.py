@@ -39,7 +39,8 @@ from components.tuning.tuning_settings import TuningSettings, check_tuning
 from pipeline.runs.layout import OutputFolder
 
 CONFIG_VARIABLE = "ARXIV_PIPELINE_CONFIG"
-_ROOT = Path(__file__).resolve().parents[2]
+# A link to the top-level folder; the wheel holds the files.
+_SCHEMA = (Path(__file__).resolve().parents[1] / "schema").resolve()
 
 
 def _absolute(value: Any, info: ValidationInfo) -> Any:
@@ -173,12 +174,12 @@ class DataSettings(Settings):
         json_schema_extra=BASIC,
     )
     schema_file: ExistingFile = Field(
-        default=_ROOT / "schema" / "schema.pbtxt",
+        default=_SCHEMA / "schema.pbtxt",
         description="Reviewed schema, whose class list is the order of the scores.",
         examples=["schema.pbtxt"],
     )
     validations_file: ExistingFile = Field(
-        default=_ROOT / "schema" / "validations.pbtxt",
+        default=_SCHEMA / "validations.pbtxt",
         description="Reviewed SQL checks on the statistics.",
         examples=["validations.pbtxt"],
     )

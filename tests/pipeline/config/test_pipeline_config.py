@@ -191,8 +191,8 @@ def test_unknown_key_among_the_run_settings_alone_suggests_a_known_one(folder: P
         ),
         (
             "[data]",
-            "[training]\nwhole_loss = 0\npath_loss = 0\n[data]",
-            (": training.whole_loss = 0 and training.path_loss = 0: ", "above 0"),
+            '[model]\narchitecture = "notebook"\n[data]',
+            (": training.length_buckets = [32, ", "reads its padding", "set it to []"),
         ),
     ],
 )
