@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +171,7 @@ class _Watch(keras.callbacks.Callback):
     def on_epoch_end(self, _: int, logs: dict[str, Any] | None = None) -> None:
         metrics = _plain(logs)
         self._check("validation", metrics["val_log_loss"])
-        record = {
+        record: Record = {
             "phase": self._number,
             "epoch": len(self._records) + 1,
             **metrics,
@@ -189,15 +189,14 @@ class _Watch(keras.callbacks.Callback):
         state.optimizer = read_variables(self.model.optimizer.variables)
         state.seeds = read_variables(seed_states(self._trained))
         save_state(self._state_dir, state)
-        names = ("phase", "epoch", "loss", "learning_rate", "seconds")
-        names += ("val_log_loss", "val_accuracy", "val_macro_f1")
-        progress = EpochProgress(
-            **{name: record[name] for name in names},
-            epochs=self._phase.own.epochs,
-            improved=improved,
-            done=done,
-        )
-        logging.info("%s", progress)
+        progress = {
+            **record,
+            "epochs": self._phase.own.epochs,
+            "improved": improved,
+            "done": done,
+        }
+        names = [one.name for one in fields(EpochProgress)]
+        logging.info("%s", EpochProgress(**{name: progress[name] for name in names}))
         if done:
             self.model.stop_training = True
 
