@@ -61,6 +61,7 @@ from tfx.utils import json_utils
 
 from components.contracts import features
 from components.errors import UserError
+from components.metadata_store import MetadataStore
 from components.model.architectures import build_model
 from components.model.model_settings import ModelSettings
 from components.model.word_vectors import load_glove
@@ -74,11 +75,9 @@ from components.validation.reviewed_files import read_classes
 from pipeline.config.pipeline_config import PipelineConfig, TransformSettings, load_config
 from pipeline.fingerprint import code_fingerprint, file_fingerprint
 from pipeline.graph import create_pipeline
-from pipeline.launch.display import PlainDisplay
-from pipeline.launch.progress import ProgressHandler
+from pipeline.launch.progress import PlainDisplay, ProgressHandler
 from pipeline.launch.terminal import captured
 from pipeline.runs import lock
-from pipeline.runs.status import RunStore
 
 Say = Callable[[str], None]
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -202,21 +201,19 @@ def prepare_data(config: PipelineConfig, say: Say) -> Data:
         node = waiting.pop()
         wanted.add(node.id)
         waiting += node.upstream_nodes
-    with lock.exclusive(config.metadata_file, config.run.lock_wait_seconds, say):
-        store = RunStore(config.metadata_file)
-        known = store.run_ids()
+    with lock.exclusive(config.folder, config.run.lock_wait_seconds, say):
+        store = MetadataStore(config.folder.metadata_file, create=True)
         handler = ProgressHandler([name for name in by_id if name in wanted], PlainDisplay(say))
         logging.getLogger().addHandler(handler)
         try:
             LocalDagRunner().run(whole, run_options=RunOptions(to_nodes=[_LAST]))
         finally:
             logging.getLogger().removeHandler(handler)
-        run_id = max(store.run_ids() - known, default=None)
+        run_id = store.run_ids()[-1]
         uris = {
-            (status.node, artifact.type): Path(artifact.uri)
-            for status in store.nodes(run_id, [_FIRST, _LAST])
-            if status.execution_id is not None
-            for artifact in store.outputs(status.execution_id)
+            (execution.node, artifact.type): Path(artifact.uri)
+            for execution in store.lineage(run_id).latest(run_id).values()
+            for artifact in execution.put_out
         }
     classes = read_classes(config.data.schema_file)
     return Data(
@@ -228,7 +225,7 @@ def prepare_data(config: PipelineConfig, say: Say) -> Data:
         transform_graph=uris[_LAST, standard_artifacts.TransformGraph.TYPE_NAME],
         trainer=json_utils.loads(by_id["Trainer"].exec_properties["custom_config"]),
         transform=transform_identity(config),
-        folder=config.output_dir / "quality",
+        folder=config.folder.path / "quality",
     )
 
 
@@ -650,7 +647,7 @@ def small_config(config: PipelineConfig, rows: int) -> PipelineConfig:
     """
     if not config.data.parquet.is_file():
         raise UserError(f"data.parquet = {config.data.parquet}: --rows needs a single file")
-    folder = config.output_dir / f"quality-{rows}-rows"
+    folder = config.folder.path / f"quality-{rows}-rows"
     folder.mkdir(parents=True, exist_ok=True)
     # Not written anew: TFX's cache goes by the time of the file.
     small = folder / f"{file_fingerprint(config.data.parquet)[:16]}.parquet"

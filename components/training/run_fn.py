@@ -19,6 +19,7 @@ from absl import logging
 from components import provenance
 from components.contracts import features
 from components.contracts.model_files import ANSWERS, EXTRA_ASSETS, REPORT, WARMUP
+from components.contracts.progress import Note
 from components.model.architectures import adapt, build_model
 from components.model.model_settings import ModelSettings
 from components.model.word_vectors import load_glove
@@ -81,11 +82,10 @@ def run_fn(fn_args: Any) -> None:
         seed=settings.seed,
         counts=train.token_counts(vocabulary_size),
     )
-    logging.info(
-        "training: %d + %d examples on %s; GloVe has %.1f %% of the words, %.1f %% of the text",
-        train.size, evaluation.size, device.description,
-        100 * coverage.word_share, 100 * (coverage.token_share or 0),
-    )  # fmt: skip
+    sizes = f"training: {train.size} + {evaluation.size} examples on {device.description}"
+    words_found, text_found = 100 * coverage.word_share, 100 * (coverage.token_share or 0)
+    found = f"GloVe has {words_found:.1f} % of the words, {text_found:.1f} % of the text"
+    logging.info("%s", Note(f"{sizes}; {found}"))
 
     groups = dataset.category_groups(train, len(classes)).tolist()
     trim = bool(settings.length_buckets)
@@ -97,7 +97,8 @@ def run_fn(fn_args: Any) -> None:
             model = build_model(model_settings, matrix, length, len(classes), groups=groups)
         adapt(model, train.tokens, words)
         cudnn = uses_cudnn(model, train.sequence_length) if device.gpus else False
-        logging.info("training: cuDNN's LSTM kernel is %s", "used" if cudnn else "not used")
+        used = "used" if cudnn else "not used"
+        logging.info("%s", Note(f"training: cuDNN's LSTM kernel is {used}"))
         key = _key(config, words, train, evaluation)
         state_dir = Path(config["checkpoint_dir"]) / key
         prune_states(state_dir.parent, key)

@@ -171,7 +171,7 @@ class _Watch(keras.callbacks.Callback):
     def on_epoch_end(self, _: int, logs: dict[str, Any] | None = None) -> None:
         metrics = _plain(logs)
         self._check("validation", metrics["val_log_loss"])
-        record: Record = {
+        record: dict[str, Any] = {
             "phase": self._number,
             "epoch": len(self._records) + 1,
             **metrics,
@@ -189,14 +189,14 @@ class _Watch(keras.callbacks.Callback):
         state.optimizer = read_variables(self.model.optimizer.variables)
         state.seeds = read_variables(seed_states(self._trained))
         save_state(self._state_dir, state)
-        progress = {
-            **record,
-            "epochs": self._phase.own.epochs,
-            "improved": improved,
-            "done": done,
-        }
-        names = [one.name for one in fields(EpochProgress)]
-        logging.info("%s", EpochProgress(**{name: progress[name] for name in names}))
+        shown = {field.name for field in fields(EpochProgress)} & record.keys()
+        progress = EpochProgress(
+            **{name: record[name] for name in shown},
+            epochs=self._phase.own.epochs,
+            improved=improved,
+            done=done,
+        )
+        logging.info("%s", progress)
         if done:
             self.model.stop_training = True
 

@@ -23,6 +23,7 @@ from tfx.components.tuner.component import TunerFnResult
 from components import atomic
 from components.contracts import features
 from components.contracts.model_files import REPORT
+from components.contracts.progress import Note
 from components.errors import UserError
 from components.model.model_settings import ModelSettings
 from components.training import dataset, run_fn
@@ -201,10 +202,9 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
     def on_search_begin(self) -> None:
         """Says how many trials are left, and makes the search one that can be taken up."""
         done = len(self.oracle.end_order)
-        logging.info(
-            "[progress] tuning: %d of %d trials done, by %s on the eval split",
-            min(done, self._tuning.trials), self._tuning.trials, self._tuning.objective,
-        )  # fmt: skip
+        trials = f"{min(done, self._tuning.trials)} of {self._tuning.trials} trials done"
+        by = f"by {self._tuning.objective} on the eval split"
+        logging.info("%s", Note(f"tuning: {trials}, {by}"))
         self.save()
 
     def run_trial(self, trial: Any, **_: Any) -> dict[str, float]:
@@ -223,19 +223,14 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
                 # KerasTuner would take it for a bad trial and go on.
                 raise FatalError(str(error)) from error
         result = json.loads(kept.read_text(encoding="utf-8"))
+        which = f"tuning: trial {int(trial.trial_id) + 1} of {self._tuning.trials}"
         if "error" in result:
             self._error = result["error"]
-            logging.info(
-                "[progress] tuning: trial %d of %d failed: %s",
-                int(trial.trial_id) + 1, self._tuning.trials, self._error,
-            )  # fmt: skip
+            logging.info("%s", Note(f"{which} failed: {self._error}"))
             raise FailedTrialError(self._error)
         metrics: dict[str, float] = result["eval"]
-        logging.info(
-            "[progress] tuning: trial %d of %d: %s; %s",
-            int(trial.trial_id) + 1, self._tuning.trials,
-            ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()), shown(values),
-        )  # fmt: skip
+        measured = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        logging.info("%s", Note(f"{which}: {measured}; {shown(values)}"))
         return metrics
 
     def _train(self, values: dict[str, Any], kept: Path) -> None:

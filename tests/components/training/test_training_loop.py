@@ -15,7 +15,8 @@ from scipy.special import log_softmax
 from components.contracts.progress import EpochProgress, progress_in
 from components.errors import UserError
 from components.model.architectures import (
-    DEEP_CATEGORY_LAYER,
+    CATEGORY_LAYER_OF,
+    DEEP_LAYER,
     EMBEDDING_LAYER,
     adapt,
     build_model,
@@ -36,6 +37,8 @@ from components.training.phase import Phase, make_phases, predict_logits
 from components.training.training_loop import Outcome
 from components.training.training_loop import train as train_phases
 from components.training.training_settings import TrainingSettings, check_settings
+
+pytestmark = pytest.mark.slow
 
 MODEL = ModelSettings(lstm_units=0, dense_units=8, wide_ngrams=0)
 MATRIX = np.random.default_rng(1).normal(size=(45, 6)).astype(np.float32)
@@ -227,7 +230,7 @@ def test_objective_adds_up_what_the_model_has(tmp_path) -> None:
     pooled = keras.layers.GlobalMaxPooling1D()(
         keras.layers.Embedding(45, 6, name=EMBEDDING_LAYER)(tokens)
     )
-    fine = keras.layers.Dense(5, name=DEEP_CATEGORY_LAYER)(pooled)
+    fine = keras.layers.Dense(5, name=CATEGORY_LAYER_OF[DEEP_LAYER])(pooled)
     model = keras.Model(tokens, keras.layers.Dense(3, name="logits")(fine))
     train_split, evaluation = splits()
     # Two categories of class 0; papers of the others have none.
