@@ -40,7 +40,7 @@ _REAL_HEADER = """\
 # Relative paths start from the folder of the file. Each key is written with its tables' names, so
 # that any line works on its own.
 #
-# This file is generated: `make reference` writes it and docs/configuration.md from the models.
+# This file is generated: `make docs` writes it and docs/configuration.md from the models.
 """
 _REST_HEADER = """\
 # --- Everything else ------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ _REST_HEADER = """\
 _PAGE_HEADER = """\
 # Configuration
 
-This page is generated from the settings' models: `make reference` writes it and
+This page is generated from the settings' models: `make docs` writes it and
 `pipeline/config/real.toml`.
 
 A configuration is one TOML file, named by `ARXIV_PIPELINE_CONFIG` (or `CONFIG=` for make,
@@ -243,7 +243,7 @@ def main() -> int:
             path.parent.mkdir(exist_ok=True)
             write_text(path, text)
         elif not path.is_file() or path.read_text(encoding="utf-8") != text:
-            print(f"{path} is stale: `make reference` writes it", file=sys.stderr)
+            print(f"{path} is stale: `make docs` writes it", file=sys.stderr)
             stale = 1
     return stale
 

@@ -22,9 +22,9 @@ def real() -> str:
 
 
 def test_generated_files_are_fresh() -> None:
-    assert reference.real_config() == real(), "stale: make reference writes it"
+    assert reference.real_config() == real(), "stale: make docs writes it"
     page = reference.PAGE.read_text(encoding="utf-8")
-    assert reference.page() == page, "stale: make reference writes it"
+    assert reference.page() == page, "stale: make docs writes it"
 
 
 def test_stale_file_is_named_and_written_anew(
@@ -39,7 +39,7 @@ def test_stale_file_is_named_and_written_anew(
     assert reference.main() == 0
     files["PAGE"].write_text("old", encoding="utf-8")
     assert reference.main() == 1
-    assert capsys.readouterr().err == f"{files['PAGE']} is stale: `make reference` writes it\n"
+    assert capsys.readouterr().err == f"{files['PAGE']} is stale: `make docs` writes it\n"
 
 
 def test_real_configuration_sets_the_basic_keys_alone() -> None:
