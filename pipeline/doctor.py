@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).resolve().parent.parent
 _DISTRIBUTION = "arxiv-subject-classifier"
+# Those of pyproject.toml that a run needs; "" is what needs none.
+_EXTRAS = ("", "parquet", "local", "batch", "pipeline")
 _GIB = 1 << 30
 # Examples, transformed examples and models of one run on 39,440 papers take less than the first.
 LOW_SPACE = 5 * _GIB
@@ -130,13 +132,14 @@ def check_versions(root: Path) -> Iterator[Finding]:
 
 
 def unmet(requirements: list[str]) -> Iterator[str]:
-    """Yields a clause for each requirement, extras left out, that the environment does not meet."""
+    """Yields a clause for each requirement of the pipeline that the environment does not meet."""
     for text in requirements:
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+        marker = requirement.marker
+        if marker is not None and not any(marker.evaluate({"extra": one}) for one in _EXTRAS):
             continue
         installed = _installed(requirement.name)
         if installed is None:
@@ -320,7 +323,9 @@ def _declared(root: Path) -> list[str]:
     if not file.is_file():
         return []
     project = tomli.loads(file.read_text(encoding="utf-8")).get("project", {})
-    return [str(requirement) for requirement in project.get("dependencies", [])]
+    extras = project.get("optional-dependencies", {})
+    groups = [project.get("dependencies", []), *(extras.get(one, []) for one in _EXTRAS)]
+    return [str(requirement) for group in groups for requirement in group]
 
 
 def _installed(name: str) -> str | None:

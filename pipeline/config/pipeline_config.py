@@ -39,7 +39,8 @@ from components.tuning.tuning_settings import TuningSettings, check_tuning
 from pipeline.runs import layout
 
 CONFIG_VARIABLE = "ARXIV_PIPELINE_CONFIG"
-_ROOT = Path(__file__).resolve().parents[2]
+# A link to the top-level folder; the wheel holds the files.
+_SCHEMA = (Path(__file__).resolve().parents[1] / "schema").resolve()
 
 
 def _absolute(value: Any, info: ValidationInfo) -> Any:
@@ -149,10 +150,10 @@ class DataSettings(Settings):
     update_date."""
     glove: ExistingFile = Field(json_schema_extra=BASIC)
     """GloVe vectors as .txt, .txt.gz, .txt.xz or .zip; `make glove` fetches glove.6B.100d."""
-    schema_file: ExistingFile = Field(_ROOT / "schema" / "schema.pbtxt", examples=["schema.pbtxt"])
+    schema_file: ExistingFile = Field(_SCHEMA / "schema.pbtxt", examples=["schema.pbtxt"])
     """Reviewed schema, whose class list is the order of the scores."""
     validations_file: ExistingFile = Field(
-        _ROOT / "schema" / "validations.pbtxt", examples=["validations.pbtxt"]
+        _SCHEMA / "validations.pbtxt", examples=["validations.pbtxt"]
     )
     """Reviewed SQL checks on the statistics."""
     splits: SplitSettings = SplitSettings()

@@ -37,6 +37,8 @@ from components.training.training_settings import TrainingSettings, check_settin
 from components.training.two_phase import progress_line, train_two_phases
 from pipeline.launch.progress import Epoch, read_epoch
 
+pytestmark = pytest.mark.slow
+
 MODEL = ModelSettings(lstm_units=0, dense_units=8, wide_ngrams=0)
 MATRIX = np.random.default_rng(1).normal(size=(45, 6)).astype(np.float32)
 
