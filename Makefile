@@ -21,8 +21,8 @@ unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV PIP_NO_BINARY CDP
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env gpu run serve check test static lint format types layers dependencies fast pytest reference
-.PHONY: sample glove lock clean
+.PHONY: help env gpu run serve check test static lint format types layers dependencies fast pytest
+.PHONY: docs sample glove lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -78,8 +78,10 @@ fast: env ## the tests that train nothing and start no run
 pytest: env ## the tests; TESTS=tests/components for some of them
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10 $(TESTS)
 
-reference: env ## write real.toml and docs/configuration.md anew from the settings' models
+docs: env ## write real.toml and the generated pages anew; build the site into var/site
 	@$(PYTHON) -m pipeline.config.reference --write
+	@$(PYTHON) docs/generate.py
+	@$(PYTHON) -m mkdocs build --strict
 
 sample: env ## make the sample corpus and its vectors anew
 	@$(PYTHON) -m pipeline sample

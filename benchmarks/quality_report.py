@@ -70,7 +70,7 @@ def calibration(labels: IntArray, scores: FloatArray, temperature: float = 1.0) 
     gaps = np.bincount(
         classification.calibration_bins(confidence),
         weights=confidence - (scores.argmax(axis=1) == labels),
-    )
+    ).astype(np.float64)
     return {
         _LOG_LOSS: classification.log_loss(labels, logs),
         classification.ECE: float(classification.expected_calibration_error(gaps, len(labels))),

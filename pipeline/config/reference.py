@@ -193,7 +193,7 @@ def main() -> int:
             path.parent.mkdir(exist_ok=True)
             write_text(path, text)
         elif not path.is_file() or path.read_text(encoding="utf-8") != text:
-            print(f"{path} is stale: `make reference` writes it", file=sys.stderr)
+            print(f"{path} is stale: `make docs` writes it", file=sys.stderr)
             stale = 1
     return stale
 

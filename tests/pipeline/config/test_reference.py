@@ -23,9 +23,7 @@ def real() -> str:
 
 def test_generated_files_are_fresh() -> None:
     for path, text in reference.generated().items():
-        assert text == path.read_text(encoding="utf-8"), (
-            f"{path} is stale: make reference writes it"
-        )
+        assert text == path.read_text(encoding="utf-8"), f"{path} is stale: make docs writes it"
 
 
 def test_stale_file_is_named_and_written_anew(
@@ -40,7 +38,7 @@ def test_stale_file_is_named_and_written_anew(
     assert reference.main() == 0
     files["PAGE"].write_text("old", encoding="utf-8")
     assert reference.main() == 1
-    assert capsys.readouterr().err == f"{files['PAGE']} is stale: `make reference` writes it\n"
+    assert capsys.readouterr().err == f"{files['PAGE']} is stale: `make docs` writes it\n"
 
 
 def test_real_configuration_sets_the_basic_keys_alone() -> None:
