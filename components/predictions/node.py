@@ -17,15 +17,9 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from components.arrow import pq
-from components.contracts import features
-from components.predictions.prediction_rows import (
-    BASELINE_FILE,
-    CANDIDATE_FILE,
-    read_records,
-    record_batch,
-    schema_of,
-    split_files,
-)
+from components.contracts import artifact_files, features
+from components.contracts.predictions import record_batch, schema_of
+from components.predictions.prediction_rows import read_records, split_files
 from components.scoring.scorer import Scorer, score_by_length
 
 # Rows in memory at a time. Within them, batches go by length, so that little of them is padding.
@@ -34,7 +28,7 @@ _BATCH = 256
 
 
 class RowPredictions(types.Artifact):
-    """Folder with a file of predictions for each model; see `prediction_rows`."""
+    """Folder with a file of predictions for each model; see `components.contracts.predictions`."""
 
     TYPE_NAME = "RowPredictions"
 
@@ -94,7 +88,10 @@ def Predictions(  # noqa: N802
     files = split_files(artifact_utils.get_split_uri([examples], split))
     folder = Path(predictions.uri)
     folder.mkdir(parents=True, exist_ok=True)
-    for scored, name in ((model, CANDIDATE_FILE), (baseline_model, BASELINE_FILE)):
+    for scored, name in (
+        (model, artifact_files.CANDIDATE_PREDICTIONS),
+        (baseline_model, artifact_files.BASELINE_PREDICTIONS),
+    ):
         if scored is not None:
             path = path_utils.serving_model_path(scored.uri)
             rows = write_predictions(files, path, folder / name)
