@@ -16,6 +16,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
+from components import atomic
 from components.arrow import pq
 from components.contracts import artifact_files, features
 from components.contracts.predictions import record_batch, schema_of
@@ -49,19 +50,20 @@ def write_predictions(files: Sequence[str], model: str, target: Path) -> int:
     spec = {features.ID: text, features.LABEL: text}
     rows = 0
     with contextlib.ExitStack() as stack:
+        scratch = stack.enter_context(atomic.replacing(target))
         writer: pq.ParquetWriter | None = None
         for chunk in read_records(files).batch(_CHUNK).as_numpy_iterator():
             records = chunk.tolist()
             answer = score_by_length(scorer, records, _BATCH, features.SERVING_EXAMPLES)
             if writer is None:
                 schema = schema_of(answer.classes)
-                writer = stack.enter_context(pq.ParquetWriter(target, schema))
+                writer = stack.enter_context(pq.ParquetWriter(scratch, schema))
             columns = tf.io.parse_example(tf.constant(records), spec)
             ids, labels = (columns[name].numpy() for name in spec)
             writer.write_batch(record_batch(rows, ids, labels, answer.scores, writer.schema))
             rows += len(records)
-    if not rows:
-        raise ValueError(f"{', '.join(files) or 'the split'}: no rows to score")
+        if not rows:
+            raise ValueError(f"{', '.join(files) or 'the split'}: no rows to score")
     return rows
 
 
@@ -87,7 +89,6 @@ def Predictions(  # noqa: N802
     del fingerprint
     files = split_files(artifact_utils.get_split_uri([examples], split))
     folder = Path(predictions.uri)
-    folder.mkdir(parents=True, exist_ok=True)
     for scored, name in (
         (model, artifact_files.CANDIDATE_PREDICTIONS),
         (baseline_model, artifact_files.BASELINE_PREDICTIONS),
