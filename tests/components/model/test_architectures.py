@@ -27,6 +27,8 @@ from components.model.model_settings import ModelSettings
 
 WORDS, WIDTH, CLASSES = 40, 6, 7
 # Their first five letters make nine prefixes.
+pytestmark = pytest.mark.slow
+
 VOCABULARY = [f"word{'abcdefghi'[i % 9]}{i}" for i in range(WORDS - 2)]
 Tokens = npt.NDArray[np.int32]
 SMALL = ModelSettings(lstm_units=5, dense_units=8, wide_ngrams=1024)
