@@ -24,11 +24,12 @@ import typer
 from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.types import artifact_utils
 
-from components.report.node import REPORT_FILE, Report, RunReportExecutor
+from components.contracts.artifact_files import RUN_REPORT
+from components.report.node import Report, RunReportExecutor
 from pipeline.config.pipeline_config import PipelineConfig, load_config
 
 # What the first screen of a laptop shows, at a width that README's column does not shrink much.
-_VIEWPORT = {"width": 1100, "height": 860}
+_WIDTH, _HEIGHT = 1100, 860
 # Milliseconds, for the page to have scrolled.
 _SETTLED = 1500
 
@@ -36,12 +37,14 @@ _SETTLED = 1500
 def newest_report(config: PipelineConfig) -> tuple[Path, dict[str, list[Any]]]:
     """Returns the last run's report and the artifacts that it was made from, by input."""
     connection = pb.ConnectionConfig()
-    connection.sqlite.filename_uri = str(config.metadata_file)
+    connection.sqlite.filename_uri = str(config.folder.metadata_file)
     connection.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READONLY
     store = mlmd.MetadataStore(connection)
     reports = store.get_artifacts_by_type(Report.TYPE_NAME)
     if not reports:
-        raise typer.BadParameter(f"{config.metadata_file} knows of no report: run the pipeline")
+        raise typer.BadParameter(
+            f"{config.folder.metadata_file} knows of no report: run the pipeline"
+        )
     events = [
         event
         for event in store.get_events_by_artifact_ids([one.id for one in reports])
@@ -59,7 +62,7 @@ def newest_report(config: PipelineConfig) -> tuple[Path, dict[str, list[Any]]]:
             name = next(step.key for step in event.path.steps if step.HasField("key"))
             found = artifact_utils.deserialize_artifact(kind, artifact)
             inputs.setdefault(name, []).append(found)
-    return Path(newest.uri) / REPORT_FILE, inputs
+    return Path(newest.uri) / RUN_REPORT, inputs
 
 
 def screenshots(page: Path, folder: Path) -> list[Path]:
@@ -69,7 +72,7 @@ def screenshots(page: Path, folder: Path) -> list[Path]:
     chromium = shutil.which("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        tab = browser.new_page(viewport=_VIEWPORT, color_scheme="light")
+        tab = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT}, color_scheme="light")
         folder.mkdir(parents=True, exist_ok=True)
         taken = []
         for section in ("verdict", "quality"):
@@ -101,11 +104,11 @@ def main(
             {
                 "pipeline": settings.name,
                 "config": json.dumps(settings.model_dump(mode="json", exclude_none=True)),
-                "metadata_file": str(settings.metadata_file),
+                "metadata_file": str(settings.folder.metadata_file),
             },
         )
         seconds = time.perf_counter() - start
-        size = (Path(folder) / REPORT_FILE).stat().st_size
+        size = (Path(folder) / RUN_REPORT).stat().st_size
     taken = screenshots(made, pictures) if pictures else []
     rows = inputs["metrics"][0].examples
     print(f"commit       {machine.commit()}")

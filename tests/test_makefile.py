@@ -1,6 +1,7 @@
 """``make``'s ways of failing: one clear line, and no success."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -75,6 +76,7 @@ def test_wrong_python_is_one_line(clone: Path, tools: Path) -> None:
     assert line.startswith("error: Python 3.10 not found: install it")
 
 
+@pytest.mark.slow
 def test_python_of_pyenv_is_found_where_its_shim_refuses_and_no_registry_is_one_line(
     clone: Path, tools: Path, tmp_path: Path
 ) -> None:
@@ -136,6 +138,16 @@ def test_resume_hint_is_a_command_that_the_shell_reads_as_it_was_given(
 def test_help_lists_the_targets(clone: Path, tools: Path) -> None:
     done = make(clone, tools)
     assert [line.split()[1] for line in done.stdout.splitlines()] == [
-        "help", "env", "gpu", "run", "serve", "test", "lint", "format", "types", "layers", "pytest",
-        "sample", "glove", "lock", "clean",
+        "help", "env", "gpu", "run", "serve", "check", "test", "lint", "format", "types", "layers",
+        "dependencies", "fast", "pytest", "docs", "sample", "glove", "lock", "clean",
     ]  # fmt: skip
+
+
+def test_contributing_names_files_and_targets_that_are_there() -> None:
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:components|pipeline|tests)/[\w./]+)`", text)
+    assert len(paths) > 20
+    assert [path for path in paths if not (REPOSITORY / path).exists()] == []
+    targets = set(re.findall(r"`make (\w+)`", text))
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    assert targets <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE))

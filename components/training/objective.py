@@ -1,4 +1,4 @@
-"""Loss, class weights and the figures that are watched on the eval split."""
+"""Loss, class weights and the metrics of training and of the eval split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy.typing as npt
 from keras import ops
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from sklearn.metrics import f1_score
+
+from components.metrics import classification
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -26,53 +27,29 @@ def class_weights(counts: npt.NDArray[np.int64], power: float) -> FloatArray:
     return weights * counts.sum() / (weights * counts).sum()
 
 
-def log_shares(counts: npt.NDArray[np.int64]) -> FloatArray:
-    """Log of each class's share, float64 [k]; a class without examples counts as half of one."""
-    shares = np.maximum(counts, 0.5)
-    return np.log(shares / shares.sum())
+def log_priors(counts: npt.NDArray[np.int64]) -> FloatArray:
+    """Returns the classes' log priors, float64 [k]; one without examples counts as half of one."""
+    smoothed = np.maximum(counts, 0.5)
+    return np.log(smoothed / smoothed.sum())
 
 
-@keras.saving.register_keras_serializable("arxiv")
 class WeightedCrossEntropy(keras.losses.Loss):
-    """Cross-entropy from logits with label smoothing, class weights and logit adjustment.
+    """Mean cross-entropy from logits, float [n, k], each example weighted by its class."""
 
-    Logit adjustment adds ``adjustment``, a multiple of the log class shares, to the logits inside
-    the loss (Menon et al., 2021, "Long-tail learning via logit adjustment").
-    """
-
-    def __init__(
-        self,
-        weights: FloatArray,
-        smoothing: float = 0.0,
-        adjustment: FloatArray | None = None,
-        name: str = "loss",
-    ) -> None:
-        super().__init__(name=name, reduction="sum_over_batch_size")
+    def __init__(self, weights: npt.NDArray[Any]) -> None:
+        super().__init__(name="loss", reduction="sum_over_batch_size")
         self._weights = np.asarray(weights, np.float32)
-        self._smoothing = smoothing
-        self._adjustment = (
-            np.zeros_like(self._weights)
-            if adjustment is None
-            else np.asarray(adjustment, np.float32)
-        )
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
         targets = ops.one_hot(labels, len(self._weights), dtype="float32")
-        smooth = targets * (1.0 - self._smoothing) + self._smoothing / len(self._weights)
-        logits = ops.cast(y_pred, "float32") + self._adjustment
-        losses = -ops.sum(smooth * ops.log_softmax(logits, axis=-1), axis=-1)
-        return losses * ops.sum(targets * self._weights, axis=-1)
-
-
-def cross_entropy(classes: int) -> WeightedCrossEntropy:
-    """Plain cross-entropy from logits over that many targets."""
-    return WeightedCrossEntropy(np.ones(classes))
+        logs = ops.log_softmax(ops.cast(y_pred, "float32"), axis=-1)
+        return -ops.sum(targets * logs, axis=-1) * ops.sum(targets * self._weights, axis=-1)
 
 
 @keras.saving.register_keras_serializable("arxiv")
 class MacroF1(keras.metrics.Metric):
-    """Mean over the classes of their F1; a class neither present nor predicted has F1 0."""
+    """Macro-F1 by :func:`components.metrics.classification.f1_macro`; NaN before any batch."""
 
     def __init__(self, classes: int, name: str = "macro_f1") -> None:
         super().__init__(name=name)
@@ -86,13 +63,11 @@ class MacroF1(keras.metrics.Metric):
         self.confusion.assign_add(ops.matmul(ops.transpose(true), predicted))
 
     def result(self) -> Any:
-        hits = ops.diagonal(self.confusion)
-        total = ops.sum(self.confusion, axis=0) + ops.sum(self.confusion, axis=1)
-        return ops.mean(2.0 * hits / ops.maximum(total, 1.0))
+        return classification.f1_macro(ops.convert_to_tensor(self.confusion), ops)
 
 
 def watched_metrics(classes: int) -> list[keras.metrics.Metric]:
-    """Accuracy, log loss (plain cross-entropy, no smoothing, no weights) and macro-F1."""
+    """Accuracy, log loss (cross-entropy without weights) and macro-F1."""
     return [
         keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
         keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="log_loss"),
@@ -104,33 +79,29 @@ def fit_temperature(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float
     """Returns the temperature in [.3, 5] with the least log loss (Guo et al., 2017).
 
     Args:
-      logits: float [n, k], adjusted if the exported model adjusts them.
-      labels: integer [n].
+        logits: float [n, k], adjusted if the exported model adjusts them.
+        labels: integer [n].
     """
     logits = np.asarray(logits, np.float64)
-    rows = np.arange(len(labels))
 
     def log_loss(temperature: float) -> float:
-        return float(-log_softmax(logits / temperature, axis=1)[rows, labels].mean())
+        return classification.log_loss(labels, log_softmax(logits / temperature, axis=1))
 
     found = minimize_scalar(log_loss, bounds=(0.3, 5.0), method="bounded")
     return float(found.x)
 
 
-def eval_figures(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> dict[str, float]:
-    """Log loss (nats), accuracy and macro-F1 of ``softmax(logits)``, by the names of ``monitor``.
+def eval_metrics(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> dict[str, float]:
+    """Returns log loss (nats), accuracy and macro-F1 of ``softmax(logits)``, as ``monitor`` says.
 
     Args:
-      logits: float [n, k], as exported: adjusted and divided by the temperature.
-      labels: integer [n].
+        logits: float [n, k], as exported: adjusted and divided by the temperature.
+        labels: integer [n].
     """
     logs = log_softmax(np.asarray(logits, np.float64), axis=1)
-    found, classes = logs.argmax(axis=1), range(logs.shape[1])
+    matrix = classification.confusion_matrix(labels, logs)
     return {
-        "log_loss": float(-logs[np.arange(len(labels)), labels].mean()),
-        "accuracy": float((found == labels).mean()),
-        # As MacroF1: a class neither present nor predicted counts with 0.
-        "macro_f1": float(
-            f1_score(labels, found, labels=classes, average="macro", zero_division=0)
-        ),
+        "log_loss": classification.log_loss(labels, logs),
+        "accuracy": float(classification.accuracy(matrix)),
+        "macro_f1": float(classification.f1_macro(matrix)),
     }

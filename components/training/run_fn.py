@@ -17,8 +17,16 @@ import tensorflow_transform as tft
 from absl import logging
 
 from components import provenance
-from components.contracts import features
-from components.contracts.model_files import ANSWERS, EXTRA_ASSETS, REPORT, WARMUP
+from components.contracts import artifact_files, features
+from components.contracts.golden_predictions import REAL, GoldenText
+from components.contracts.progress import Note
+from components.contracts.training_report import (
+    Code,
+    Epoch,
+    EvalMetrics,
+    GloveCoverage,
+    TrainingReport,
+)
 from components.model.architectures import adapt, build_model
 from components.model.model_settings import ModelSettings
 from components.model.word_vectors import load_glove
@@ -26,9 +34,9 @@ from components.training import dataset, export, golden_predictions, objective
 from components.training.checkpoint import prune_states
 from components.training.device import prepare_device, uses_cudnn
 from components.training.node import RAW_FILES
-from components.training.phase import predict_logits
+from components.training.phase import make_phases, predict_logits
+from components.training.training_loop import train as train_phases
 from components.training.training_settings import TrainingSettings, check_settings
-from components.training.two_phase import train_two_phases
 from components.training.warmup_requests import write_warmup
 
 # Real abstracts that go with the model, as warm-up requests and with their answers.
@@ -41,15 +49,15 @@ def run_fn(fn_args: Any) -> None:
     """Trains and exports the classifier.
 
     Args:
-      fn_args: TFX's FnArgs. ``custom_config`` holds ``model`` and ``training`` (dumps of their
-        settings), ``classes``, ``glove`` (path), ``glove_sha256``, ``checkpoint_dir`` (outside the
-        pipeline root: TFX removes a failed node's folders) and ``fingerprint`` of the sources; also
-        ``raw_files`` (patterns of the raw eval split), without which neither warm-up requests nor
-        reference answers are written.
+        fn_args: TFX's FnArgs. ``custom_config`` holds ``model`` and ``training`` (dumps of their
+            settings), ``classes``, ``glove`` (path), ``glove_sha256``, ``checkpoint_dir`` (outside
+            the pipeline root: TFX removes a failed node's folders), ``fingerprint`` of the sources,
+            and ``raw_files`` (patterns of the raw eval split), without which neither warm-up
+            requests nor golden predictions are written.
 
-    Writes the SavedModel to ``serving_model_dir``; TensorBoard logs and ``training.json`` to
+    Writes the SavedModel to ``serving_model_dir``, and TensorBoard logs and ``training.json`` to
     ``model_run_dir``; the latter also beside the SavedModel in ``assets.extra``, with warm-up
-    requests and reference answers.
+    requests and golden predictions.
     """
     started = time.monotonic()
     config = fn_args.custom_config
@@ -81,11 +89,10 @@ def run_fn(fn_args: Any) -> None:
         seed=settings.seed,
         counts=train.token_counts(vocabulary_size),
     )
-    logging.info(
-        "training: %d + %d examples on %s; GloVe has %.1f %% of the words, %.1f %% of the text",
-        train.size, evaluation.size, device.description,
-        100 * coverage.word_share, 100 * (coverage.token_share or 0),
-    )  # fmt: skip
+    sizes = f"training: {train.size} + {evaluation.size} examples on {device.description}"
+    words_found, text_found = 100 * coverage.word_share, 100 * (coverage.token_share or 0)
+    found = f"GloVe has {words_found:.1f} % of the words, {text_found:.1f} % of the text"
+    logging.info("%s", Note(f"{sizes}; {found}"))
 
     groups = dataset.category_groups(train, len(classes)).tolist()
     trim = bool(settings.length_buckets)
@@ -97,14 +104,14 @@ def run_fn(fn_args: Any) -> None:
             model = build_model(model_settings, matrix, length, len(classes), groups=groups)
         adapt(model, train.tokens, words)
         cudnn = uses_cudnn(model, train.sequence_length) if device.gpus else False
-        logging.info("training: cuDNN's LSTM kernel is %s", "used" if cudnn else "not used")
+        used = "used" if cudnn else "not used"
+        logging.info("%s", Note(f"training: cuDNN's LSTM kernel is {used}"))
         key = _key(config, words, train, evaluation)
         state_dir = Path(config["checkpoint_dir"]) / key
         prune_states(state_dir.parent, key)
-        outcome = train_two_phases(
-            model, train, evaluation, settings,
-            classes=len(classes), state_dir=state_dir, log_dir=state_dir / "logs",
-            strategy=device.strategy,
+        outcome = train_phases(
+            model, make_phases(model, settings), train, evaluation,
+            state_dir=state_dir, log_dir=state_dir / "logs",
         )  # fmt: skip
     finally:
         keras.config.set_dtype_policy(policy)
@@ -112,7 +119,7 @@ def run_fn(fn_args: Any) -> None:
     serving = export.rebuild_for_serving(
         model, model_settings, matrix.shape, length, len(classes), groups
     )
-    bias = -settings.logit_adjustment * objective.log_shares(train.class_counts(len(classes)))
+    bias = -settings.logit_adjustment * objective.log_priors(train.class_counts(len(classes)))
     logits = predict_logits(serving, evaluation, settings)
     temperature = 1.0
     if settings.fit_temperature:
@@ -121,47 +128,48 @@ def run_fn(fn_args: Any) -> None:
     export.export_model(
         folder, serving, transform, classes, temperature=temperature, bias=bias, trim=trim
     )
-    extra = folder / EXTRA_ASSETS
+    extra = folder / artifact_files.EXTRA_ASSETS
     extra.mkdir()
     if config.get(RAW_FILES):
         texts = golden_predictions.pick(export.read_abstracts(config[RAW_FILES]), _REAL_TEXTS)
-        write_warmup(extra / WARMUP, texts)
-        reference = export.reference_answers(
+        write_warmup(extra / artifact_files.WARMUP, texts)
+        golden = export.golden_predictions(
             [
-                *(golden_predictions.Text(golden_predictions.REAL, text) for text in texts),
+                *(GoldenText.of(REAL, text) for text in texts),
                 *golden_predictions.odd_texts(texts),
             ],
             serving, transform, classes, temperature=temperature, bias=bias,
         )  # fmt: skip
-        (extra / ANSWERS).write_text(reference.to_json(), encoding="utf-8")
+        golden.write(extra / artifact_files.GOLDEN_PREDICTIONS)
 
-    report = {
-        "best": outcome.best,
-        "history": outcome.history,
-        "resumed_epochs": outcome.resumed_epochs,
-        "device": device.description,
-        "cudnn": cudnn,
-        "mixed_precision": settings.mixed_precision,
-        "seconds": round(time.monotonic() - started, 1),
-        "examples": {features.TRAIN: train.size, features.EVAL: evaluation.size},
-        "glove": {**asdict(coverage), "word_share": coverage.word_share},
-        "vocabulary_size": vocabulary_size,
-        "categories": len(groups) - len(classes) if model_settings.categories else 0,
-        "sequence_length": train.sequence_length,
-        "parameters": model.count_params(),
-        "eval": objective.eval_figures((logits + bias) / temperature, evaluation.labels),
-        "temperature": temperature,
-        "logit_bias": bias.tolist(),
-        "classes": classes,
-        "code": {"commit": provenance.commit(), "fingerprint": config.get("fingerprint")},
-        "versions": provenance.versions(),
-        "model": model_settings.model_dump(mode="json"),
-        "training": settings.model_dump(mode="json"),
-    }
+    eval_metrics = objective.eval_metrics((logits + bias) / temperature, evaluation.labels)
+    report = TrainingReport(
+        best=Epoch(**outcome.best),
+        history=tuple(Epoch(**one) for one in outcome.history),
+        resumed_epochs=outcome.resumed_epochs,
+        device=device.description,
+        cudnn=cudnn,
+        mixed_precision=settings.mixed_precision,
+        seconds=round(time.monotonic() - started, 1),
+        examples={features.TRAIN: train.size, features.EVAL: evaluation.size},
+        glove=GloveCoverage(**asdict(coverage), word_share=coverage.word_share),
+        vocabulary_size=vocabulary_size,
+        categories=len(groups) - len(classes) if model_settings.categories else 0,
+        sequence_length=train.sequence_length,
+        parameters=model.count_params(),
+        eval=EvalMetrics(**eval_metrics),
+        temperature=temperature,
+        logit_bias=tuple(bias.tolist()),
+        classes=tuple(classes),
+        code=Code(commit=provenance.commit(), fingerprint=config.get("fingerprint")),
+        versions=provenance.versions(),
+        model=model_settings.model_dump(mode="json"),
+        training=settings.model_dump(mode="json"),
+    )
     run_dir = Path(fn_args.model_run_dir)
     shutil.copytree(state_dir / "logs", run_dir, dirs_exist_ok=True)
     for place in (run_dir, extra):
-        (place / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        report.write(place / artifact_files.TRAINING_REPORT)
     shutil.rmtree(state_dir)
 
 

@@ -1,4 +1,4 @@
-"""Hyperparameters of the two training phases."""
+"""Settings of the training and of its two phases."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from components.errors import UserError
 from components.model.model_settings import ModelSettings
-from components.settings import Settings
+from components.settings import BASIC, Settings
 
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
-Schedule = Literal["constant", "linear", "cosine"]
+Schedule = Literal["constant", "cosine"]
 Monitor = Literal["log_loss", "accuracy", "macro_f1"]
 Missing = Literal["zeros", "mean", "random", "variants"]
 
@@ -19,26 +19,16 @@ Missing = Literal["zeros", "mean", "random", "variants"]
 class PhaseSettings(Settings):
     """One phase: how long, how fast, and when to stop."""
 
-    epochs: int = Field(8, ge=1, le=1000, description="Most epochs of the phase.")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="Peak learning rate of Adam.")
-    schedule: Schedule = Field(
-        "constant", description="How the learning rate falls from its peak over the phase."
-    )
-    warmup: float = Field(
-        0.0, ge=0, lt=1, description="Share of the phase's steps in which the rate rises from 0."
-    )
-    final_rate: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="Where linear and cosine schedules end, as a share of the peak.",
-    )
-    patience: int = Field(
-        3, ge=1, description="Epochs without improvement after which the phase stops."
-    )
-    weight_decay: float = Field(
-        0.0, ge=0, le=1, description="Decoupled weight decay (AdamW); biases are exempt."
-    )
+    epochs: int = Field(8, ge=1, le=1000, json_schema_extra=BASIC)
+    """Highest number of epochs of the phase."""
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    """Peak learning rate of Adam."""
+    schedule: Schedule = "constant"
+    """How the learning rate falls from its peak over the phase."""
+    final_rate: float = Field(0.0, ge=0, le=1)
+    """Where the cosine schedule ends, as a share of the peak."""
+    patience: int = Field(3, ge=1)
+    """Epochs without improvement after which the phase stops."""
 
 
 _PHASES = {
@@ -48,109 +38,53 @@ _PHASES = {
 
 
 class TrainingSettings(Settings):
-    """Everything about training that is not the model's shape."""
+    """How the network is trained."""
 
-    phase1: PhaseSettings = Field(
-        _PHASES["phase1"],
-        description="First phase: the embedding stays as GloVe has it, the n-grams are learned.",
-    )
-    phase2: PhaseSettings = Field(
-        _PHASES["phase2"],
-        description="Second phase: the embedding is trained too, the n-grams stay as they are.",
-    )
-    batch_size: int = Field(128, ge=1, le=65536, description="Examples a step, over all devices.")
-    seed: int = Field(42, ge=0, lt=2**31, description="Seeds weights, dropout and example order.")
-    mixed_precision: Precision = Field(
-        "float32", description="Keras dtype policy; the mixed ones pay on GPUs only."
-    )
-    deterministic: bool = Field(
-        False, description="Bitwise repeatable TensorFlow ops, slower on a GPU."
-    )
-    label_smoothing: float = Field(
-        0.0, ge=0, le=0.5, description="Share of each label spread evenly over all classes."
-    )
-    whole_loss: float = Field(
-        0.0, ge=0, le=100, description="Weight of the loss of the model's logits in the objective."
-    )
-    path_loss: float = Field(
-        1.0,
-        ge=0,
-        le=100,
-        description="Weight of the loss of each path's own logits, deep and wide.",
-    )
-    category_loss: float = Field(
-        1.0,
-        ge=0,
-        le=100,
-        description="Weight of the loss of the finer category, in models that predict it.",
-    )
-    table_learning_rate: float = Field(
-        0.2, gt=0, le=10, description="Adagrad's rate for the wide paths' n-gram tables."
-    )
-    table_accumulator: float = Field(
-        3e-5,
-        ge=0,
-        le=1,
-        description="What Adagrad's sums of squared gradients start from there: the more, the "
-        "smaller the steps of rare n-grams.",
-    )
-    class_weighting: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="Exponent on balanced class weights: 0 none, .5 square root, 1 balanced.",
-    )
-    logit_adjustment: float = Field(
-        0.3,
-        ge=0,
-        le=2,
-        description="Times the log class share that is subtracted from the logits after training.",
-    )
-    loss_adjustment: float = Field(
-        0.0,
-        ge=0,
-        le=2,
-        description="Times the log class share that is added to the logits inside the loss.",
-    )
-    fit_temperature: bool = Field(
-        True, description="Scale the logits by the temperature with the least eval log loss."
-    )
-    ema_momentum: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="Momentum of the moving average of weights that is validated and kept; 0: off.",
-    )
-    clip_norm: float = Field(
-        0.0, ge=0, description="Largest global norm of a step's gradients; 0: no clipping."
-    )
-    monitor: Monitor = Field(
-        "log_loss", description="Eval-split figure that picks the best epoch and stops a phase."
-    )
-    length_buckets: tuple[int, ...] = Field(
-        tuple(range(32, 513, 16)),
-        description="Widths to which batches are trimmed; the sequence length is always the last. "
-        "Empty: no trimming (a model that reads its padding needs that).",
-    )
-    histogram_every: int = Field(
-        1, ge=0, description="Epochs between TensorBoard weight histograms; 0: none."
-    )
-    embedding_dim: int = Field(
-        100,
-        ge=1,
-        le=4096,
-        description="Numbers of a word vector; the GloVe file must have as many.",
-    )
-    missing_words: Missing = Field(
-        "variants",
-        description="Rows of words without a GloVe vector: zeros, the mean vector, random like the "
-        "found vectors, or a vector borrowed from a variant of the word, else random.",
-    )
+    phase1: PhaseSettings = _PHASES["phase1"]
+    """First phase, with the embedding frozen and the n-gram tables trainable."""
+    phase2: PhaseSettings = _PHASES["phase2"]
+    """Second phase, with the embedding trainable and the n-gram tables frozen."""
+    batch_size: int = Field(128, ge=1, le=65536, json_schema_extra=BASIC)
+    """Examples per step, over all devices."""
+    seed: int = Field(42, ge=0, lt=2**31)
+    """Seed of weights, dropout and example order."""
+    mixed_precision: Precision = "float32"
+    """Keras dtype policy; the mixed ones pay on GPUs only."""
+    deterministic: bool = False
+    """Bitwise repeatable TensorFlow ops, slower on a GPU."""
+    category_loss: float = Field(1.0, ge=0, le=100)
+    """Weight of the loss of the finer category beside that of the class, in models that predict
+    it."""
+    table_learning_rate: float = Field(0.2, gt=0, le=10)
+    """Adagrad's rate for the wide paths' n-gram tables."""
+    table_accumulator: float = Field(3e-5, ge=0, le=1)
+    """Initial value of Adagrad's sums of squared gradients for these tables; a higher one makes
+    the steps of rare n-grams smaller."""
+    class_weighting: float = Field(0.0, ge=0, le=1)
+    """Exponent on balanced class weights: 0 none, .5 square root, 1 balanced."""
+    logit_adjustment: float = Field(0.3, ge=0, le=2)
+    """Factor on the log priors that are subtracted from the logits after training."""
+    fit_temperature: bool = True
+    """Scale the logits by the temperature with the least eval log loss."""
+    clip_norm: float = Field(0.0, ge=0)
+    """Largest global norm of a step's gradients; 0: no clipping."""
+    monitor: Monitor = "log_loss"
+    """Eval-split metric that picks the best epoch and stops a phase."""
+    length_buckets: tuple[int, ...] = tuple(range(32, 513, 16))
+    """Widths in tokens to which batches are trimmed, beside the sequence length; an empty list
+    turns trimming off, which a model that reads its padding needs."""
+    histogram_every: int = Field(1, ge=0)
+    """Epochs between TensorBoard weight histograms; 0 means none."""
+    embedding_dim: int = Field(100, ge=1, le=4096)
+    """Dimensions of a word vector, as many as the GloVe file has."""
+    missing_words: Missing = "variants"
+    """Rows of words without a GloVe vector: zeros, the mean vector, random like the found
+    vectors, or a vector borrowed from a variant of the word, else random."""
 
     @field_validator("phase1", "phase2", mode="before")
     @classmethod
     def _rest_of_phase(cls, value: Any, info: ValidationInfo) -> Any:
-        """A phase of which some keys are given keeps its own values for the others."""
+        """Completes a phase of which some keys are given with its own defaults."""
         if not isinstance(value, dict) or info.field_name is None:
             return value
         return {**_PHASES[info.field_name].model_dump(), **value}
@@ -167,16 +101,10 @@ def check_settings(model: ModelSettings, training: TrainingSettings) -> None:
     """Checks what the two groups of settings demand of each other.
 
     Raises:
-      UserError: batches would be trimmed for a model that reads its padding, or nothing would
-        train the model's classes.
+        UserError: batches would be trimmed for a model that reads its padding.
     """
     if model.architecture == "notebook" and training.length_buckets:
         raise UserError(
             f"training.length_buckets = {list(training.length_buckets)}: the notebook architecture "
             "reads its padding, so batches must not be trimmed; set it to []"
-        )
-    if not (training.whole_loss or training.path_loss):
-        raise UserError(
-            "training.whole_loss = 0 and training.path_loss = 0: nothing would train the classes; "
-            "set one of them above 0"
         )

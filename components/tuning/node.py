@@ -14,17 +14,17 @@ from tfx.dsl.components.base import executor_spec
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import json_utils
 
+from components.contracts import artifact_files
+from components.contracts.progress import Note
 from components.model.model_settings import ModelSettings
 from components.training.training_settings import TrainingSettings
 from components.tuning.best_values import to_toml
 from components.tuning.tuner_fn import decoded, shown
 from components.tuning.tuning_settings import TuningSettings, apply
 
-BEST_FILE = "best.toml"
-
 
 class TunerExecutor(stock.Executor):  # type: ignore[misc]
-    """Searches as TFX's executor does, then writes :data:`BEST_FILE` beside the best values."""
+    """Searches as TFX's executor does, then writes the best settings beside the best values."""
 
     def Do(  # noqa: N802
         self,
@@ -35,7 +35,7 @@ class TunerExecutor(stock.Executor):  # type: ignore[misc]
         """Runs the search to its end.
 
         Raises:
-          UserError: no trial finished.
+            UserError: no trial finished.
         """
         super().Do(input_dict, output_dict, exec_properties)
         config = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
@@ -57,19 +57,18 @@ class TunerExecutor(stock.Executor):  # type: ignore[misc]
             best,
         )
         figure = f"{tuning.objective} {trials[0]['score']:.4f} on the eval split"
-        file = folder / BEST_FILE
+        file = folder / artifact_files.BEST_VALUES
         limit = f", epochs a phase at most: {tuning.epochs}" if tuning.epochs else ""
         searched = textwrap.fill(f"Searched: {', '.join(tuning.space)}.", 98)
         comment = (
             f"Best of {len(trials)} trials: {figure}{limit}.\n{searched}\n"
-            "These tables replace [model] and [training] of the configuration. Set tuning.enabled\n"
-            "to false with them, or the search starts again from here."
+            "These tables replace all model and training keys of the configuration; put them at\n"
+            "its end. Set tuning.enabled to false with them, or the search starts again from here."
         )
         file.write_text(to_toml(model, training, best, comment), encoding="utf-8")
-        logging.info(
-            "[progress] tuning: best of %d trials: %s; %s", len(trials), figure, shown(best)
-        )
-        logging.info("[progress] tuning: to train with these values: %s", file)
+        best_of = Note(f"tuning: best of {len(trials)} trials: {figure}; {shown(best)}")
+        logging.info("%s", best_of)
+        logging.info("%s", Note(f"tuning: to train with these values: {file}"))
 
 
 class Tuner(component.Tuner):  # type: ignore[misc]

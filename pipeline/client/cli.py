@@ -33,6 +33,11 @@ def _run() -> int:
     except SystemExit as ended:
         # What typer makes of a reader of its help that went away.
         return BROKEN_PIPE if isinstance(ended.__context__, BrokenPipeError) else _code(ended)
+    except ModuleNotFoundError as error:
+        extras = "EXTRA is parquet to read parquet, local for --model, batch for batch"
+        install = f"pip install 'arxiv-subject-classifier[EXTRA]', where {extras}"
+        print(f"error: {error.name} is not installed: {install}", file=sys.stderr)
+        return 2
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return int(getattr(error, "exit_code", 2))

@@ -1,7 +1,9 @@
 """The run's configuration: one TOML file, validated once into typed, frozen objects.
 
-The only module that reads a user's setting from the environment. It imports neither TensorFlow nor
-TFX, so that a mistake is reported before the seconds that those take to import.
+Defaults live in these models alone; `pipeline.config.reference` generates `real.toml` and the
+reference page from them. This is the only module that reads a user's setting from the
+environment. It imports neither TensorFlow nor TFX, so that a mistake is reported before the seconds
+that those take to import.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import glob
 import math
 import os
 import re
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,13 +33,14 @@ from components.errors import UserError
 from components.evaluation.evaluation_settings import EvaluationSettings
 from components.infra_validation.budgets import InfraValidationSettings
 from components.model.model_settings import ModelSettings
-from components.settings import Settings
+from components.settings import BASIC, Settings, declared_keys, is_group
 from components.training.training_settings import TrainingSettings, check_settings
 from components.tuning.tuning_settings import TuningSettings, check_tuning
-from pipeline.runs import layout
+from pipeline.runs.layout import OutputFolder
 
 CONFIG_VARIABLE = "ARXIV_PIPELINE_CONFIG"
-_ROOT = Path(__file__).resolve().parents[2]
+# A link to the top-level folder; the wheel holds the files.
+_SCHEMA = (Path(__file__).resolve().parents[1] / "schema").resolve()
 
 
 def _absolute(value: Any, info: ValidationInfo) -> Any:
@@ -79,42 +84,44 @@ def _existing_match(path: Path) -> Path:
 AnyPath = Annotated[Path, BeforeValidator(_absolute)]
 ExistingFile = Annotated[Path, BeforeValidator(_absolute), AfterValidator(_existing_file)]
 ExistingPattern = Annotated[Path, BeforeValidator(_absolute), AfterValidator(_existing_match)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class RunSettings(Settings):
-    """What the run is called and where it writes."""
+    """Name of the pipeline, and the folders that its runs write to."""
 
-    name: str = Field(
-        pattern=r"^[a-z][a-z0-9_-]{0,62}$",
-        description="pipeline name in the TFX CLI and in ML Metadata",
-    )
-    output_dir: AnyPath = Field(description="folder for everything a run writes")
-    serving_dir: AnyPath | None = Field(
-        default=None, description="TF Serving's model folder; unset: serving/<name> in output_dir"
-    )
-    lock_wait_seconds: float = Field(
-        default=3600.0, ge=0.0, description="how long a second run waits for the first one"
-    )
-    beam_args: tuple[str, ...] = Field(
-        default=(),
-        description="Beam's pipeline options, part of every Beam node's cache key; empty: "
-        "in-process DirectRunner (with any option TFX first packs itself up, seconds a node)",
-    )
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$", json_schema_extra=BASIC)
+    """Pipeline name in the TFX CLI and in ML Metadata; models are only compared within one name."""
+    output_dir: AnyPath = Field(json_schema_extra=BASIC)
+    """Folder for everything that a run writes (artifacts, metadata.sqlite, checkpoints, logs)."""
+    serving_dir: AnyPath | None = Field(None, examples=["/srv/models/arxiv"])
+    """TF Serving's model base path, with one numbered folder per pushed version; by default
+    `<output_dir>/serving/<name>`."""
+    lock_wait_seconds: float = Field(3600.0, ge=0)
+    """How long a second run of the same output_dir waits for the first one before it gives up (exit
+    code 4), in seconds."""
+    beam_args: tuple[str, ...] = ()
+    """Beam's pipeline options for Flink, Spark or Dataflow, part of the cache key; an empty list is
+    the in-process DirectRunner, and with any option TFX packs itself up first, which takes seconds
+    per node."""
 
     @property
     def model_folder(self) -> Path:
         """TF Serving's model base path: numeric version folders."""
-        return self.serving_dir or layout.serving_dir(self.output_dir, self.name)
+        return self.serving_dir or OutputFolder(self.output_dir).serving_root / self.name
 
 
 class SplitSettings(Settings):
-    """Shares of the papers in each split, which add up to 1, and which papers those are."""
+    """Shares of the papers in each split: stratified by class, and the same on every run."""
 
     train: Share = 0.64
+    """Share of the train split; the three add up to 1."""
     eval: Share = 0.16
+    """Share of the eval split."""
     test: Share = 0.20
-    seed: int = Field(default=0, ge=0, lt=2**31, description="another one makes other splits")
+    """Share of the test split."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of the splits; models are only compared within one."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> SplitSettings:
@@ -138,26 +145,27 @@ class SplitSettings(Settings):
 class DataSettings(Settings):
     """The inputs of a run."""
 
-    parquet: ExistingPattern = Field(description="a parquet file, or a glob of several")
-    glove: ExistingFile = Field(description="GloVe vectors: .txt, .txt.gz, .txt.xz or .zip")
-    schema_file: ExistingFile = Field(
-        default=_ROOT / "schema" / "schema.pbtxt", description="the reviewed schema"
-    )
+    parquet: ExistingPattern = Field(json_schema_extra=BASIC)
+    """Parquet file, or a glob of several, with the columns id, abstract, final_category and
+    update_date."""
+    glove: ExistingFile = Field(json_schema_extra=BASIC)
+    """GloVe vectors as .txt, .txt.gz, .txt.xz or .zip; `make glove` fetches glove.6B.100d."""
+    schema_file: ExistingFile = Field(_SCHEMA / "schema.pbtxt", examples=["schema.pbtxt"])
+    """Reviewed schema, whose class list is the order of the scores."""
     validations_file: ExistingFile = Field(
-        default=_ROOT / "schema" / "validations.pbtxt", description="SQL checks on the statistics"
+        _SCHEMA / "validations.pbtxt", examples=["validations.pbtxt"]
     )
+    """Reviewed SQL checks on the statistics."""
     splits: SplitSettings = SplitSettings()
 
 
 class TransformSettings(Settings):
     """From text to token ids."""
 
-    vocabulary_size: int = Field(
-        default=40_000, ge=3, le=10_000_000, description="tokens, padding and OOV included"
-    )
-    sequence_length: int = Field(
-        default=256, ge=1, le=4096, description="words kept from the head of an abstract"
-    )
+    vocabulary_size: int = Field(40_000, ge=3, le=10_000_000)
+    """Number of tokens, padding and the unknown token (OOV) included."""
+    sequence_length: int = Field(256, ge=1, le=4096, json_schema_extra=BASIC)
+    """Words kept from the start of an abstract."""
 
 
 class PipelineConfig(Settings):
@@ -185,34 +193,9 @@ class PipelineConfig(Settings):
         return self.run.name
 
     @property
-    def output_dir(self) -> Path:
-        """The folder that holds everything the run writes."""
-        return self.run.output_dir
-
-    @property
-    def pipeline_root(self) -> Path:
-        """The folder of the nodes' artifacts."""
-        return layout.pipeline_root(self.output_dir)
-
-    @property
-    def metadata_file(self) -> Path:
-        """ML Metadata's SQLite database."""
-        return layout.metadata_file(self.output_dir)
-
-    @property
-    def checkpoint_dir(self) -> Path:
-        """Training state of unfinished runs; outside ``pipeline_root``, which failures empty."""
-        return self.output_dir / "checkpoints"
-
-    @property
-    def tuning_dir(self) -> Path:
-        """Searches for better settings and their finished trials; outside ``pipeline_root`` too."""
-        return self.output_dir / "tuning"
-
-    @property
-    def log_dir(self) -> Path:
-        """The folder of the run logs."""
-        return self.output_dir / "logs"
+    def folder(self) -> OutputFolder:
+        """What lies where in the folder that holds everything the run writes."""
+        return OutputFolder(self.run.output_dir)
 
     @property
     def serving_dir(self) -> Path:
@@ -220,12 +203,27 @@ class PipelineConfig(Settings):
         return self.run.model_folder
 
 
-def _one_line(error: ValidationError) -> str:
+def _suggestion(place: Sequence[str]) -> str:
+    """Names the nearest key of the same table, or else the keys of that name in other tables."""
+    *tables, wrong = place
+    group: Any = PipelineConfig
+    for name in tables:
+        group = group.model_fields[name].annotation if is_group(group) else None
+    siblings = list(group.model_fields) if is_group(group) else []
+    near = [".".join([*tables, key]) for key in get_close_matches(wrong, siblings, n=1)]
+    near = near or [key for key in declared_keys(PipelineConfig) if key.split(".")[-1] == wrong]
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return "docs/configuration.md lists the known ones"
+
+
+def _one_line(error: ValidationError, table: str = "") -> str:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    place = [*([table] if table else []), *map(str, first["loc"])]
+    key = ".".join(place)
     kind = first["type"]
     if kind == "extra_forbidden":
-        text = f"{key}: unknown key; pipeline/config/real.toml shows all there are"
+        text = f"{key}: unknown key; {_suggestion(place)}"
     elif kind == "missing":
         text = f"{key}: this key is required"
     else:
@@ -246,11 +244,11 @@ def load_config(path: Path | None = None) -> PipelineConfig:
     """Reads and checks a configuration.
 
     Args:
-      path: TOML file; None takes the file that ``ARXIV_PIPELINE_CONFIG`` names. Relative paths in
-        the file start from its own folder.
+        path: TOML file; None takes the file that ``ARXIV_PIPELINE_CONFIG`` names. Relative paths
+            in the file start from its own folder.
 
     Raises:
-      UserError: one line naming the file, the key, the value and what is allowed.
+        UserError: one line naming the file, the key, the value and what is allowed.
     """
     path, content = _read(path)
     try:
@@ -265,16 +263,16 @@ def load_run_settings(path: Path | None = None) -> RunSettings:
     That is enough to look at earlier runs, and holds where their inputs are gone.
 
     Args:
-      path: as for :func:`load_config`.
+        path: as for :func:`load_config`.
 
     Raises:
-      UserError: one line naming the file, the key, the value and what is allowed.
+        UserError: one line naming the file, the key, the value and what is allowed.
     """
     path, content = _read(path)
     try:
         return RunSettings.model_validate(content.get("run", {}), context={"base": path.parent})
     except ValidationError as error:
-        raise UserError(f"configuration {path}: run.{_one_line(error)}") from None
+        raise UserError(f"configuration {path}: {_one_line(error, 'run')}") from None
 
 
 def _read(path: Path | None) -> tuple[Path, dict[str, Any]]:

@@ -177,6 +177,7 @@ def test_ids_stay_unique_over_row_groups(tmp_path: Path) -> None:
     assert duplicates == 16 + 16 + 7
 
 
+@pytest.mark.slow
 def test_a_linear_model_learns_it_but_not_perfectly(table: pa.Table) -> None:
     frame = table.select(["id", "abstract", "final_category"]).to_pandas()
     frame = frame.dropna().drop_duplicates("id")

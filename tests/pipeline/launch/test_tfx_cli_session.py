@@ -197,7 +197,7 @@ def test_runner_that_is_interrupted_while_it_imports_leaves_the_word_to_its_sess
 def test_two_first_runs_register_the_pipeline_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = PipelineConfig.model_construct(run=RunSettings(name="twice", output_dir=tmp_path))
+    config = PipelineConfig.model_construct(run=RunSettings(name="twice", output_dir=tmp_path))  # type: ignore[call-arg]
     monkeypatch.setenv("LOCAL_HOME", str(tmp_path / "home"))
     folder = tmp_path / "home" / "twice"
     verbs = []
@@ -209,7 +209,7 @@ def test_two_first_runs_register_the_pipeline_once(
         time.sleep(0.3)
         folder.mkdir(exist_ok=True)
         recorded = {
-            "pipeline_dsl_path": str(RUNNER), "pipeline_root": str(config.pipeline_root)
+            "pipeline_dsl_path": str(RUNNER), "pipeline_root": str(config.folder.pipeline_root)
         }  # fmt: skip
         (folder / "pipeline_args.json").write_text(json.dumps(recorded))
 

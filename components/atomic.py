@@ -1,0 +1,50 @@
+"""Write files that are complete or absent, whatever happens while they are written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a scratch path beside ``path``; what is written there replaces ``path`` at the end.
+
+    The data are on the disk before the rename, and the rename is before the context ends. Where the
+    body raises, ``path`` stays as it was and the scratch file is removed. A killed process leaves
+    ``.<name>.<hex digits>.tmp``, which ``glob(".*.tmp")`` finds. The folder is made if needed.
+
+    Raises:
+        OSError: the folder cannot be written to, or the body wrote nothing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield scratch
+        _sync(scratch)
+        scratch.replace(path)
+        _sync(path.parent)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes text as UTF-8; see :func:`replacing`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes bytes; see :func:`replacing`."""
+    with replacing(path) as scratch:
+        scratch.write_bytes(content)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
