@@ -226,7 +226,7 @@ def _details(run: Run) -> dict[str, Any]:
             for status in run.nodes
         ],
         "data": run.data,
-        "metrics": run.metrics,
+        "metrics": run.evaluation,
         "report": run.report,
     }
 
@@ -264,7 +264,7 @@ def _show(run: Run) -> None:
         nodes.add_row(status.node, status.state.value, seconds, uris)
     console.print(nodes)
 
-    for title, values in (("Data", run.data), ("Test split", overall_metrics(run.metrics))):
+    for title, values in (("Data", run.data), ("Test split", overall_metrics(run.evaluation))):
         if values:
             console.print(shown.pairs(title, [(key, _cell(one)) for key, one in values.items()]))
 

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from rich.table import Table
 
+from components.contracts import node_ids
 from components.errors import UserError
 from components.metadata_store import MetadataStore
 from components.pushing.versions import list_versions
@@ -77,7 +78,7 @@ class _Launch:
     def write(self, own: RunRecord) -> None:
         """Writes the run's record; a run is worth more than it."""
         try:
-            own.write(self.config.folder)
+            own.write(self.config.folder.record_file(own.run_id))
         except OSError:
             _LOGGER.exception("the run's record could not be written")
 
@@ -354,7 +355,7 @@ def _say_outcome(
     code = COMPLETE
     if verdict.blessed:
         screen.say(f"Blessed: yes: {'; '.join(verdict.reasons) or 'every threshold holds'}")
-    elif any(status.node == "Evaluator" for status in came.nodes):
+    elif any(status.node == node_ids.EVALUATOR for status in came.nodes):
         reasons = "; ".join(verdict.reasons) or "the Evaluator gave no reason, see the log"
         screen.warn(f"NOT BLESSED, nothing was pushed: {reasons}")
         code = NOT_BLESSED

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from components.contracts import features, node_ids, properties
 from components.contracts.progress import EpochProgress, progress_in
 from components.metadata_store import Execution
 
@@ -21,12 +22,12 @@ _DONE = "done"
 _INDENT = " " * 8
 
 # Nodes that go through papers, and the properties of the Examples that count them.
-_ALL_SPLITS = ("rows_train", "rows_eval", "rows_test")
+_ALL_SPLITS = tuple(map(properties.split_rows, features.SPLITS))
 _ROW_READERS = {
-    "ParquetExampleGen": ("rows_read",),
-    "StatisticsGen": _ALL_SPLITS,
-    "Transform": _ALL_SPLITS,
-    "Evaluator": ("rows_test",),
+    node_ids.EXAMPLE_GEN: (properties.ROWS_READ,),
+    node_ids.STATISTICS_GEN: _ALL_SPLITS,
+    node_ids.TRANSFORM: _ALL_SPLITS,
+    node_ids.EVALUATOR: (properties.split_rows(features.TEST),),
 }
 
 

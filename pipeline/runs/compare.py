@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from components.contracts.evaluation_metrics import Evaluation
 from pipeline.runs.history import Run
 
 _METRICS = (
@@ -72,13 +73,13 @@ def compare(first: Run, second: Run) -> Comparison:
     records = [run.record for run in runs]
     commits = [{"commit": (own and own.commit) or None} for own in records]
     configurations = [flat(own.configuration) if own else {} for own in records]
-    slices = _changes(*(slice_metrics(run.metrics) for run in runs))
+    slices = _changes(*(slice_metrics(run.evaluation) for run in runs))
     return Comparison(
         configuration_known=all(records),
         configuration=tuple(differing(*configurations) if all(records) else ()),
         code=(*differing(*commits), *differing(first.code, second.code)),
         data=tuple(one for one in differing(first.data, second.data) if one.key not in _NOT_DATA),
-        metrics=tuple(_changes(*(overall_metrics(run.metrics) for run in runs))),
+        metrics=tuple(_changes(*(overall_metrics(run.evaluation) for run in runs))),
         slices=tuple(sorted(slices, key=lambda change: -abs(change.difference or 0.0))),
     )
 
@@ -98,22 +99,22 @@ def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Chang
     return [change for change in _changes(first, second) if change.first != change.second]
 
 
-def overall_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def overall_metrics(evaluation: Evaluation | None) -> dict[str, Any]:
     """Returns {metric: value} of the whole test split, each class's F1 included."""
-    overall = metrics.get("overall", {})
-    found = {name: overall[name] for name in _METRICS if name in overall}
-    for name, scores in overall.get("per_class", {}).items():
-        found[f"f1 of {name}"] = scores.get("f1")
-    return found
+    if evaluation is None:
+        return {}
+    overall = evaluation.overall
+    f1 = {f"f1 of {name}": scores.f1 for name, scores in overall.per_class.items()}
+    return {name: getattr(overall, name) for name in _METRICS} | f1
 
 
-def slice_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def slice_metrics(evaluation: Evaluation | None) -> dict[str, Any]:
     """Returns {"feature=value metric": value} of each slice."""
     return {
-        f"{one['feature']}={one['value']} {name}": one[name]
-        for one in metrics.get("slices", [])
+        f"{one.feature}={one.value} {name}": getattr(one, name)
+        for one in (evaluation.slices if evaluation else ())
         for name in _SLICE_METRICS
-        if one.get(name) is not None
+        if getattr(one, name) is not None
     }
 
 

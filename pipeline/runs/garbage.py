@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.contracts.properties import BLESSED, PUSHED, PUSHED_DESTINATION
 from components.errors import UserError
 from components.metadata_store import Artifact, Lineage, MetadataStore
 from pipeline.runs import record
@@ -164,13 +165,13 @@ def _of_runs(history: History, keep_runs: int) -> Iterator[tuple[int, str]]:
 
 def _of_models(lineage: Lineage, keep_blessed: int | None) -> Iterator[tuple[int, str]]:
     """The blessed and the pushed models, their origin, and what came of them, with why."""
-    pushes = [one.id for one in lineage.artifacts.values() if one.properties.get("pushed") == 1]
+    pushes = [one.id for one in lineage.artifacts.values() if one.properties.get(PUSHED) == 1]
     blessed = _last_blessed(lineage, keep_blessed)
     for artifact in filter(lambda one: one.alive, lineage.artifacts.values()):
         if artifact.id in blessed:
             models, why = blessed[artifact.id], "blessed model"
         elif artifact.type == "PushedModel" and artifact.id in pushes:
-            served = Path(str(artifact.properties.get("pushed_destination", "")))
+            served = Path(str(artifact.properties.get(PUSHED_DESTINATION, "")))
             if not served.is_dir() and artifact.id != max(pushes):
                 continue
             models, why = _models_judged(lineage, artifact.id), "pushed model"
@@ -193,7 +194,7 @@ def _last_blessed(lineage: Lineage, count: int | None) -> dict[int, set[int]]:
     models: set[int] = set()
     for number in sorted(lineage.artifacts, reverse=True):
         artifact = lineage.artifacts[number]
-        blesses = artifact.type == "ModelBlessing" and artifact.properties.get("blessed") == 1
+        blesses = artifact.type == "ModelBlessing" and artifact.properties.get(BLESSED) == 1
         if not blesses or not artifact.alive:
             continue
         judged = _models_judged(lineage, number)

@@ -12,19 +12,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from components.contracts import artifact_files, node_ids
+from components.contracts.evaluation_metrics import Evaluation
 from components.errors import UserError
 from components.metadata_store import Artifact, Execution, Lineage, MetadataStore, State
 from pipeline.runs import causes, lock, record
 from pipeline.runs.layout import OutputFolder
 from pipeline.runs.record import RunRecord
-from pipeline.runs.verdict import Verdict, read_metrics, verdict_of
+from pipeline.runs.verdict import Verdict, read_evaluation, verdict_of
 
-EXAMPLES_NODE = "ParquetExampleGen"
-METRICS_NODE = "EvaluationSummary"
-REPORT_NODE = "RunReport"
+# As components.report.node names the type; importing that takes TFX.
 REPORT_TYPE = "RunReport"
-# As components.report.node names it; importing that takes TFX.
-REPORT_FILE = "report.html"
 LATEST = "latest"
 
 _USUAL_RUNS = 50
@@ -112,14 +110,14 @@ class Run:
         return verdict_of(self.put_out)
 
     @property
-    def metrics(self) -> dict[str, Any]:
-        """The content of ``metrics.json``; empty if there is none."""
-        return next(map(read_metrics, self.put_out(METRICS_NODE)), {})
+    def evaluation(self) -> Evaluation | None:
+        """The content of ``metrics.json``; None if there is none."""
+        return next(map(read_evaluation, self.put_out(node_ids.EVALUATION_SUMMARY)), None)
 
     @property
     def data(self) -> dict[str, Any]:
         """The ingested data's counts: rows by fate and split; and the hash of the files."""
-        return next((one.properties for one in self.put_out(EXAMPLES_NODE)), {})
+        return next((one.properties for one in self.put_out(node_ids.EXAMPLE_GEN)), {})
 
     @property
     def code(self) -> dict[str, str]:
@@ -130,7 +128,9 @@ class Run:
     @property
     def report(self) -> Path | None:
         """The report's page; None if there is none, or it is gone."""
-        pages = [Path(one.uri) / REPORT_FILE for one in self.put_out(REPORT_NODE)]
+        pages = [
+            Path(one.uri) / artifact_files.RUN_REPORT for one in self.put_out(node_ids.RUN_REPORT)
+        ]
         return next((page for page in pages if page.is_file()), None)
 
     def put_out(self, node: str) -> list[Artifact]:

@@ -14,13 +14,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-from components import atomic, provenance
+from components import provenance
+from components.contracts.record import Record
 from pipeline.runs.layout import OutputFolder
 
 
-class RunRecord(BaseModel):
+class RunRecord(Record):
     """A run's own account; a key that an old file lacks takes its default.
 
     Attributes:
@@ -41,32 +42,21 @@ class RunRecord(BaseModel):
         cause: of the failure, in one line; empty if there was none.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     format: int = 1
-    run_id: str
+    run_id: str = ""
     started: datetime | None = None
     command: str = ""
     log_file: str = ""
     pid: int = 0
     host: str = ""
     commit: str = ""
-    versions: dict[str, str] = {}
-    configuration: dict[str, Any] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
+    configuration: dict[str, Any] = Field(default_factory=dict)
     nodes: tuple[str, ...] = ()
     finished: datetime | None = None
     exit_code: int | None = None
     failed_node: str = ""
     cause: str = ""
-
-    def write(self, folder: OutputFolder) -> None:
-        """Writes the record, whole or not at all.
-
-        Raises:
-            OSError: the folder cannot be written to.
-        """
-        text = self.model_dump_json(indent=2)
-        atomic.write_text(folder.record_file(self.run_id), text + "\n")
 
     def ended(self, exit_code: int, failed_node: str = "", cause: str = "") -> RunRecord:
         """Returns the record of the same run with what it came to, as of now."""
@@ -100,13 +90,13 @@ def begin(
 
 def read(folder: OutputFolder, run_id: str) -> RunRecord | None:
     """Returns a run's record; None if it has none, or none that can be read."""
-    return _parse(folder.record_file(run_id))
+    return RunRecord.find(folder.record_file(run_id))
 
 
 def read_all(folder: OutputFolder) -> dict[str, RunRecord]:
     """Returns {run id: record} of all that can be read."""
-    records = map(_parse, sorted(folder.record_dir.glob("*.json")))
-    return {record.run_id: record for record in records if record is not None}
+    records = map(RunRecord.find, sorted(folder.record_dir.glob("*.json")))
+    return {one.run_id: one for one in records if one is not None and one.run_id}
 
 
 def latest_configuration(folder: OutputFolder) -> dict[str, Any]:
@@ -117,10 +107,3 @@ def latest_configuration(folder: OutputFolder) -> dict[str, Any]:
 
 def _now() -> datetime:
     return datetime.now().astimezone().replace(microsecond=0)
-
-
-def _parse(file: Path) -> RunRecord | None:
-    try:
-        return RunRecord.model_validate_json(file.read_bytes())
-    except (OSError, ValueError):
-        return None

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from components.contracts import artifact_files, node_ids, properties
+from components.contracts.evaluation_metrics import Evaluation, Metrics
 from components.metadata_store import Artifact
-
-# As components.evaluation.node names it; importing that takes TFX.
-METRICS_FILE = "metrics.json"
 
 
 @dataclass(frozen=True)
@@ -49,34 +46,34 @@ def verdict_of(put_out: Callable[[str], list[Artifact]]) -> Verdict:
     Args:
         put_out: returns the artifacts that a node put out in the run.
     """
-    judged = (one.properties for one in put_out("Evaluator"))
-    summary = next(iter(put_out("EvaluationSummary")), None)
-    metrics = read_metrics(summary) if summary else {}
-    if summary and not metrics:
+    judged = (one.properties for one in put_out(node_ids.EVALUATOR))
+    summary = next(iter(put_out(node_ids.EVALUATION_SUMMARY)), None)
+    evaluation = read_evaluation(summary) if summary else None
+    if summary and not evaluation:
         # ML Metadata keeps these of a summary whose file is gone.
-        kept = summary.properties
-        metrics = {"overall": kept, "reasons": str(kept.get("reasons", "")).splitlines()}
-    overall = metrics.get("overall", {})
-    infra = next((one.properties for one in put_out("InfraValidator")), {})
-    push = next(iter(put_out("Pusher")), None)
+        reasons = str(summary.properties.get(properties.REASONS, "")).splitlines()
+        kept = {name: summary.properties.get(name) for name in properties.KEPT_METRICS}
+        evaluation = Evaluation.model_validate({"overall": kept, "reasons": reasons})
+    overall = evaluation.overall if evaluation else Metrics()
+    infra = next((one.properties for one in put_out(node_ids.INFRA_VALIDATOR)), {})
+    push = next(iter(put_out(node_ids.PUSHER)), None)
     pushing = push.properties if push else {}
-    pushed = push and pushing.get("pushed") == 1 and pushing.get("pushed_destination")
+    pushed = pushing.get(properties.PUSHED) == 1 and pushing.get(properties.PUSHED_DESTINATION)
+    blessings = (one[properties.BLESSED] == 1 for one in judged if properties.BLESSED in one)
     return Verdict(
-        blessed=next((one["blessed"] == 1 for one in judged if "blessed" in one), None),
-        reasons=tuple(str(reason) for reason in metrics.get("reasons", ())),
-        accuracy=overall.get("accuracy"),
-        macro_f1=overall.get("macro_f1"),
-        cross_entropy=overall.get("cross_entropy"),
-        infra_blessed=infra.get("blessed") == 1 if infra else None,
-        infra_reasons=tuple(str(infra.get("reasons", "")).splitlines()),
-        held_back=str(pushing.get("reason", "")),
+        blessed=next(blessings, None),
+        reasons=evaluation.reasons if evaluation else (),
+        accuracy=overall.accuracy,
+        macro_f1=overall.macro_f1,
+        cross_entropy=overall.cross_entropy,
+        infra_blessed=infra.get(properties.BLESSED) == 1 if infra else None,
+        infra_reasons=tuple(str(infra.get(properties.REASONS, "")).splitlines()),
+        held_back=str(pushing.get(properties.REASON, "")),
         pushed_to=Path(pushed) if pushed else None,
         pushed_copy=Path(push.uri) if push and pushed else None,
     )
 
 
-def read_metrics(summary: Artifact) -> dict[str, Any]:
-    """Reads the ``metrics.json`` of an EvaluationSummary artifact; empty if there is none."""
-    file = Path(summary.uri) / METRICS_FILE
-    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return content if isinstance(content, dict) else {}
+def read_evaluation(summary: Artifact) -> Evaluation | None:
+    """Reads what an EvaluationSummary artifact holds; None if its file is gone."""
+    return Evaluation.find(Path(summary.uri) / artifact_files.METRICS)

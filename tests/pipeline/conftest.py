@@ -59,7 +59,7 @@ class Ledger:
 
     def record(self, run_id: str, **values: Any) -> None:
         values = {"run_id": run_id, "started": f"{run_id}+00:00", "nodes": NODES, **values}
-        RunRecord.model_validate(values).write(self.folder)
+        RunRecord.model_validate(values).write(self.folder.record_file(run_id))
 
     def run(
         self,

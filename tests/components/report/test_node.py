@@ -16,7 +16,6 @@ from components.predictions.node import RowPredictions
 from components.report.node import Report, RunReportExecutor
 from components.validation.node import AcceptedData
 from pipeline.config.pipeline_config import PipelineConfig, load_config
-from pipeline.runs import history, verdict
 
 from .conftest import MadeRun
 
@@ -120,10 +119,3 @@ def test_configuration_on_the_page_is_the_runs(
     copied.write_text(shown.get_text(), encoding="utf-8")
     assert tomli.loads(shown.get_text())["training"]["phase1"]["learning_rate"] == 3e-4
     assert load_config(copied) == config
-
-
-def test_page_and_metrics_are_found_where_the_nodes_put_them() -> None:
-    assert (history.REPORT_FILE, verdict.METRICS_FILE) == (
-        artifact_files.RUN_REPORT,
-        artifact_files.METRICS,
-    )

@@ -13,7 +13,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from components.errors import UserError
 from components.metadata_store import Lineage, MetadataStore, State
 from pipeline.runs import record
-from pipeline.runs.history import REPORT_FILE, History, RunState
+from pipeline.runs.history import History, RunState
 from pipeline.runs.layout import OutputFolder
 
 NODES = (
@@ -134,11 +134,11 @@ def test_record_that_lacks_keys_and_has_others_lists_its_run(ledger) -> None:
 
 def test_run_record_is_read_as_it_was_written(ledger) -> None:
     written = record.begin(FIRST, {"run": {"name": "x"}}, NODES, "make run", Path("/logs/1.log"))
-    written.write(ledger.folder)
+    written.write(ledger.folder.record_file(FIRST))
     assert record.read(ledger.folder, FIRST) == written
     assert (written.pid, written.host, written.nodes) == (os.getpid(), socket.gethostname(), NODES)
     ended = written.ended(1, "Trainer", "the loss is not a number")
-    ended.write(ledger.folder)
+    ended.write(ledger.folder.record_file(FIRST))
     assert record.read_all(ledger.folder) == {FIRST: ended}
     assert (ended.exit_code, ended.failed_node, ended.cause) == (
         1, "Trainer", "the loss is not a number",
@@ -215,7 +215,7 @@ def test_report_is_the_page_of_the_node_that_makes_it(ledger) -> None:
     assert ledger.history().find("latest").report is None
     page = ledger.artifact("RunReport", "report", "RunReport")
     ledger.execution(FIRST, "RunReport", pb.Execution.COMPLETE, outputs={"report": page})
-    file = Path(page.uri) / REPORT_FILE
+    file = Path(page.uri) / "report.html"
     file.write_text("<html>")
     assert ledger.history().find("latest").report == file
     file.unlink()
