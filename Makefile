@@ -35,7 +35,8 @@ gpu: ## the same with TensorFlow's CUDA libraries; stays so until make clean
 
 run: env ## the pipeline through the TFX CLI; CONFIG=my.toml for one's own data
 ifeq ($(abspath $(CONFIG)),$(abspath $(SAMPLE)))
-	@ARXIV_PIPELINE_CONFIG=$(SAMPLE) $(PYTHON) -m pipeline sample --if-absent
+	@[ -f var/sample/input/papers.parquet ] && [ -f var/sample/input/vectors.txt ] \
+		|| $(PYTHON) -m pipeline sample --if-absent
 endif
 	@ARXIV_PIPELINE_CONFIG=$(call quoted,$(CONFIG)) $(PYTHON) -m pipeline.launch.tfx_cli_session \
 		'make run' $(if $(filter-out file,$(origin CONFIG)),$(call quoted,CONFIG=$(CONFIG)))

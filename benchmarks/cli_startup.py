@@ -1,10 +1,14 @@
-"""Seconds until ``arxiv-pipeline --help`` and ``runs list`` have answered.
+"""Seconds until ``--help`` and ``runs list`` have answered, and what a cached ``make run`` costs.
 
-python benchmarks/cli_startup.py OUTPUT_DIR [--runs 1000]
+python benchmarks/cli_startup.py OUTPUT_DIR [--runs 1000] [--cached-run CONFIG]
 
-With --runs, the list is of a database of that many made-up runs of 14 nodes each instead.
+With --runs, the list is of a database of that many made-up runs of 14 nodes each instead. With
+--cached-run, also the processor seconds of ``make run`` with this configuration, whose run must be
+in the cache, and of the imports that are most of it.
 """
 
+import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -12,7 +16,7 @@ import tempfile
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import machine
 import typer
@@ -28,6 +32,10 @@ def main(
     output_dir: Annotated[Path, typer.Argument(file_okay=False, resolve_path=True)],
     repeats: Annotated[int, typer.Option(min=1)] = 7,
     runs: Annotated[int, typer.Option(min=0, help="Made-up runs; 0: OUTPUT_DIR's own.")] = 0,
+    cached_run: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(exists=True, dir_okay=False, resolve_path=True),
+    ] = None,
 ) -> None:
     """Prints commit, hardware and the median seconds of each command, one a line."""
     print(f"commit       {machine.commit()}")
@@ -45,6 +53,42 @@ def main(
             seconds = [_seconds(words) for _ in range(repeats)]
             shown = f"median {statistics.median(seconds):.2f} s, most {max(seconds):.2f} s"
             print(f"{name:<20} {shown} of {repeats}")
+
+    if cached_run:
+        _cost_of_cached_run(cached_run, repeats)
+
+
+def _cost_of_cached_run(config: Path, repeats: int) -> None:
+    """Prints processor seconds of ``make run`` and of its parts."""
+    python = sys.executable
+    commands = {
+        "make run": ["make", "run", f"CONFIG={config}"],
+        "  make env": ["make", "env"],
+        "  the run alone": [python, "-m", "pipeline", "run", "--config", str(config)],
+        "    import of the graph": [python, "-c", "import pipeline.graph"],
+        "      of which tensorflow": [python, "-c", "import tensorflow"],
+    }
+    for name, words in commands.items():
+        seconds = [_processor_seconds(words) for _ in range(repeats)]
+        shown = f"median {statistics.median(seconds):.2f} s of processor time, "
+        print(f"{name:<26} {shown}least {min(seconds):.2f} s of {repeats}")
+    print(
+        "What is left is imports: the graph needs the classes of all its nodes, and TFX's "
+        "import TensorFlow, TFMA and TFDV."
+    )
+
+
+def _processor_seconds(words: list[str]) -> float:
+    """User and system seconds of a command and of all that it starts."""
+
+    def spent() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    before = spent()
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run(words, env=environment, capture_output=True, check=True)
+    return spent() - before
 
 
 def _seconds(words: list[str]) -> float:

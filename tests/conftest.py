@@ -126,7 +126,7 @@ class InstalledWheel:
         return subprocess.run(
             [self.environment / "bin" / command[0], *command[1:]],
             cwd=self.work,
-            env={**inherited, "TEST_BLOCKED_MODULES": blocked},
+            env={**inherited, "TEST_BLOCKED_MODULES": blocked, "COLUMNS": "400"},
             input=stdin,
             capture_output=True,
             timeout=300,
@@ -152,11 +152,12 @@ class InstalledWheel:
                     needed = canonicalize_name(requirement.name)
                     waiting |= {(needed, one) for one in {"", *requirement.extras}} - brought
         names = {name for name, _ in brought}
-        return sorted(
-            module
-            for module, owners in metadata.packages_distributions().items()
-            if names.isdisjoint(map(canonicalize_name, owners))
-        )
+        kept, others = set[str](), set[str]()
+        for found in metadata.distributions():
+            modules = kept if canonicalize_name(found.name) in names else others
+            paths = [path for path in found.files or [] if path.suffix in (".py", ".so")]
+            modules |= {path.parts[0].partition(".")[0] for path in paths}
+        return sorted(others - kept - {""})
 
 
 @pytest.fixture(scope="session")

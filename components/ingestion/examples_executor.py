@@ -16,6 +16,9 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
+from apache_beam import coders
+from apache_beam.io import filebasedsink
 from apache_beam.transforms import util
 from google.protobuf import struct_pb2
 from tfx import types
@@ -46,8 +49,6 @@ _KEYS = "keys"
 SEED = "seed"
 """Key of the splits' seed in the custom configuration."""
 
-_SUMMARY_PATH = "_summary_path"
-
 Count = tuple[tuple[str, str], int]
 
 
@@ -56,20 +57,28 @@ def _counted(**counts: int) -> Iterator[beam.pvalue.TaggedOutput]:
         yield beam.pvalue.TaggedOutput(_COUNTS, ((name, ""), rows))
 
 
+def _packed_parts(keys: pa.Table, buckets: splits.Ints) -> Iterator[tuple[int, bytes]]:
+    for bucket, part in splits.partition(keys, buckets):
+        yield bucket, splits.packed(part)
+
+
 class _ReadKeys(beam.DoFn):  # type: ignore[misc]
-    """(number, row group) -> (id bucket, key table), and counts."""
+    """(number, row group) -> (id bucket, packed key table), and counts."""
 
     def __init__(self, seed: int):
         self._seed = seed
 
+    def setup(self) -> None:
+        self._reader = parquet_source.RowGroupReader()
+
     def process(self, element: tuple[int, parquet_source.RowGroup]) -> Iterator[Any]:
         number, row_group = element
         first_row = 0
-        for raw in parquet_source.read_batches(row_group):
+        for raw in self._reader.batches(row_group):
             batch, unreadable_dates = columns.canonical(raw)
-            keyed = splits.row_keys(batch, number, first_row, cleaning.clean_python, self._seed)
+            keyed = splits.row_keys(batch, number, first_row, cleaning.clean_bytes, self._seed)
             first_row += len(batch)
-            yield from splits.partition(keyed.keys, splits.id_buckets(keyed.keys, _BUCKETS))
+            yield from _packed_parts(keyed.keys, splits.id_buckets(keyed.keys, _BUCKETS))
             yield from _counted(
                 rows_read=len(batch),
                 dropped_without_abstract=keyed.without_abstract,
@@ -81,21 +90,21 @@ class _ReadKeys(beam.DoFn):  # type: ignore[misc]
 
 
 class _DropDuplicateIds(beam.DoFn):  # type: ignore[misc]
-    """(id bucket, key tables) -> (text bucket, key table), and counts."""
+    """(id bucket, packed key tables) -> (text bucket, packed key table), and counts."""
 
-    def process(self, element: tuple[int, Iterable[pa.Table]]) -> Iterator[Any]:
-        keys = pa.concat_tables(element[1])
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
+        keys = splits.unpacked(element[1], splits.KEYS)
         kept = splits.drop_duplicate_ids(keys)
-        yield from splits.partition(kept, splits.text_buckets(kept, _BUCKETS))
+        yield from _packed_parts(kept, splits.text_buckets(kept, _BUCKETS))
         yield from _counted(dropped_duplicate_ids=len(keys) - len(kept))
 
 
 class _GroupTexts(beam.DoFn):  # type: ignore[misc]
-    """(text bucket, key tables) -> key table with strata, and counts."""
+    """(text bucket, packed key tables) -> packed key table with strata, and counts."""
 
-    def process(self, element: tuple[int, Iterable[pa.Table]]) -> Iterator[Any]:
-        grouped = splits.group_texts(pa.concat_tables(element[1]))
-        yield grouped.keys
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
+        grouped = splits.group_texts(splits.unpacked(element[1], splits.KEYS))
+        yield splits.packed(grouped.keys)
         yield from _counted(
             duplicate_texts=grouped.duplicate_texts,
             conflicting_texts=grouped.conflicting_texts,
@@ -120,12 +129,13 @@ class _AddHistograms(beam.CombineFn):  # type: ignore[misc]
 
 
 class _Assign(beam.DoFn):  # type: ignore[misc]
-    """Key table with strata -> (row group number, (rows, splits)), and counts."""
+    """Packed key table with strata -> (row group number, (rows, splits)), and counts."""
 
     def __init__(self, split_names: list[str]):
         self._split_names = split_names
 
-    def process(self, keys: pa.Table, cuts: Mapping[str, splits.Ints]) -> Iterator[Any]:
+    def process(self, element: bytes, cuts: Mapping[str, splits.Ints]) -> Iterator[Any]:
+        keys = splits.unpacked([element], splits.GROUPED)
         chosen = splits.assign(keys, cuts)
         table = keys.append_column("split", pa.array(chosen.astype(np.int8)))
         for number, part in splits.partition(table, table["row_group"].to_numpy()):
@@ -142,13 +152,14 @@ class _Assign(beam.DoFn):  # type: ignore[misc]
 
 
 class _ReadExamples(beam.DoFn):  # type: ignore[misc]
-    """(row group number, [(rows, splits)]) -> serialized tf.Examples, tagged with their split."""
+    """(row group number, [(rows, splits)]) -> batches of examples, tagged with their split."""
 
     def __init__(self, row_groups: list[parquet_source.RowGroup], split_names: list[str]):
         self._row_groups = row_groups
         self._split_names = split_names
 
     def setup(self) -> None:
+        self._reader = parquet_source.RowGroupReader()
         self._encoder = example_coder.RecordBatchToExamplesEncoder()
 
     def process(
@@ -160,15 +171,33 @@ class _ReadExamples(beam.DoFn):  # type: ignore[misc]
         for rows, chosen in parts:
             splits[rows] = chosen
         first_row = 0
-        for raw in parquet_source.read_batches(row_group):
+        for raw in self._reader.batches(row_group):
             here = splits[first_row : first_row + len(raw)]
             first_row += len(raw)
-            batch = columns.as_feature_lists(columns.canonical(raw).batch)
+            examples = self._encoder.encode(columns.as_feature_lists(columns.canonical(raw).batch))
             for index, name in enumerate(self._split_names):
-                rows = np.flatnonzero(here == index)
-                if len(rows):
-                    for example in self._encoder.encode(batch.take(pa.array(rows))):
-                        yield beam.pvalue.TaggedOutput(name, example)
+                chosen = np.flatnonzero(here == index).tolist()
+                if chosen:
+                    yield beam.pvalue.TaggedOutput(name, [examples[row] for row in chosen])
+
+
+class _TFRecordSink(filebasedsink.FileBasedSink):  # type: ignore[misc]
+    """Writes batches of serialized examples as one gzip stream of TFRecords a shard.
+
+    Beam's own sink takes a record at a time and compresses at zlib's default level: four times the
+    processor time of level 1, for files that are a sixth smaller.
+    """
+
+    def __init__(self, file_path_prefix: str):
+        super().__init__(file_path_prefix, coders.BytesCoder(), file_name_suffix=".gz")
+
+    def open(self, temp_path: str) -> tf.io.TFRecordWriter:
+        options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
+        return tf.io.TFRecordWriter(temp_path, options)
+
+    def write_record(self, file_handle: tf.io.TFRecordWriter, value: list[bytes]) -> None:
+        for example in value:
+            file_handle.write(example)
 
 
 def _write_summary(counts: Iterable[Count], path: str, files: int, split_names: list[str]) -> None:
@@ -208,16 +237,28 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
         """Builds the whole pipeline but for the writing of the examples.
 
         Args:
-          pipeline: the pipeline to build on.
-          exec_properties: those of ``FileBasedExampleGen``; with ``_summary_path``, the summary is
-            written there, too.
+            pipeline: the pipeline to build on.
+            exec_properties: those of ``FileBasedExampleGen``.
 
         Returns:
-          Split name -> serialized tf.Examples.
+            Split name -> serialized tf.Examples.
 
         Raises:
-          UserError: the input cannot be used (see ``source.find_row_groups``).
+            UserError: the input cannot be used (see ``parquet_source.find_row_groups``).
         """
+        batches = self._example_batches(pipeline, exec_properties)
+        return {
+            name: examples | f"Unbatch[{name}]" >> beam.FlatMap(iter)
+            for name, examples in batches.items()
+        }
+
+    def _example_batches(
+        self,
+        pipeline: beam.Pipeline,
+        exec_properties: dict[str, Any],
+        summary_path: str | None = None,
+    ) -> dict[str, beam.PCollection]:
+        """Returns {split name: lists of serialized tf.Examples}; writes the summary to a path."""
         pattern, split_names, shares, seed = _parse(exec_properties)
         row_groups = parquet_source.find_row_groups(pattern)
 
@@ -240,7 +281,10 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
         )
         cuts = (
             grouped
-            | "Histograms" >> beam.FlatMap(lambda table: splits.histograms(table).items())
+            | "Histograms"
+            >> beam.FlatMap(
+                lambda part: splits.histograms(splits.unpacked([part], splits.GROUPED)).items()
+            )
             | "AddHistograms" >> beam.CombinePerKey(_AddHistograms())
             | "CutStrata" >> beam.MapTuple(lambda name, total: (name, splits.cut(total, shares)))
         )
@@ -254,7 +298,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
             >> beam.ParDo(_ReadExamples(row_groups, split_names)).with_outputs(*split_names)
         )
 
-        if _SUMMARY_PATH in exec_properties:
+        if summary_path is not None:
             _ = (
                 (read_counts, id_counts, text_counts, split_counts)
                 | "AllCounts" >> beam.Flatten()
@@ -263,7 +307,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
                 | "WriteSummary"
                 >> beam.Map(
                     _write_summary,
-                    path=exec_properties[_SUMMARY_PATH],
+                    path=summary_path,
                     files=len({row_group.path for row_group in row_groups}),
                     split_names=split_names,
                 )
@@ -282,12 +326,12 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
         memory and leaves their order to chance; examples arrive spread here already.
 
         Args:
-          input_dict: nothing.
-          output_dict: ``examples``, one artifact; its split names, format and counts are set.
-          exec_properties: those of ``FileBasedExampleGen``.
+            input_dict: nothing.
+            output_dict: ``examples``, one artifact; its split names, format and counts are set.
+            exec_properties: those of ``FileBasedExampleGen``.
 
         Raises:
-          UserError: the input cannot be used, no row is left, or a split is empty.
+            UserError: the input cannot be used, no row is left, or a split is empty.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         artifact = artifact_utils.get_single_instance(
@@ -298,15 +342,11 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
         summary_path = posixpath.join(artifact.uri, artifact_files.INGESTION_SUMMARY)
 
         with self._make_beam_pipeline() as pipeline:
-            splits = self.GenerateExamplesByBeam(
-                pipeline, {**exec_properties, _SUMMARY_PATH: summary_path}
-            )
-            for name, examples in splits.items():
+            batches = self._example_batches(pipeline, exec_properties, summary_path)
+            for name, examples in batches.items():
                 folder = artifact_utils.get_split_uri([artifact], name)
-                _ = examples | f"WriteSplit[{name}]" >> beam.io.WriteToTFRecord(
-                    posixpath.join(folder, write_split.DEFAULT_TF_RECORD_FILE_NAME),
-                    file_name_suffix=".gz",
-                )
+                prefix = posixpath.join(folder, write_split.DEFAULT_TF_RECORD_FILE_NAME)
+                _ = examples | f"WriteSplit[{name}]" >> beam.io.Write(_TFRecordSink(prefix))
 
         with fileio.open(summary_path, "r") as file:
             summary = IngestionSummary.from_json(file.read())

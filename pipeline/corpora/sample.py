@@ -22,11 +22,10 @@ import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import typer
 
 from components.arrow import pa, pq
 from components.errors import UserError
@@ -425,13 +424,13 @@ def write_sample_corpus(path: Path, rows: int, seed: int) -> None:
     """Writes a corpus of ``rows`` rows with the columns of ``SCHEMA``, in bounded memory.
 
     Args:
-      path: parquet file to write or replace; it is complete or not there.
-      rows: number of rows, at least ``MIN_ROWS``; a few of them have no abstract or no label, or
-        repeat an id or a text.
-      seed: not negative; the same rows and seed give the same bytes.
+        path: parquet file to write or replace; it is complete or not there.
+        rows: number of rows, at least ``MIN_ROWS``; a few of them have no abstract or no label, or
+            repeat an id or a text.
+        seed: not negative; the same rows and seed give the same bytes.
 
     Raises:
-      UserError: too few rows, or a negative seed.
+        UserError: too few rows, or a negative seed.
     """
     if rows < MIN_ROWS:
         raise UserError(f"rows: {rows} is too few for seven classes; give at least {MIN_ROWS}.")
@@ -451,12 +450,12 @@ def write_sample_vectors(path: Path, dimension: int = 100, seed: int = 0) -> Non
     About one word in twenty-five is left out, so that a reader meets words without a vector.
 
     Args:
-      path: text file to write or replace; it is complete or not there.
-      dimension: numbers a word.
-      seed: not negative; the same dimension and seed give the same bytes.
+        path: text file to write or replace; it is complete or not there.
+        dimension: numbers a word.
+        seed: not negative; the same dimension and seed give the same bytes.
 
     Raises:
-      UserError: a dimension below 1 or a negative seed.
+        UserError: a dimension below 1 or a negative seed.
     """
     if dimension < 1:
         raise UserError(f"dimension: {dimension} is not possible; give at least 1.")
@@ -492,36 +491,17 @@ def make_sample(folder: Path, rows: int, seed: int) -> SamplePaths:
     """Writes the sample corpus and its word vectors (100 numbers a word) into a folder.
 
     Args:
-      folder: made where it is missing.
-      rows: see :func:`write_sample_corpus`.
-      seed: not negative.
+        folder: made where it is missing.
+        rows: see :func:`write_sample_corpus`.
+        seed: not negative.
 
     Returns:
-      The paths of the two files.
+        The paths of the two files.
 
     Raises:
-      UserError: too few rows, or a negative seed.
+        UserError: too few rows, or a negative seed.
     """
     paths = SamplePaths(folder / CORPUS_FILE, folder / VECTORS_FILE)
     write_sample_corpus(paths.corpus, rows, seed)
     write_sample_vectors(paths.vectors, seed=seed)
     return paths
-
-
-def _command(
-    folder: Annotated[Path, typer.Argument(help="Folder for the two files.")],
-    rows: Annotated[int, typer.Option(help="Rows of the corpus.")] = 4000,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 42,
-) -> None:
-    """Write a made-up corpus of papers and word vectors that fit it."""
-    try:
-        paths = make_sample(folder, rows, seed)
-    except (UserError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
-    for path in paths:
-        typer.echo(path)
-
-
-if __name__ == "__main__":
-    typer.run(_command)

@@ -1,8 +1,8 @@
 """How a command that starts a run through the TFX CLI learns what came of it.
 
-``tfx run create`` starts the runner as a process of its own and turns every non-zero exit code
-into 1. The command therefore names a session file in the environment; the runner reads from it
-what to print as the command to resume with, and leaves its process id and its exit code there.
+The runner is a process of its own, which only the environment reaches. The command therefore names
+a session file there; the runner reads from it what to print as the command to resume with, and
+leaves its process id and its exit code in it.
 """
 
 import contextlib

@@ -1,7 +1,9 @@
-"""``make run``: the TFX CLI's ``pipeline create`` or ``update``, then ``run create``.
+"""``make run``: the TFX CLI's ``pipeline create`` or ``update``, then what ``run create`` does.
 
-The CLI runs in this process, so that TFX is imported once for all its commands, and its own output
-goes to a log file. The runner it starts is a process that inherits the terminal.
+The CLI runs in this process, with its output in a log file, and only where its record of the
+pipeline is not the one wanted: its imports cost as much as a whole cached run. For the same reason
+``tfx run create --engine=local`` is not called: all it does is to run the recorded file with
+Python, so this module does that. The runner is a process that inherits the terminal.
 
 What takes long to import is imported in functions, when the signal handlers are in place.
 """
@@ -13,6 +15,7 @@ import json
 import os
 import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -43,7 +46,7 @@ def run(config: PipelineConfig, command: str, runner: Path = RUNNER) -> int:
     Args:
         config: the configuration that the environment names.
         command: what a person resumes the run with.
-        runner: the file that the CLI executes, absolute.
+        runner: the file that the CLI registers and ``tfx run create`` executes, absolute.
 
     Returns:
         The exit code of the runner (see ``pipeline.launch.pipeline_run.run``).
@@ -63,7 +66,8 @@ def run(config: PipelineConfig, command: str, runner: Path = RUNNER) -> int:
         with terminal.captured(log_file):
             _register(config, runner)
         with session.opened(command) as here, _passed_on_to(here) as signals:
-            _create_run(config, log_file)
+            # The session knows the exit code, where the runner lived to leave one.
+            subprocess.call([sys.executable, runner])
             code = here.exit_code
     except CliError as error:
         return _fail(NODE_FAILED, f"{error} (log: {log_file})")
@@ -165,18 +169,6 @@ def _create_or_update(folder: Path, config: PipelineConfig, runner: Path) -> Non
             if all(content.get(key) == value for key, value in wanted.items()):
                 return
     _tfx("pipeline", verb, "--engine=local", f"--pipeline_path={runner}")
-
-
-def _create_run(config: PipelineConfig, log_file: Path) -> None:
-    """Runs ``tfx run create``: this process's lines go to the log, the runner's to the terminal."""
-    with (
-        log_file.open("a", encoding="utf-8") as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-        # The CLI says here that the runner's exit code was not 0; the session knows which it was.
-        contextlib.suppress(CliError),
-    ):
-        _tfx("run", "create", "--engine=local", f"--pipeline_name={config.name}")
 
 
 def _tfx(*arguments: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from components.arrow import pa
 from components.ingestion import columns, splits
-from components.text.cleaning import clean_python
+from components.text.cleaning import clean_bytes, clean_python
 
 SHARES = (0.64, 0.16, 0.2)
 
@@ -47,7 +47,7 @@ def table_of(rows: list[Row]) -> pa.RecordBatch:
 
 def keys_of(rows: list[Row], row_group: int = 0, seed: int = 0) -> splits.Keyed:
     batch = columns.canonical(table_of(rows)).batch
-    return splits.row_keys(batch, row_group, 0, clean_python, seed)
+    return splits.row_keys(batch, row_group, 0, clean_bytes, seed)
 
 
 def decide(rows: list[Row], buckets: int = 1, seed: int = 0) -> list[tuple[Row, int]]:
@@ -127,13 +127,23 @@ def test_counts_of_rows_left_out(rows: list[Row]) -> None:
     assert keyed.cleaned_to_nothing == sum(clean_python(row.abstract) == "" for row in good)
 
 
+def test_packed_slices_hold_their_own_rows_and_join_in_order() -> None:
+    keys = keys_of(
+        [Row(f"i{i}" if i % 3 else None, "x " * i, "cs", None) for i in range(1, 300)]
+    ).keys
+    parts = [keys.slice(0, 200), keys.slice(200, 2), keys.slice(202)]
+    packed = [splits.packed(part) for part in parts]
+    assert splits.unpacked(packed, splits.KEYS).equals(keys)
+    assert len(packed[1]) < len(packed[0]) / 5
+
+
 def test_keys_point_at_the_rows_of_the_source() -> None:
     rows = [
         Row("a", None, "cs", None),
         Row("b", "x", "cs", None),
         Row("c", "y", "cs", "2019-01-01"),
     ]
-    keys = splits.row_keys(table_of(rows), 4, 100, clean_python).keys
+    keys = splits.row_keys(table_of(rows), 4, 100, clean_bytes).keys
     assert keys["row"].to_pylist() == [101, 102]
     assert keys["row_group"].to_pylist() == [4, 4]
     assert keys["days"].to_pylist() == [int(splits.NO_DATE), 17897]
@@ -141,7 +151,7 @@ def test_keys_point_at_the_rows_of_the_source() -> None:
 
 def test_a_year_beyond_9999_is_no_date() -> None:
     rows = [Row("a", "x", "cs", "99999-01-01"), Row("a", "y", "cs", "2019-01-01")]
-    keys = splits.row_keys(table_of(rows), 0, 0, clean_python).keys
+    keys = splits.row_keys(table_of(rows), 0, 0, clean_bytes).keys
     assert keys["days"].to_pylist() == [int(splits.NO_DATE), 17897]
     assert [row.abstract for row, _ in decide(rows)] == ["y"]
 
