@@ -100,12 +100,13 @@ def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Chang
 
 
 def overall_metrics(evaluation: Evaluation | None) -> dict[str, Any]:
-    """Returns {metric: value} of the whole test split, each class's F1 included."""
+    """Returns {metric: value} of what was measured on the test split, each class's F1 included."""
     if evaluation is None:
         return {}
     overall = evaluation.overall
     f1 = {f"f1 of {name}": scores.f1 for name, scores in overall.per_class.items()}
-    return {name: getattr(overall, name) for name in _METRICS} | f1
+    measured = {name: getattr(overall, name) for name in _METRICS}
+    return {name: value for name, value in measured.items() if value is not None} | f1
 
 
 def slice_metrics(evaluation: Evaluation | None) -> dict[str, Any]:
