@@ -1,0 +1,59 @@
+"""What can go wrong between a SavedModel and its scores, in one line each."""
+
+from __future__ import annotations
+
+import re
+
+from components.errors import UserError
+
+_LONGEST = 400
+# As in "[[{{node Assert}}]]", "{{function_node f}} no such word" and "no such word [Op:Lookup]".
+_OF_GRAPH = re.compile(r"^\[\[.*|^\{\{.*?\}\}\s*|\s*\[Op:\w+\].*$")
+
+
+class ScoringError(UserError):
+    """A SavedModel cannot be used.
+
+    Attributes:
+        reason: the message without the model's folder.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or message
+
+
+class LoadError(ScoringError):
+    """The folder holds no SavedModel that TensorFlow can load."""
+
+
+class SignatureError(ScoringError):
+    """The model has no such signature, or not a classifier's inputs and outputs."""
+
+
+class RefusedError(ScoringError):
+    """The model was asked and failed."""
+
+
+def one_line(text: str) -> str:
+    """Returns a text without line breaks, cut where it is long."""
+    return " ".join(text.split())[:_LONGEST]
+
+
+def reason_of_load(error: Exception) -> str:
+    """Returns why a model was not loaded: TensorFlow's first line, advice follows it."""
+    # The message of a KeyError is no more than the key.
+    prefix = "KeyError: " if isinstance(error, KeyError) else ""
+    return prefix + next(iter(_lines(error)), type(error).__name__)
+
+
+def reason_of_run(error: Exception) -> str:
+    """Returns why a call of the model failed: TensorFlow's last line, below the node's trace."""
+    return next(reversed(_lines(error)), type(error).__name__)
+
+
+def _lines(error: Exception) -> list[str]:
+    """The lines of TensorFlow's message, without names of nodes and operations."""
+    message = getattr(error, "message", None) or str(error)
+    lines = (_OF_GRAPH.sub("", line.strip()) for line in message.splitlines())
+    return [one_line(line) for line in lines if line]

@@ -1,0 +1,210 @@
+"""The one scorer of an exported SavedModel.
+
+    scorer = Scorer(folder)                    # LoadError
+    scorer.check()                             # SignatureError: not an abstract classifier
+    labels, classes, scores = scorer.score([b"We prove that ..."])
+
+The callers:
+
+- Predictions: ``score_by_length(scorer, records, 256, features.SERVING_EXAMPLES)``.
+- The infrastructure check: ``scorer.signatures`` and ``scorer.ask(signature, rows)``, the raw
+  outputs, which it judges itself.
+- The local client: ``check()`` after loading, then ``score(texts)``. It maps LoadError to
+  ModelNotLoadedError, SignatureError to WrongSignatureError and RefusedError to its ServerError;
+  the messages are ready for people. Its version and folder choice stay its own.
+- Batch: ``check()`` and ``classes()`` after loading, once a process; then
+  ``score_by_length(scorer, texts, batch_size, run=threads.map)``. The errors are UserErrors.
+
+A scorer claims no device: like all of TensorFlow it uses the GPU that the process sees. A caller
+hides or limits it before the first load (``CUDA_VISIBLE_DEVICES``, ``pipeline.environment``). A
+scorer may be asked from several threads at a time. The scores of a row depend, in the last bits, on
+which rows are in its batch; the same batches give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from components.contracts import features
+from components.pushing.versions import SAVED_MODEL
+from components.scoring.errors import (
+    LoadError,
+    RefusedError,
+    SignatureError,
+    reason_of_load,
+    reason_of_run,
+)
+from components.scoring.signatures import INPUTS, OUTPUTS, described
+
+
+class Scores(NamedTuple):
+    """What a classifier says of n rows.
+
+    Attributes:
+        labels: n names.
+        classes: k names, those of the scores' columns.
+        scores: float32 [n, k].
+    """
+
+    labels: list[str]
+    classes: list[str]
+    scores: npt.NDArray[np.float32]
+
+
+class Scorer:
+    """A loaded SavedModel.
+
+    Attributes:
+        folder: of the model.
+        signatures: as the file describes them, by name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Loads the model.
+
+        Raises:
+            LoadError: it cannot be loaded.
+        """
+        import tensorflow as tf
+        from tensorflow.core.protobuf import saved_model_pb2
+
+        self.folder = folder
+        try:
+            content = saved_model_pb2.SavedModel.FromString((folder / SAVED_MODEL).read_bytes())
+            if not content.meta_graphs:
+                raise OSError(f"{SAVED_MODEL} holds no graph")
+            # Kept: its functions do not keep its variables alive.
+            self._model = tf.saved_model.load(str(folder))
+        except Exception as error:  # whatever a broken SavedModel makes TensorFlow raise
+            reason = reason_of_load(error)
+            raise LoadError(
+                f"{folder}: TensorFlow cannot load the model: {reason}; copy or export it again",
+                reason,
+            ) from error
+        self.signatures = described(content.meta_graphs[0].signature_def)
+
+    def check(self, signature: str = features.SERVING_TEXT) -> None:
+        """Checks that a signature takes strings and gives labels, scores and classes.
+
+        Raises:
+            SignatureError: it does not, or there is none of this name.
+        """
+        found = self.signatures.get(signature)
+        if found is None:
+            raise SignatureError(f"{self.folder}: no signature {signature!r}")
+        wanted = INPUTS[signature]
+        if set(found.inputs) != {wanted} or not set(OUTPUTS) <= set(found.outputs):
+            problem = f"it takes {sorted(found.inputs)} and gives {sorted(found.outputs)}"
+        elif found.inputs[wanted].dtype != "string":
+            problem = f"its {wanted} is {found.inputs[wanted].dtype}"
+        else:
+            return
+        raise SignatureError(
+            f"{self.folder}: signature {signature} must take strings {wanted!r} and give "
+            f"{', '.join(OUTPUTS)}; {problem}; is it an abstract classifier?"
+        )
+
+    def ask(self, signature: str, rows: Sequence[bytes]) -> dict[str, npt.NDArray[Any]]:
+        """Asks one of the exporter's signatures.
+
+        Args:
+            signature: a key of `INPUTS`.
+            rows: n texts or serialized tf.Examples.
+
+        Returns:
+            The outputs by name; strings as arrays of bytes.
+
+        Raises:
+            SignatureError: the model has no such signature.
+            RefusedError: the model failed on these rows.
+        """
+        import tensorflow as tf
+
+        if signature not in self.signatures:
+            raise SignatureError(f"{self.folder}: no signature {signature!r}")
+        batch = tf.constant(list(rows), tf.string, shape=[len(rows)])
+        try:
+            outputs = self._model.signatures[signature](**{INPUTS[signature]: batch})
+        except tf.errors.OpError as error:
+            reason = reason_of_run(error)
+            raise RefusedError(f"{self.folder}: {signature} failed: {reason}", reason) from error
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    def score(self, rows: Sequence[bytes], signature: str = features.SERVING_TEXT) -> Scores:
+        """Scores rows in one call of the model.
+
+        Args:
+            rows: n texts (`features.SERVING_TEXT`) or tf.Examples (`features.SERVING_EXAMPLES`).
+            signature: which of the two.
+
+        Returns:
+            The rows' scores, in order; for no rows, no classes.
+
+        Raises:
+            SignatureError: what the model gives is not a classifier's answer to n rows.
+            RefusedError: the model failed on these rows.
+        """
+        self.check(signature)
+        outputs = self.ask(signature, rows)
+        labels, scores, names = (outputs[name] for name in OUTPUTS)
+        shapes = labels.shape, scores.shape, names.shape
+        if shapes != ((len(rows),), names.shape, (len(rows), *names.shape[1:2])):
+            raise SignatureError(
+                f"{self.folder}: {signature} answers {len(rows)} rows with labels, scores and "
+                f"classes of shapes {', '.join(map(str, shapes))}; is it an abstract classifier?"
+            )
+        if (names != names[:1]).any():
+            raise SignatureError(f"{self.folder}: {signature} names other classes from row to row")
+        return Scores(
+            _decoded(labels),
+            _decoded(names[0]) if len(names) else [],
+            scores.astype(np.float32, copy=False),
+        )
+
+    def classes(self, signature: str = features.SERVING_TEXT) -> list[str]:
+        """Returns the names of the scores' columns, by asking the model an empty row."""
+        return self.score([b""], signature).classes
+
+
+def score_by_length(
+    scorer: Scorer,
+    rows: Sequence[bytes],
+    batch_size: int,
+    signature: str = features.SERVING_TEXT,
+    run: Callable[..., Iterable[Scores]] = map,
+) -> Scores:
+    """Scores rows in whatever order is fastest, and answers in theirs.
+
+    The model's time grows with the longest text of a call, so rows of like length go together.
+
+    Args:
+        scorer: of the model.
+        rows: n of them.
+        batch_size: rows in one call of the model.
+        signature: see :meth:`Scorer.score`.
+        run: ``map``, or that of a pool of threads for several calls at a time.
+    """
+    if not rows:
+        classes = scorer.classes(signature)
+        return Scores([], classes, np.zeros((0, len(classes)), np.float32))
+    order = sorted(range(len(rows)), key=lambda position: len(rows[position]))
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    # The longest first, so that no thread is left with the slowest batch at the end.
+    batches.reverse()
+    answers = list(run(lambda batch: scorer.score([rows[i] for i in batch], signature), batches))
+    labels = [""] * len(rows)
+    scores = np.zeros((len(rows), len(answers[0].classes)), np.float32)
+    for batch, answer in zip(batches, answers, strict=True):
+        scores[batch] = answer.scores
+        for position, label in zip(batch, answer.labels, strict=True):
+            labels[position] = label
+    return Scores(labels, answers[0].classes, scores)
+
+
+def _decoded(names: npt.NDArray[Any]) -> list[str]:
+    return [name.decode("utf-8", "replace") for name in names.tolist()]
