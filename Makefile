@@ -18,7 +18,7 @@ unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV PIP_NO_BINARY CDP
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env gpu run serve test lint format types layers pytest sample glove lock clean
+.PHONY: help env gpu run serve test lint format types layers pytest sample glove lock protos clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -70,6 +70,9 @@ lock: env ## resolve the requirements anew, with hashes
 		--no-emit-index-url --no-emit-find-links --python-version 3.10 -o requirements.lock
 	@.venv/uv/bin/uv pip compile pyproject.toml --quiet --system-certs --extra dev --extra gpu --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --python-version 3.10 -o requirements-gpu.lock
+
+protos: env ## make the client's gRPC messages anew from their definitions
+	@$(PYTHON) -m grpc_tools.protoc -I. --python_out=. pipeline/client/transports/tf_serving.proto
 
 clean: ## remove the environment and everything that was made
 	rm -rf .venv var build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

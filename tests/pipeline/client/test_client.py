@@ -31,9 +31,10 @@ from pipeline.client import (
     WrongSignatureError,
     connect,
     open_model,
-    retry,
 )
-from pipeline.client.api import MAX_BATCH_BYTES, batches, parse_address
+from pipeline.client.texts import MAX_BATCH_BYTES, batches
+from pipeline.client.transports import retry
+from pipeline.client.types import parse_address
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 TEXTS = [
@@ -704,7 +705,7 @@ def test_folders_without_a_model(push_folder, tmp_path):
         open_model(push_folder / "11")
     with pytest.raises(ModelNotLoadedError, match="no version 3; there are 9, 10"):
         open_model(push_folder, Options(version=3))
-    with pytest.raises(ModelNotLoadedError, match="not a SavedModel that can be loaded"):
+    with pytest.raises(ModelNotLoadedError, match="TensorFlow cannot load the model"):
         open_model(tmp_path)
 
 

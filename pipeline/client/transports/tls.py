@@ -5,11 +5,11 @@ from __future__ import annotations
 import ssl
 
 from components.errors import UserError
-from pipeline.client.api import Options
+from pipeline.client.types import Options
 
 
 def make_context(options: Options) -> ssl.SSLContext:
-    """Returns what a client trusts, and its own certificate.
+    """Returns the TLS settings: trusted authorities and the client's own certificate.
 
     Raises:
         UserError: a file cannot be read, is not PEM, or key and certificate do not belong together.

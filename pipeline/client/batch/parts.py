@@ -11,20 +11,18 @@ Readers of parquet folders pass over names that begin with "_" or ".".
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from components import atomic
 from components.arrow import open_parquet, pa, pq
 from components.errors import UserError
-from pipeline.client.batch_plan import Job, Shard
+from pipeline.client.batch.plan import Job, Shard
 
 MANIFEST = "_manifest.json"
 SUCCESS = "_SUCCESS"
@@ -35,6 +33,7 @@ LOG = "_log.txt"
 ID = "id"
 LABEL = "label"
 SCORES = "scores"
+REASON = "reason"
 _METADATA = b"arxiv-classify"
 
 
@@ -42,13 +41,15 @@ class Scored(NamedTuple):
     """Scored rows of a shard, in its order.
 
     Attributes:
-      ids: as in the input; text or integers.
-      labels: the best class of each.
-      scores: float32 [rows, classes].
+        ids: as in the input; text or integers.
+        labels: the best class of each.
+        classes: names of the scores' columns.
+        scores: float32 [rows, classes].
     """
 
     ids: Sequence[str | int]
     labels: Sequence[str]
+    classes: Sequence[str]
     scores: npt.NDArray[np.float32]
 
 
@@ -56,9 +57,9 @@ class RejectedRow(NamedTuple):
     """A row that was not scored.
 
     Attributes:
-      row: its place in the input file, from 0.
-      id: as text; None where there is none that could be read.
-      reason: why.
+        row: its place in the input file, from 0.
+        id: as text; None where there is none that could be read.
+        reason: why.
     """
 
     row: int
@@ -76,12 +77,12 @@ class Counts(NamedTuple):
 
 
 def part_path(out: Path, shard: Shard) -> Path:
-    """Where a shard's scored rows are."""
+    """Returns where a shard's scored rows are."""
     return out / f"{shard.name}.parquet"
 
 
 def rejected_path(out: Path, shard: Shard) -> Path:
-    """Where a shard's rejected rows are."""
+    """Returns where a shard's rejected rows are."""
     return out / REJECTED / f"{shard.name}.parquet"
 
 
@@ -89,108 +90,72 @@ def write_part(
     out: Path,
     shard: Shard,
     job_digest: str,
-    id_type: pa.DataType,
-    classes: Sequence[str],
+    id_type: str,
     scored: Scored,
     rejected: Sequence[RejectedRow],
 ) -> None:
-    """Writes a shard's files; the part last, since with it the shard is done."""
+    """Writes a shard's files; the part last, since with it the shard is done.
+
+    Args:
+        out: the output folder.
+        shard: whose rows these are.
+        job_digest: kept in the part.
+        id_type: Arrow's name of the ids' type.
+        scored, rejected: the rows.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
     reject_file = rejected_path(out, shard)
     if rejected:
-        _write_table(reject_file, _rejected_table(shard, rejected))
+        columns = {
+            "file": pa.array([shard.file] * len(rejected), pa.string()),
+            "row": pa.array([row.row for row in rejected], pa.int64()),
+            ID: pa.array([row.id for row in rejected], pa.string()),
+            REASON: pa.array([row.reason for row in rejected], pa.string()),
+        }
+        _write_table(reject_file, pa.table(columns))
     else:
         reject_file.unlink(missing_ok=True)
-    columns = [pa.array(scored.scores[:, index], pa.float32()) for index in range(len(classes))]
+    scores = [pa.array(column, pa.float32()) for column in scored.scores.T]
     table = pa.table(
         {
-            ID: pa.array(scored.ids, id_type),
+            ID: pa.array(scored.ids, pa.type_for_alias(id_type)),
             LABEL: pa.array(scored.labels, pa.string()),
-            SCORES: pa.StructArray.from_arrays(columns, names=list(classes)),
+            SCORES: pa.StructArray.from_arrays(scores, names=list(scored.classes)),
         }
     )
-    record = {
-        "job": job_digest,
-        "file": shard.file,
-        "start": shard.start,
-        "rows": shard.rows,
-        "rejected": len(rejected),
-    }
+    record = {"job": job_digest, **_place(shard), "rejected": len(rejected)}
     table = table.replace_schema_metadata({_METADATA: json.dumps(record).encode()})
     _write_table(part_path(out, shard), table)
 
 
-def _rejected_table(shard: Shard, rejected: Sequence[RejectedRow]) -> pa.Table:
-    return pa.table(
-        {
-            "file": pa.array([shard.file] * len(rejected), pa.string()),
-            "row": pa.array([row.row for row in rejected], pa.int64()),
-            ID: pa.array([row.id for row in rejected], pa.string()),
-            "reason": pa.array([row.reason for row in rejected], pa.string()),
-        }
-    )
+def _place(shard: Shard) -> dict[str, Any]:
+    return {"file": shard.file, "start": shard.start, "rows": shard.rows}
 
 
 def _write_table(path: Path, table: pa.Table) -> None:
-    with _replacing(path) as scratch:
+    with atomic.replacing(path) as scratch:
         pq.write_table(table, scratch)
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Writes a JSON file that is whole or absent."""
-    with _replacing(path) as scratch:
-        scratch.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object.
-
-    Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: it holds something else.
-    """
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(record, dict):
-        raise ValueError(f"{path}: not a JSON object")
-    return record
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Gives a new name beside ``path``; what is written there goes to the disk, then there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        yield scratch
-        _sync(scratch)
-        scratch.replace(path)
-        _sync(path.parent)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    atomic.write_text(path, json.dumps(record, indent=1) + "\n")
 
 
 def remove_leftovers(out: Path) -> None:
     """Removes what a killed run was writing; only while no other run writes there."""
-    for folder in (out, out / REJECTED):
-        for path in folder.glob(".*.tmp"):
-            path.unlink(missing_ok=True)
+    for path in [*out.glob(".*.tmp"), *(out / REJECTED).glob(".*.tmp")]:
+        path.unlink(missing_ok=True)
 
 
 def remove_job(out: Path) -> None:
     """Removes an earlier job's files and nothing else; the manifest last."""
     remove_leftovers(out)
-    for path in [out / SUCCESS, *out.glob("part-*-of-*.parquet")]:
+    parts = "part-*-of-*.parquet"
+    for path in [out / SUCCESS, *out.glob(parts), *(out / REJECTED).glob(parts), out / MANIFEST]:
         path.unlink(missing_ok=True)
-    for path in (out / REJECTED).glob("part-*-of-*.parquet"):
-        path.unlink(missing_ok=True)
-    (out / MANIFEST).unlink(missing_ok=True)
 
 
 def rejected_rows(out: Path, shard: Shard, job_digest: str) -> int | None:
@@ -202,10 +167,9 @@ def rejected_rows(out: Path, shard: Shard, job_digest: str) -> int | None:
         with open_parquet(str(part_path(out, shard))) as file:
             scored = file.metadata.num_rows
             record = json.loads((file.schema_arrow.metadata or {})[_METADATA])
-        place = (record["job"], record["file"], record["start"], record["rows"])
-        if place != (job_digest, shard.file, shard.start, shard.rows):
+        rejected = int(record.pop("rejected"))
+        if record != {"job": job_digest, **_place(shard)}:
             return None
-        rejected = int(record["rejected"])
         if rejected:
             with open_parquet(str(rejected_path(out, shard))) as file:
                 if file.metadata.num_rows != rejected:
@@ -219,12 +183,11 @@ def count_rows(out: Path, job: Job) -> Counts:
     """Counts what was written against what was read.
 
     Raises:
-      UserError: a part is missing, holds other rows than it should, or is not of this job.
+        UserError: a part is missing, holds other rows than it should, or is not of this job.
     """
     shards = job.shards()
     digest = job.digest()
-    expected = {part_path(out, shard) for shard in shards}
-    strangers = sorted(set(out.glob("*.parquet")) - expected)
+    strangers = sorted(set(out.glob("*.parquet")) - {part_path(out, shard) for shard in shards})
     if strangers:
         raise UserError(f"{strangers[0]}: not of this job; readers of {out} would take its rows")
     labels: Counter[str] = Counter()
@@ -237,12 +200,9 @@ def count_rows(out: Path, job: Job) -> Counts:
             )
         labels.update(_column(part_path(out, shard), LABEL))
         if rejected:
-            reasons.update(_column(rejected_path(out, shard), "reason"))
+            reasons.update(_column(rejected_path(out, shard), REASON))
     counts = Counts(
-        sum(labels.values()),
-        sum(reasons.values()),
-        dict(labels.most_common()),
-        dict(reasons.most_common()),
+        labels.total(), reasons.total(), dict(labels.most_common()), dict(reasons.most_common())
     )
     if counts.scored + counts.rejected != job.rows:
         raise UserError(

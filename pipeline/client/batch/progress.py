@@ -1,4 +1,4 @@
-"""Progress of a batch job, read from the parts that are there: true for any runner."""
+"""Progress of a batch job, read from the parts that are there: the same for every runner."""
 
 from __future__ import annotations
 
@@ -10,19 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-from pipeline.client.batch_plan import Shard
-
-_LOOK_SECONDS = 0.5
-_SAY_SECONDS = 10.0
+from pipeline.client.batch.plan import Shard
 
 
 @contextlib.contextmanager
@@ -31,18 +21,18 @@ def watch(
     todo: Sequence[Shard],
     say: Callable[[str], None],
     console: Console | None = None,
-    look_seconds: float = _LOOK_SECONDS,
-    say_seconds: float = _SAY_SECONDS,
+    look_seconds: float = 0.5,
+    say_seconds: float = 10.0,
 ) -> Iterator[None]:
     """Shows, while the body runs, how many rows of the unfinished shards are done.
 
     Args:
-      out: the folder where the parts appear.
-      todo: the shards that this run does.
-      say: gets a plain line now and then where the console is no terminal.
-      console: for the bar; standard error by default.
-      look_seconds: between two looks into the folder.
-      say_seconds: least time between two lines.
+        out: the folder where the parts appear.
+        todo: the shards that this run does.
+        say: gets a plain line now and then where the console is no terminal.
+        console: for the bar; standard error by default.
+        look_seconds: between two looks into the folder.
+        say_seconds: least time between two lines.
     """
     console = console or Console(stderr=True)
     rows = {f"{shard.name}.parquet": shard.rows for shard in todo}
@@ -54,17 +44,9 @@ def watch(
             return sum(rows.get(entry.name, 0) for entry in entries)
 
     def show() -> None:
-        bar = Progress(
-            TextColumn("scoring"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("rows"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        with bar:
-            task = bar.add_task("rows", total=total)
+        columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task("rows scored", total=total)
             while not ended.wait(look_seconds):
                 bar.update(task, completed=done())
             bar.update(task, completed=done())
@@ -73,8 +55,7 @@ def watch(
         started = said_at = time.monotonic()
         said = 0
         while not ended.wait(look_seconds):
-            finished = done()
-            now = time.monotonic()
+            finished, now = done(), time.monotonic()
             if finished > said and now - said_at >= say_seconds:
                 rate = finished / (now - started)
                 say(f"{finished:,} of {total:,} rows, {rate:,.0f} rows/s")

@@ -1,4 +1,4 @@
-"""Sends a request again while that is safe, of use, and within the deadline."""
+"""Sends a request again after a transient failure, within the deadline."""
 
 import time
 from collections.abc import Callable

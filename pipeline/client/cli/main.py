@@ -1,7 +1,7 @@
-"""``arxiv-classify``: classifies abstracts from the command line.
+"""The entry point of ``arxiv-classify``.
 
-This module imports nothing, so that Ctrl-C is quiet from the first moment; the commands are in
-:mod:`pipeline.client.commands`.
+Imports nothing, so that Ctrl-C is quiet from the first moment; the commands are in
+:mod:`pipeline.client.cli.commands`.
 """
 
 import sys
@@ -10,7 +10,7 @@ INTERRUPTED = 130  # 128 + SIGINT
 
 
 def main() -> None:
-    """Runs the command line; whatever the user can mend is one line and an exit code."""
+    """Runs the command line; an error that the user can mend is one line and an exit code."""
     try:
         sys.exit(_run())
     except KeyboardInterrupt:
@@ -21,7 +21,7 @@ def _run() -> int:
     import typer
 
     from components.errors import UserError
-    from pipeline.client.commands import BROKEN_PIPE, app
+    from pipeline.client.cli.commands import BROKEN_PIPE, app
 
     try:
         code = app(prog_name="arxiv-classify", standalone_mode=False)
