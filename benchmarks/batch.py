@@ -77,7 +77,7 @@ def main(
     before = _bare(scorer, texts[:half], best)
     with tempfile.TemporaryDirectory() as folder:
         started, processor = time.perf_counter(), time.process_time()
-        outcome = run_batch(
+        counts = run_batch(
             str(parquet),
             Path(folder) / "out",
             model,
@@ -88,7 +88,7 @@ def main(
     after = _bare(scorer, texts[half:], best)
     bare = Took(before.clock + after.clock, before.processor + after.processor)
 
-    rows = outcome.counts.scored + outcome.counts.rejected
+    rows = counts.scored + counts.rejected
     for name, count, took in (
         (f"bare, {best} a call", len(texts), bare),
         (f"batch, {batch_size} a call", rows, job),

@@ -42,9 +42,8 @@ def open_model(folder: str | os.PathLike[str], options: Options | None = None) -
     """Returns a client that scores in this process; imports TensorFlow and loads the model.
 
     Args:
-        folder: a SavedModel, or a push folder, of which the newest version (or the options') is
-            taken.
-        options: the defaults when None; those that concern servers have no effect.
+        folder: a SavedModel, or a push folder, of which the newest version counts, or the options'.
+        options: the defaults when None; those for servers have no effect.
 
     Raises:
         ModelNotLoadedError: there is no SavedModel, or it cannot be loaded.

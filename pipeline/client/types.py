@@ -14,7 +14,6 @@ from components.errors import UserError
 
 DEFAULT_URL = "http://127.0.0.1:8501"
 _GRPC_PORT = 8500
-_SCHEMES = ("http", "https", "grpc", "grpcs")
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Classification:
 
     Attributes:
         label: the subject with the highest score.
-        scores: probability of each subject, in the model's order; float32 values, summing to 1.
+        scores: probability of each subject, in the model's order; float32 values.
     """
 
     label: str
@@ -120,7 +119,6 @@ class Address(NamedTuple):
     """Where a server listens.
 
     Attributes:
-        scheme: http, https, grpc or grpcs.
         host: name or IP address, without brackets.
         port: None for the scheme's own (REST only).
         path: what precedes ``/v1/models`` (REST only); without a final slash.
@@ -134,7 +132,7 @@ class Address(NamedTuple):
     @property
     def tls(self) -> bool:
         """Whether the connection is encrypted."""
-        return self.scheme.endswith("s")
+        return self.scheme in ("https", "grpcs")
 
     @property
     def loopback(self) -> bool:
@@ -164,20 +162,22 @@ def parse_address(url: str) -> Address:
     Raises:
         UserError: it is no such address.
     """
-    forms = "such as http://HOST:8501, https://HOST, grpc://HOST:8500 or grpcs://HOST:8500"
+    if "@" in url:
+        # It may be a secret: it is not repeated.
+        raise UserError("the address holds a password; credentials go into the token or a header")
     try:
         parts = urlsplit(url)
-        port = parts.port
+        address = Address(parts.scheme, parts.hostname or "", parts.port, parts.path.rstrip("/"))
     except ValueError:
-        raise UserError(f"address {url!r}: not an address; give one {forms}") from None
-    if parts.username is not None or parts.password is not None:
-        raise UserError("the address holds a password; credentials go into the token or a header")
-    if parts.scheme not in _SCHEMES or not parts.hostname:
-        raise UserError(f"address {url!r}: give one {forms}")
-    path = parts.path.rstrip("/")
-    grpc = parts.scheme.startswith("grpc")
-    if parts.query or parts.fragment or "/v1/models" in path or (grpc and path):
+        address = Address("", "", None, "")
+    if address.scheme not in ("http", "https", "grpc", "grpcs") or not address.host:
+        raise UserError(
+            f"address {url!r}: give one such as http://HOST:8501, https://HOST, grpc://HOST:8500 "
+            "or grpcs://HOST:8500"
+        )
+    grpc = address.scheme.startswith("grpc")
+    if parts.query or parts.fragment or "/v1/models" in address.path or (grpc and address.path):
         raise UserError(
             f"address {url!r}: give the server's address alone; the model's name is an option"
         )
-    return Address(parts.scheme, parts.hostname, port or (_GRPC_PORT if grpc else None), path)
+    return address._replace(port=address.port or _GRPC_PORT) if grpc else address

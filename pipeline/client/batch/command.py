@@ -50,7 +50,7 @@ def batch(
     from pipeline.client.batch.run import run_batch
 
     try:
-        outcome = run_batch(
+        counts = run_batch(
             source,
             out,
             model,
@@ -65,10 +65,9 @@ def batch(
     except KeyboardInterrupt:
         typer.echo("stopped; the same command goes on from there", err=True)
         raise typer.Exit(130) from None
-    counts = outcome.counts
     typer.echo(
         f"{counts.scored:,} rows scored, {counts.rejected:,} rejected, "
-        f"in {outcome.parts} parts in {out}"
+        f"in {counts.parts} parts in {out}"
     )
     for reason, rows in counts.reasons.items():
         typer.echo(f"  rejected: {reason}: {rows:,}")

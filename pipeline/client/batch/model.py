@@ -15,19 +15,12 @@ from components.scoring.scorer import Scorer
 from pipeline.client.errors import ModelNotLoadedError
 from pipeline.client.folders import find_version
 
-_BLOCK = 1 << 20
 _loading = threading.Lock()
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A SavedModel on disk.
-
-    Attributes:
-        folder: absolute, with ``saved_model.pb``.
-        version: the folder's name.
-        digest: SHA-256 of what decides the scores: graph, weights and assets.
-    """
+    """A SavedModel on disk: its absolute folder, that one's name, and its SHA-256."""
 
     folder: str
     version: str
@@ -51,15 +44,14 @@ def find_model(folder: Path) -> ModelVersion:
 
 
 def _digest(folder: Path) -> str:
+    """SHA-256 of what decides the scores: graph, weights and assets."""
     digest = hashlib.sha256()
-    parts = [folder / SAVED_MODEL]
+    files = [folder / SAVED_MODEL]
     for name in ("variables", "assets"):
-        parts += sorted(path for path in (folder / name).rglob("*") if path.is_file())
-    for path in parts:
-        digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
+        files += sorted(path for path in (folder / name).rglob("*") if path.is_file())
+    for path in files:
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(folder)}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 
@@ -76,8 +68,7 @@ def load_scorer(model: ModelVersion) -> Scorer:
 @functools.lru_cache(maxsize=1)
 def _load(model: ModelVersion) -> Scorer:
     scorer = Scorer(Path(model.folder))
-    scorer.check()
-    # The first call of a model takes longer.
+    # The first call of a model, which checks its answer, takes longer.
     scorer.classes()
     return scorer
 

@@ -16,9 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from components import atomic
 from components.arrow import open_parquet, pa, pq
 from components.errors import UserError
@@ -37,30 +34,8 @@ REASON = "reason"
 _METADATA = b"arxiv-classify"
 
 
-class Scored(NamedTuple):
-    """Scored rows of a shard, in its order.
-
-    Attributes:
-        ids: as in the input; text or integers.
-        labels: the best class of each.
-        classes: names of the scores' columns.
-        scores: float32 [rows, classes].
-    """
-
-    ids: Sequence[str | int]
-    labels: Sequence[str]
-    classes: Sequence[str]
-    scores: npt.NDArray[np.float32]
-
-
 class RejectedRow(NamedTuple):
-    """A row that was not scored.
-
-    Attributes:
-        row: its place in the input file, from 0.
-        id: as text; None where there is none that could be read.
-        reason: why.
-    """
+    """A row that was not scored: its place in the input file from 0, its id if readable, why."""
 
     row: int
     id: str | None
@@ -68,8 +43,9 @@ class RejectedRow(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Rows of a job, counted in the files that it wrote."""
+    """Parts and rows of a job, counted in the files that it wrote."""
 
+    parts: int
     scored: int
     rejected: int
     labels: dict[str, int]
@@ -87,21 +63,15 @@ def rejected_path(out: Path, shard: Shard) -> Path:
 
 
 def write_part(
-    out: Path,
-    shard: Shard,
-    job_digest: str,
-    id_type: str,
-    scored: Scored,
-    rejected: Sequence[RejectedRow],
+    out: Path, shard: Shard, job_digest: str, scored: pa.Table, rejected: Sequence[RejectedRow]
 ) -> None:
     """Writes a shard's files; the part last, since with it the shard is done.
 
     Args:
         out: the output folder.
-        shard: whose rows these are.
-        job_digest: kept in the part.
-        id_type: Arrow's name of the ids' type.
-        scored, rejected: the rows.
+        shard, job_digest: kept in the part.
+        scored: ids, labels and scores, in the order of the input.
+        rejected: the other rows.
 
     Raises:
         OSError: a file cannot be written.
@@ -117,17 +87,9 @@ def write_part(
         _write_table(reject_file, pa.table(columns))
     else:
         reject_file.unlink(missing_ok=True)
-    scores = [pa.array(column, pa.float32()) for column in scored.scores.T]
-    table = pa.table(
-        {
-            ID: pa.array(scored.ids, pa.type_for_alias(id_type)),
-            LABEL: pa.array(scored.labels, pa.string()),
-            SCORES: pa.StructArray.from_arrays(scores, names=list(scored.classes)),
-        }
-    )
     record = {"job": job_digest, **_place(shard), "rejected": len(rejected)}
-    table = table.replace_schema_metadata({_METADATA: json.dumps(record).encode()})
-    _write_table(part_path(out, shard), table)
+    metadata = {_METADATA: json.dumps(record).encode()}
+    _write_table(part_path(out, shard), scored.replace_schema_metadata(metadata))
 
 
 def _place(shard: Shard) -> dict[str, Any]:
@@ -202,7 +164,8 @@ def count_rows(out: Path, job: Job) -> Counts:
         if rejected:
             reasons.update(_column(rejected_path(out, shard), REASON))
     counts = Counts(
-        labels.total(), reasons.total(), dict(labels.most_common()), dict(reasons.most_common())
+        *(len(shards), labels.total(), reasons.total()),
+        *(dict(labels.most_common()), dict(reasons.most_common())),
     )
     if counts.scored + counts.rejected != job.rows:
         raise UserError(

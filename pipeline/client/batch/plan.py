@@ -24,17 +24,13 @@ _READ_BUFFER = 1 << 20
 _READ_ROWS = 2048
 _FORMAT = 1
 
+# Id and abstract; text as raw bytes.
+Row = tuple[bytes | int | None, bytes | None]
+
 
 @dataclass(frozen=True)
 class InputFile:
-    """A parquet file as it was when the job began.
-
-    Attributes:
-        path: absolute.
-        size: bytes.
-        modified_ns: time of the last change, ns since 1970.
-        rows: by its footer.
-    """
+    """A parquet file, by its absolute path, as it was when the job began; size in bytes."""
 
     path: str
     size: int
@@ -50,14 +46,7 @@ class InputFile:
 
 
 class Shard(NamedTuple):
-    """Consecutive rows of one input file, scored and written as one part.
-
-    Attributes:
-        name: of the part, without suffix.
-        file: absolute path of the input.
-        start: first row, from 0.
-        rows: how many.
-    """
+    """Consecutive rows of one input file, the first at ``start`` (from 0), for one part."""
 
     name: str
     file: str
@@ -79,10 +68,8 @@ class Job:
 
     Attributes:
         inputs: in the order of their paths.
-        columns: names in the inputs.
         id_type: type of the ids in the output, by its Arrow name.
         rows_per_part: most rows of an input in one part.
-        model: what scores.
     """
 
     inputs: tuple[InputFile, ...]
@@ -107,15 +94,14 @@ class Job:
 
     def shards(self) -> list[Shard]:
         """Returns the parts in order; an empty input has one, without rows, for its schema."""
+        size = self.rows_per_part
         slices = [
-            (file.path, start, min(self.rows_per_part, file.rows - start))
+            (file.path, start, min(size, file.rows - start))
             for file in self.inputs
-            for start in range(0, file.rows, self.rows_per_part) or [0]
+            for start in range(0, file.rows, size) or [0]
         ]
-        return [
-            Shard(f"part-{index:05d}-of-{len(slices):05d}", *piece)
-            for index, piece in enumerate(slices)
-        ]
+        count = len(slices)
+        return [Shard(f"part-{i:05d}-of-{count:05d}", *one) for i, one in enumerate(slices)]
 
     def difference(self, earlier: dict[str, Any]) -> str:
         """Says in a few words what changed since an earlier record; "" if nothing did."""
@@ -124,15 +110,12 @@ class Job:
             return "it was written by another version of this program"
         if earlier["model"]["digest"] != self.model.digest:
             return f"the model was {earlier['model']['version']} and is {self.model.version}"
-        before = {file["path"]: file for file in earlier["inputs"]}
-        after = {file["path"]: file for file in now["inputs"]}
-        for path in sorted(before.keys() | after.keys()):
+        before, after = ({one["path"]: one for one in job["inputs"]} for job in (earlier, now))
+        for path in sorted(before | after):
             if path not in after:
                 return f"{path} is no longer an input"
-            if path not in before:
-                return f"{path} is a new input"
-            if before[path] != after[path]:
-                return f"{path} was changed"
+            if before.get(path) != after[path]:
+                return f"{path} was changed" if path in before else f"{path} is a new input"
         for key in ("columns", "id_type", "rows_per_part"):
             if earlier[key] != now[key]:
                 return f"{key} was {earlier[key]} and is {now[key]}"
@@ -144,23 +127,17 @@ def plan(pattern: str, columns: Columns, rows_per_part: int, model: ModelVersion
 
     Args:
         pattern: a parquet file, a folder of ``*.parquet``, or a glob (``**`` crosses folders).
-        columns: names in the inputs.
-        rows_per_part: at least 1.
-        model: what will score.
+        columns, rows_per_part, model: see :class:`Job`.
 
     Raises:
         UserError: nothing matches, a file is no parquet, or a column is missing or of a wrong type.
     """
-    inputs: list[InputFile] = []
-    id_types: dict[str, str] = {}
-    for path in _matching(pattern):
-        file, id_type = _inspect(path, columns)
-        inputs.append(file)
-        id_types.setdefault(id_type, path)
-    if len(id_types) > 1:
-        listed = ", ".join(f"{kind} in {path}" for kind, path in id_types.items())
+    inputs, types = zip(*(_inspect(path, columns) for path in _matching(pattern)), strict=True)
+    if len(set(types)) > 1:
+        examples = {kind: file.path for file, kind in zip(inputs, types, strict=True)}
+        listed = ", ".join(f"{kind} in {path}" for kind, path in examples.items())
         raise UserError(f"column {columns.id!r} must have one type in all inputs; it is {listed}")
-    return Job(tuple(inputs), columns, next(iter(id_types)), rows_per_part, model)
+    return Job(inputs, columns, types[0], rows_per_part, model)
 
 
 def _matching(pattern: str) -> list[str]:
@@ -202,39 +179,29 @@ def _inspect(path: str, columns: Columns) -> tuple[InputFile, str]:
     abstract, kind = schema.field(columns.abstract).type, schema.field(columns.id).type
     if not is_text(abstract):
         raise UserError(f"{path}: column {columns.abstract!r} must hold text, not {abstract}")
-    if is_text(kind):
-        kind = pa.string()
-    elif pa.types.is_dictionary(kind):
+    if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if not (is_text(kind) or pa.types.is_integer(kind)):
         raise UserError(f"{path}: column {columns.id!r} must hold text or integers, not {kind}")
-    return InputFile(path, *stamp, rows), str(kind)
+    return InputFile(path, *stamp, rows), "string" if is_text(kind) else str(kind)
 
 
-class Rows(NamedTuple):
-    """Columns of a shard; text as raw bytes."""
-
-    ids: list[bytes | int | None]
-    abstracts: list[bytes | None]
-
-
-def read_rows(shard: Shard, columns: Columns) -> Rows:
-    """Reads a shard and holds no more of the file than that.
+def read_rows(shard: Shard, columns: Columns) -> list[Row]:
+    """Reads ids and abstracts of a shard and holds no more of the file than that.
 
     Raises:
         UserError: the file cannot be read or has fewer rows than it had.
     """
-    rows = Rows([], [])
+    rows: list[Row] = []
     try:
         for batch in _batches(shard, columns):
-            rows.ids.extend(_values(batch[columns.id]))
-            rows.abstracts.extend(_values(batch[columns.abstract]))
+            rows += zip(_values(batch[columns.id]), _values(batch[columns.abstract]), strict=True)
     except UnreadableFileError as error:
         raise UserError(
             f"{error} in rows {shard.start} to {shard.start + shard.rows - 1}; "
             "mend the file, then start anew with --restart"
         ) from error
-    if len(rows.ids) != shard.rows:
+    if len(rows) != shard.rows:
         raise UserError(f"{shard.file}: has fewer rows than when the job began")
     return rows
 

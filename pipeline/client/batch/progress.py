@@ -45,23 +45,20 @@ def watch(
 
     def show() -> None:
         columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task("rows scored", total=total)
-            while not ended.wait(look_seconds):
-                bar.update(task, completed=done())
-            bar.update(task, completed=done())
-
-    def tell() -> None:
         started = said_at = time.monotonic()
         said = 0
-        while not ended.wait(look_seconds):
-            finished, now = done(), time.monotonic()
-            if finished > said and now - said_at >= say_seconds:
-                rate = finished / (now - started)
-                say(f"{finished:,} of {total:,} rows, {rate:,.0f} rows/s")
+        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+            task = bar.add_task("rows scored", total=total)
+            while not ended.wait(look_seconds):
+                finished, now = done(), time.monotonic()
+                bar.update(task, completed=finished)
+                if not bar.disable or finished == said or now - said_at < say_seconds:
+                    continue
+                say(f"{finished:,} of {total:,} rows, {finished / (now - started):,.0f} rows/s")
                 said, said_at = finished, now
+            bar.update(task, completed=done())
 
-    thread = threading.Thread(target=show if console.is_terminal else tell, daemon=True)
+    thread = threading.Thread(target=show, daemon=True)
     thread.start()
     try:
         yield

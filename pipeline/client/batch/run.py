@@ -13,8 +13,7 @@ import json
 import logging
 import os
 import re
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -22,74 +21,41 @@ from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 from filelock import FileLock, Timeout
 
+from components.arrow import pa
 from components.errors import UserError
 from components.scoring.scorer import score_by_length
 from pipeline.client.batch import BATCH_SIZE, ROWS_PER_PART, parts
 from pipeline.client.batch.model import find_model, load_scorer
-from pipeline.client.batch.parts import Counts, RejectedRow, Scored
-from pipeline.client.batch.plan import Columns, Job, Rows, Shard, plan, read_rows
+from pipeline.client.batch.parts import Counts, RejectedRow
+from pipeline.client.batch.plan import Columns, Job, Row, Shard, plan, read_rows
 from pipeline.client.batch.progress import watch
-
-NO_ID = "no id"
-ID_NOT_UTF8 = "id is not valid UTF-8"
-NO_ABSTRACT = "abstract is null"
-ABSTRACT_NOT_UTF8 = "abstract is not valid UTF-8"
-NOT_FINITE = "scores are not finite"
-
-
-class Outcome(NamedTuple):
-    """The result of a finished job.
-
-    Attributes:
-        counts: rows in the files.
-        parts: how many there are.
-        done_before: how many of them an earlier run had written.
-        seconds: of scoring, imports and loading of the model not included.
-    """
-
-    counts: Counts
-    parts: int
-    done_before: int
-    seconds: float
 
 
 class ScorableRow(NamedTuple):
-    """A row that the model can be asked about.
-
-    Attributes:
-        row: its place in the input file, from 0.
-        id: as in the input.
-        text: valid UTF-8.
-    """
+    """A row that the model can score: its place in the input file from 0, id, valid UTF-8."""
 
     row: int
     id: str | int
     text: bytes
 
 
-def divide(rows: Rows, start: int) -> tuple[list[ScorableRow], list[RejectedRow]]:
-    """Separates rows that can be scored from those that cannot.
-
-    Args:
-        rows: of a shard.
-        start: place of the first in its file.
-    """
+def divide(rows: Iterable[Row], start: int) -> tuple[list[ScorableRow], list[RejectedRow]]:
+    """Separates the rows from ``start`` on into those that can be scored and the others."""
     scorable: list[ScorableRow] = []
     rejected: list[RejectedRow] = []
-    for row, (key, text) in enumerate(zip(rows.ids, rows.abstracts, strict=True), start):
+    for row, (key, text) in enumerate(rows, start):
         name = _decoded(key) if isinstance(key, bytes) else key
         if key is None or (isinstance(key, bytes) and not key.strip()):
-            reason = NO_ID
+            reason = "no id"
         elif name is None:
-            reason = ID_NOT_UTF8
+            reason = "id is not valid UTF-8"
         elif text is None:
-            reason = NO_ABSTRACT
+            reason = "abstract is null"
         elif _decoded(text) is None:
-            reason = ABSTRACT_NOT_UTF8
+            reason = "abstract is not valid UTF-8"
         else:
             scorable.append(ScorableRow(row, name, text))
             continue
@@ -108,17 +74,12 @@ class ScoreShard(beam.DoFn):  # type: ignore[misc]
     """Reads, scores and writes a shard; yields its name once its part is there.
 
     Args:
-        job: what is scored, and with which model.
-        out: the output folder.
-        batch_size: rows in one call of the model.
-        threads: calls of the model at a time; 0: as many as the worker has cores.
+        job, out, batch_size, threads: see :func:`run_batch`.
     """
 
     def __init__(self, job: Job, out: Path, batch_size: int, threads: int) -> None:
         self._job, self._out = job, out
         self._batch_size, self._thread_count = batch_size, threads
-        self._scored_rows = Metrics.counter("batch", "rows_scored")
-        self._rejected_rows = Metrics.counter("batch", "rows_rejected")
 
     def setup(self) -> None:
         """Loads the model, shared by all workers of the process."""
@@ -139,32 +100,34 @@ class ScoreShard(beam.DoFn):  # type: ignore[misc]
         if parts.rejected_rows(self._out, shard, self._digest) is None:
             scored, rejected = self._score(shard)
             try:
-                parts.write_part(
-                    self._out, shard, self._digest, self._job.id_type, scored, rejected
-                )
+                parts.write_part(self._out, shard, self._digest, scored, rejected)
             except OSError as error:
                 raise UserError(
                     f"{parts.part_path(self._out, shard)}: cannot be written: "
                     f"{error.strerror or error}; see to that and run the same command again"
                 ) from error
-            self._scored_rows.inc(len(scored.ids))
-            self._rejected_rows.inc(len(rejected))
         yield shard.name
 
-    def _score(self, shard: Shard) -> tuple[Scored, list[RejectedRow]]:
+    def _score(self, shard: Shard) -> tuple[pa.Table, list[RejectedRow]]:
         rows, rejected = divide(read_rows(shard, self._job.columns), shard.start)
-        texts = [row.text for row in rows]
-        labels, classes, scores = score_by_length(
-            self._scorer, texts, self._batch_size, run=self._threads.map
+        found = score_by_length(
+            self._scorer, [row.text for row in rows], self._batch_size, run=self._threads.map
         )
-        finite = np.isfinite(scores).all(axis=1)
-        rejected += [
-            RejectedRow(row.row, str(row.id), NOT_FINITE)
-            for row in itertools.compress(rows, ~finite)
-        ]
-        ids = [row.id for row in itertools.compress(rows, finite)]
-        good = list(itertools.compress(labels, finite))
-        return Scored(ids, good, classes, scores[finite]), sorted(rejected)
+        finite = np.isfinite(found.scores).all(axis=1)
+        failed = itertools.compress(rows, ~finite)
+        rejected += [RejectedRow(row.row, str(row.id), "scores are not finite") for row in failed]
+        columns = [pa.array(column, pa.float32()) for column in found.scores[finite].T]
+        scored = pa.table(
+            {
+                parts.ID: pa.array(
+                    [row.id for row in itertools.compress(rows, finite)],
+                    pa.type_for_alias(self._job.id_type),
+                ),
+                parts.LABEL: pa.array(itertools.compress(found.labels, finite), pa.string()),
+                parts.SCORES: pa.StructArray.from_arrays(columns, names=found.classes),
+            }
+        )
+        return scored, sorted(rejected)
 
 
 def run_batch(
@@ -179,7 +142,7 @@ def run_batch(
     restart: bool = False,
     beam_args: Sequence[str] = (),
     say: Callable[[str], None] = lambda _: None,
-) -> Outcome:
+) -> Counts:
     """Scores all rows that a pattern matches into a folder of parts; resumes what is there.
 
     Args:
@@ -194,8 +157,12 @@ def run_batch(
         beam_args: Beam's pipeline options, such as ``--runner=FlinkRunner``.
         say: gets plain lines of progress where there is no terminal.
 
+    Returns:
+        The rows, counted in the files.
+
     Raises:
-        UserError: one line: what was wrong, where, what to do.
+        UserError: an input, the model or a part cannot be read or written, or ``out`` holds
+            something else.
         KeyboardInterrupt: Ctrl-C; finished shards stay, those in progress leave nothing.
     """
     job = plan(pattern, columns, rows_per_part, find_model(model_folder))
@@ -207,18 +174,14 @@ def run_batch(
         parts.remove_leftovers(out)
         digest, shards = job.digest(), job.shards()
         todo = [shard for shard in shards if parts.rejected_rows(out, shard, digest) is None]
-        done_before = len(shards) - len(todo)
-        if done_before:
-            say(f"{done_before} of {len(shards)} parts are there from an earlier run")
-        seconds = 0.0
+        if len(todo) < len(shards):
+            say(f"{len(shards) - len(todo)} of {len(shards)} parts are there from an earlier run")
         if todo:
             (out / parts.SUCCESS).unlink(missing_ok=True)
             # Here too, so that a model that cannot be used is known before any worker starts.
             load_scorer(job.model)
-            started = time.perf_counter()
             with watch(out, todo, say):
                 _run(todo, ScoreShard(job, out, batch_size, threads), out, beam_args)
-            seconds = time.perf_counter() - started
         for file in job.inputs:
             if file.changed():
                 raise UserError(
@@ -231,12 +194,12 @@ def run_batch(
             "rows_rejected": counts.rejected,
             "rejected": counts.reasons,
             "labels": counts.labels,
-            "parts": len(shards),
+            "parts": counts.parts,
             "model": asdict(job.model),
             "job": digest,
         }
         parts.write_json(out / parts.SUCCESS, summary)
-        return Outcome(counts, len(shards), done_before, seconds)
+        return counts
 
 
 @contextlib.contextmanager

@@ -22,14 +22,7 @@ _PARQUET_ROWS = 256
 
 
 class Row(NamedTuple):
-    """A text and its place.
-
-    Attributes:
-        text: UTF-8, valid or not.
-        source: a file's path, ``stdin`` or ``arguments``.
-        number: of the line or row in its source, from 1.
-        identifier: value of the id field; None where none was asked for.
-    """
+    """A text (UTF-8, valid or not), its place (from 1), and its id where one was asked for."""
 
     text: bytes
     source: str
@@ -48,8 +41,7 @@ class Fields(NamedTuple):
         text: JSON field or parquet column of the text.
         identifier: field or column to copy to the output; None for none.
         longest: limit of a text, bytes.
-        reject: what becomes of a row that cannot be used: it raises the error, or returns to go on
-            with the next row.
+        reject: gets the error of a row that cannot be used; raises it, or returns to go on.
     """
 
     text: str
@@ -63,11 +55,7 @@ class Fields(NamedTuple):
 
 
 def read_arguments(texts: Iterable[str], fields: Fields) -> Iterator[Row]:
-    """Yields each argument as a row.
-
-    Raises:
-        TextTooLongError: an argument is over the limit.
-    """
+    """Yields each argument as a row; TextTooLongError where one is over the limit."""
     for number, text in enumerate(texts, 1):
         where = f"{ARGUMENTS}, text {number}"
         yield Row(encode(text, where, fields.longest), ARGUMENTS, number)
@@ -180,20 +168,14 @@ def _read_parquet(path: str, fields: Fields) -> Iterator[Row]:
                 raise BadInputError(f"{path}: column {fields.text!r} holds {kind}, not text")
             number = 0
             for batch in file.iter_batches(_PARQUET_ROWS, columns=fields.names()):
-                texts = batch[fields.text].to_pylist()
-                identifiers = (
-                    batch[fields.identifier].to_pylist()
-                    if fields.identifier
-                    else [None] * len(texts)
-                )
-                for text, identifier in zip(texts, identifiers, strict=True):
+                for row in batch.to_pylist():
                     number += 1
-                    where = f"{path}, row {number}"
+                    where, text = f"{path}, row {number}", row[fields.text]
                     try:
                         if text is None:
                             raise BadInputError(f"{where}: column {fields.text!r} is null")
-                        encoded = encode(text, where, fields.longest)
-                        yield Row(encoded, path, number, identifier)
+                        identifier = row[fields.identifier] if fields.identifier else None
+                        yield Row(encode(text, where, fields.longest), path, number, identifier)
                     except ClientError as error:
                         fields.reject(error)
     except UnreadableFileError as error:

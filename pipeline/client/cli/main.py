@@ -32,15 +32,13 @@ def _run() -> int:
         return INTERRUPTED
     except SystemExit as ended:
         # What typer makes of a reader of its help that went away.
-        return BROKEN_PIPE if isinstance(ended.__context__, BrokenPipeError) else _code(ended)
+        if isinstance(ended.__context__, BrokenPipeError):
+            return BROKEN_PIPE
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return int(getattr(error, "exit_code", 2))
     return code if isinstance(code, int) else 0
-
-
-def _code(ended: SystemExit) -> int:
-    return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
 
 
 if __name__ == "__main__":

@@ -24,13 +24,7 @@ DEFAULTS = Options()
 
 
 class Source(NamedTuple):
-    """What is asked, and how.
-
-    Attributes:
-        url: the server's; None where a folder is given.
-        folder: a SavedModel or a push folder; None where a server is asked.
-        options: of the client.
-    """
+    """What is asked, a server or a model's folder (the other is None), and how."""
 
     url: str | None
     folder: Path | None
@@ -116,11 +110,7 @@ def read_source(
 
 
 def with_source(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of :func:`read_source`, and in their place the source.
-
-    Args:
-        command: takes the context, the source, and its own options.
-    """
+    """Declares :func:`read_source`'s options on a command that takes context, source and more."""
     shared = inspect.signature(read_source, eval_str=True).parameters
     own = inspect.signature(command, eval_str=True).parameters
 

@@ -14,9 +14,8 @@ from typing import Any
 from components.contracts import features
 from pipeline.client.errors import ClientError, UnavailableError, one_line
 from pipeline.client.transports import tf_serving_pb2 as messages
-from pipeline.client.transports import tls
 from pipeline.client.transports.base import OUTPUTS
-from pipeline.client.transports.server import ServerClient
+from pipeline.client.transports.server import ServerClient, make_tls_context
 from pipeline.client.types import Address, Options, VersionStatus
 
 if "grpc" not in sys.modules:
@@ -37,7 +36,7 @@ class GrpcClient(ServerClient):
         settings: list[tuple[str, int]] = [
             ("grpc.max_receive_message_length", -1),
             ("grpc.max_send_message_length", -1),
-            # One place retries: pipeline.client.transports.retry.
+            # One place retries: transports.server.retried.
             ("grpc.enable_retries", 0),
             # A new attempt must find a channel that tries again, not one that waits a second. The
             # least backoff stays as it is: it also bounds the time in which to connect.
@@ -52,21 +51,22 @@ class GrpcClient(ServerClient):
             if address.tls
             else grpc.insecure_channel(address.target, settings)
         )
-        self._predict = self._channel.unary_unary(
-            "/tensorflow.serving.PredictionService/Predict",
-            request_serializer=messages.PredictRequest.SerializeToString,
-            response_deserializer=messages.PredictResponse.FromString,
-        )
-        self._get_status = self._channel.unary_unary(
-            "/tensorflow.serving.ModelService/GetModelStatus",
-            request_serializer=messages.GetModelStatusRequest.SerializeToString,
-            response_deserializer=messages.GetModelStatusResponse.FromString,
+        self._predict = self._method("PredictionService/Predict", messages.PredictResponse)
+        self._get_status = self._method(
+            "ModelService/GetModelStatus", messages.GetModelStatusResponse
         )
         self._spec: dict[str, Any] = {"name": options.model_name}
         if options.version is not None:
             self._spec["version"] = {"value": options.version}
         elif options.version_label is not None:
             self._spec["version_label"] = options.version_label
+
+    def _method(self, name: str, response: Any) -> Any:
+        return self._channel.unary_unary(
+            f"/tensorflow.serving.{name}",
+            request_serializer=lambda request: request.SerializeToString(),
+            response_deserializer=response.FromString,
+        )
 
     def status(self) -> list[VersionStatus]:
         """See :meth:`Client.status`."""
@@ -156,7 +156,7 @@ def _state(number: int) -> str:
 def _credentials(options: Options) -> grpc.ChannelCredentials:
     """What is trusted, and the client's own certificate."""
     # gRPC takes any bytes, and reports a bad certificate as an unreachable server.
-    tls.make_context(options)
+    make_tls_context(options)
     trusted = options.ca_file or ssl.get_default_verify_paths().cafile
     chain = options.cert_file.read_bytes() if options.cert_file else None
     key = options.key_file.read_bytes() if options.key_file else chain

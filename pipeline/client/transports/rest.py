@@ -23,17 +23,17 @@ from pipeline.client.errors import (
     UnavailableError,
     one_line,
 )
-from pipeline.client.transports import tls
-from pipeline.client.transports.server import ServerClient
+from pipeline.client.transports.server import ServerClient, make_tls_context
 from pipeline.client.types import Address, Options, VersionStatus
 
-# The gRPC status codes that HTTP statuses stand for, those of proxies included.
+# What HTTP statuses, those of proxies included, stand for: gRPC status codes, or TOO_LARGE.
 _CODES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
     404: "NOT_FOUND",
     407: "UNAUTHENTICATED",
+    413: "TOO_LARGE",
     429: "RESOURCE_EXHAUSTED",
     502: "UNAVAILABLE",
     503: "UNAVAILABLE",
@@ -60,7 +60,7 @@ class RestClient(ServerClient):
         self._predict = f"{self._model}{chosen}:predict"
         self._http = httpx.Client(
             headers={"accept": "application/json", **options.all_headers()},
-            verify=tls.make_context(options) if address.tls else False,
+            verify=make_tls_context(options) if address.tls else False,
             # No proxy stands between a machine and itself, whatever the environment says.
             trust_env=not address.loopback,
         )
@@ -69,14 +69,12 @@ class RestClient(ServerClient):
         """See :meth:`Client.status`."""
         answer = self._ask(lambda seconds: self._send("GET", self._model, None, seconds))
         try:
-            found = [
-                VersionStatus(
-                    int(one["version"]),
-                    str(one["state"]),
-                    one_line(str(one.get("status", {}).get("error_message", ""))),
+            found = []
+            for one in answer["model_version_status"]:
+                message = one.get("status", {}).get("error_message", "")
+                found.append(
+                    VersionStatus(int(one["version"]), str(one["state"]), one_line(str(message)))
                 )
-                for one in answer["model_version_status"]
-            ]
         except (KeyError, TypeError, ValueError, AttributeError):
             raise ServerError(f"{self._where}: not a model status of TF Serving's") from None
         return sorted(found, key=lambda one: -one.version)
@@ -108,12 +106,15 @@ class RestClient(ServerClient):
             raise self._too_slow() from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._no_connection(error) from error
-        if response.status_code != 200:
-            raise self._http_error(response, bytes(content))
         try:
-            return json.loads(content)
+            answer = json.loads(content)
         except (ValueError, RecursionError):
-            raise ServerError(f"{self._where}: the answer is not JSON; not TF Serving?") from None
+            answer = None
+        if response.status_code != 200:
+            raise self._http_error(response, answer)
+        if answer is None:
+            raise ServerError(f"{self._where}: the answer is not JSON; not TF Serving?")
+        return answer
 
     def _no_connection(self, error: Exception) -> ClientError:
         reason = one_line(str(error)) or type(error).__name__
@@ -126,26 +127,20 @@ class RestClient(ServerClient):
             transient=isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError),
         )
 
-    def _http_error(self, response: httpx.Response, content: bytes) -> ClientError:
-        try:
-            # TF Serving's own errors; a proxy answers with something else.
-            message = str(json.loads(content)["error"])
-        except (ValueError, RecursionError, KeyError, TypeError):
-            message = response.reason_phrase
-        status, said = response.status_code, message.lower()
-        if status == 413:
-            return self._too_large(one_line(message))
-        code = _CODES.get(status, "UNKNOWN")
-        if status == 404 and not any(words in said for words in _NO_MODEL_WORDS):
+    def _http_error(self, response: httpx.Response, answer: Any) -> ClientError:
+        # TF Serving's own errors have this form; a proxy answers with something else.
+        said = answer.get("error") if isinstance(answer, dict) else None
+        message = said if isinstance(said, str) and said else response.reason_phrase
+        code = _CODES.get(response.status_code, "UNKNOWN")
+        if code == "NOT_FOUND" and not any(words in message.lower() for words in _NO_MODEL_WORDS):
             code = "UNIMPLEMENTED"
         wait = response.headers.get("retry-after", "").strip()
-        return self._refusal(
-            code, message, f"HTTP {status}", float(wait) if wait.isdecimal() else None
-        )
+        retry_after = float(wait) if wait.isdecimal() else None
+        return self._refusal(code, message, f"HTTP {response.status_code}", retry_after)
 
 
 def _json_string(text: bytes) -> str | dict[str, str]:
-    """Returns a string of the request; bytes that are not UTF-8 go in base64."""
+    """A string of the request; bytes that are not UTF-8 go in base64."""
     try:
         return text.decode()
     except UnicodeDecodeError:

@@ -33,7 +33,7 @@ from pipeline.client import (
     open_model,
 )
 from pipeline.client.texts import MAX_BATCH_BYTES, batches
-from pipeline.client.transports import retry
+from pipeline.client.transports.server import retried
 from pipeline.client.types import parse_address
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
@@ -310,7 +310,7 @@ def test_the_servers_wish_for_a_pause_is_kept():
     pauses: list[float] = []
     send, _ = failing(UnavailableError("busy", transient=True, retry_after=7.0))
 
-    assert retry.call(send, deadline=30, retries=1, sleep=pauses.append) == "answer"
+    assert retried(send, deadline=30, retries=1, sleep=pauses.append) == "answer"
     assert pauses == [7.0]
 
 
@@ -319,7 +319,7 @@ def test_no_pause_goes_beyond_the_deadline():
     send, _ = failing(UnavailableError("busy", transient=True, retry_after=60.0))
 
     with pytest.raises(UnavailableError, match="busy"):
-        retry.call(send, deadline=30, retries=5, sleep=pauses.append)
+        retried(send, deadline=30, retries=5, sleep=pauses.append)
     assert pauses == []
 
 
@@ -328,7 +328,7 @@ def test_pauses_are_random_and_grow():
     pauses: list[float] = []
     send, seconds = failing(*[UnavailableError("busy", transient=True)] * 8)
 
-    retry.call(send, deadline=1000, retries=8, sleep=pauses.append)
+    retried(send, deadline=1000, retries=8, sleep=pauses.append)
 
     limits = [min(0.1 * 2**i, 5.0) for i in range(8)]
     assert all(0 <= pause <= limit for pause, limit in zip(pauses, limits, strict=True))

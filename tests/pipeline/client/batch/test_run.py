@@ -24,7 +24,7 @@ from pipeline.client.batch import parts
 from pipeline.client.batch import run as batch_run
 from pipeline.client.batch.command import batch
 from pipeline.client.batch.model import find_model
-from pipeline.client.batch.plan import Columns, Rows, Shard, plan, read_rows
+from pipeline.client.batch.plan import Columns, Shard, plan, read_rows
 from pipeline.client.batch.run import divide
 
 NOT_A_NUMBER = "not a number"
@@ -488,12 +488,12 @@ def test_shard_is_read_whatever_row_groups_it_crosses(tmp_path, start, count):
     rows = read_rows(Shard("part", str(source), start, count), COLUMNS)
 
     wanted = slice(start, start + count)
-    assert rows.ids == [name.encode() for name in corpus["id"][wanted]]
-    assert rows.abstracts == [text.encode() for text in corpus["abstract"][wanted]]
+    assert [key for key, _ in rows] == [name.encode() for name in corpus["id"][wanted]]
+    assert [text for _, text in rows] == [text.encode() for text in corpus["abstract"][wanted]]
 
 
 def test_divide_loses_no_row():
-    rows = Rows([b"a", None, 7, b"d"], [None, None, b"x", b"y"])
+    rows = [(b"a", None), (None, None), (7, b"x"), (b"d", b"y")]
 
     scorable, rejected = divide(rows, start=100)
 
