@@ -1,5 +1,6 @@
 # make run     environment, sample corpus, the pipeline through the TFX CLI (CONFIG=my.toml: own data)
-# make test    environment, lint, format, types, layers, tests
+# make check   what to run before each commit: the checks and the fast tests
+# make test    every check and every test
 # make help    every target
 
 CONFIG := pipeline/config/sample.toml
@@ -7,6 +8,8 @@ TESTS := tests
 
 PYTHON := .venv/bin/python
 SAMPLE := pipeline/config/sample.toml
+COMPILE := .venv/uv/bin/uv pip compile pyproject.toml --quiet --system-certs --python-version 3.10 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --extra pipeline --extra dev
 
 # One word of the shell, whatever is in it.
 quoted = '$(subst ','\'',$(1))'
@@ -18,10 +21,11 @@ unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV PIP_NO_BINARY CDP
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env gpu run serve test lint format types layers pytest sample glove lock protos clean
+.PHONY: help env gpu run serve check test static lint format types layers dependencies fast pytest
+.PHONY: docs sample glove lock protos clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 env: ## build or update .venv from the hash-locked requirements
 	@sh .ci/environment
@@ -39,7 +43,13 @@ endif
 serve: env ## TF Serving on the pushed model, until Ctrl-C; CONFIG=my.toml for one's own
 	@ARXIV_PIPELINE_CONFIG=$(call quoted,$(CONFIG)) $(PYTHON) -m pipeline serve
 
-test: lint types layers pytest ## every check: .ci/run calls this
+check: env ## format, lint, types, layers, dependencies and the fast tests; before each commit
+	@start=$$(date +%s); $(MAKE) --no-print-directory static fast \
+		&& echo "make check: $$(($$(date +%s) - start)) s"
+
+test: static pytest ## every check and every test: .ci/run calls this
+
+static: lint types layers dependencies
 
 lint: env ## ruff: rules and format
 	@$(PYTHON) -m ruff check .
@@ -55,9 +65,23 @@ types: env ## mypy
 layers: env ## import-linter: imports go runners, graph, components
 	@.venv/bin/lint-imports
 
+# Once for the package, which must do without the dev extra, and once for everything.
+dependencies: env ## deptry: every imported package is declared, every declared one is used
+	@.venv/bin/deptry components pipeline
+	@.venv/bin/deptry components pipeline benchmarks tests \
+		--exclude '\.venv' --optional-dependencies-dev-groups gpu
+
+fast: env ## the tests that train nothing and start no run
+	@$(PYTHON) -m pytest -n 2 --dist loadfile -m 'not slow' --durations=5 $(TESTS)
+
 # A file's tests stay together: they share what is costly, such as a whole run.
 pytest: env ## the tests; TESTS=tests/components for some of them
-	@$(PYTHON) -m pytest -n 2 --dist loadfile $(TESTS)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10 $(TESTS)
+
+docs: env ## write real.toml and the generated pages anew; build the site into var/site
+	@$(PYTHON) -m pipeline.config.reference --write
+	@$(PYTHON) docs/generate.py
+	@$(PYTHON) -m mkdocs build --strict
 
 sample: env ## make the sample corpus and its vectors anew
 	@$(PYTHON) -m pipeline sample
@@ -66,10 +90,8 @@ glove: env ## fetch the real GloVe vectors into var/glove
 	@$(PYTHON) -m pipeline glove
 
 lock: env ## resolve the requirements anew, with hashes
-	@.venv/uv/bin/uv pip compile pyproject.toml --quiet --system-certs --extra dev --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --python-version 3.10 -o requirements.lock
-	@.venv/uv/bin/uv pip compile pyproject.toml --quiet --system-certs --extra dev --extra gpu --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --python-version 3.10 -o requirements-gpu.lock
+	@$(COMPILE) -o requirements.lock
+	@$(COMPILE) --extra gpu -o requirements-gpu.lock
 
 protos: env ## make the client's gRPC messages anew from their definitions
 	@$(PYTHON) -m grpc_tools.protoc -I. --python_out=. pipeline/client/transports/tf_serving.proto

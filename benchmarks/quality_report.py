@@ -1,4 +1,4 @@
-"""Figures, bootstrap, tables and plot of the candidates that ``quality.py`` has scored."""
+"""Metrics, bootstrap, tables and plot of the candidates that ``quality.py`` has scored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from scipy.special import log_softmax
 
-from components.evaluation import tfma_metrics
+from components.metrics import classification
 from components.training.objective import fit_temperature
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -28,15 +28,15 @@ WATCHED_ACCURACY = 0.749
 # Those that the notebook's method has been seen to pass, for its curve.
 _CURVE = (0.70, 0.72, 0.74, 0.75, 0.76, 0.77, 0.78)
 _LOG_LOSS = "log_loss"
-_FIGURES = {
-    tfma_metrics.ACCURACY: "accuracy",
-    tfma_metrics.MACRO_F1: "macro-F1",
-    tfma_metrics.WEIGHTED_F1: "weighted F1",
+_METRICS = {
+    classification.ACCURACY: "accuracy",
+    classification.F1_MACRO: "macro-F1",
+    classification.F1_WEIGHTED: "weighted F1",
     _LOG_LOSS: "log loss",
-    tfma_metrics.ECE: "ECE",
+    classification.ECE: "ECE",
 }
 _NONE = "n/a"
-_BOOTSTRAPPED = (tfma_metrics.ACCURACY, tfma_metrics.MACRO_F1)
+_BOOTSTRAPPED = (classification.ACCURACY, classification.F1_MACRO)
 _COLORS = {LINEAR: "#888888", PIPELINE: "#1f6fb4", NOTEBOOK: "#c0504d", ABLATION: "#7fb2dc"}
 _LINES = {"notebook.toml": "--"}
 
@@ -46,13 +46,13 @@ class Result:
     """A finished candidate.
 
     Attributes:
-      name: of its row; runs that differ in the seed alone share it.
-      kind: LINEAR, PIPELINE, NOTEBOOK or ABLATION.
-      seed: None where nothing is random.
-      eval_scores, test_scores: float [n, k], log-probabilities, or margins of a model without
-        probabilities; no test scores where only the eval split is looked at.
-      meta: ``seconds`` of training, ``processor_seconds``, ``probabilistic``, ``commit``,
-        ``processor``, ``device`` and, of networks, the ``history`` of epochs.
+        name: of its row; runs that differ in the seed alone share it.
+        kind: LINEAR, PIPELINE, NOTEBOOK or ABLATION.
+        seed: None where nothing is random.
+        eval_scores, test_scores: float [n, k], log-probabilities, or margins of a model without
+          probabilities; no test scores where only the eval split is looked at.
+        meta: ``seconds`` of training, ``processor_seconds``, ``probabilistic``, ``commit``,
+          ``processor``, ``device`` and, of networks, the ``history`` of epochs.
     """
 
     name: str
@@ -63,37 +63,30 @@ class Result:
     meta: dict[str, Any]
 
 
-def confusion(labels: IntArray, scores: FloatArray) -> npt.NDArray[np.float64]:
-    """Counts, float64 [k, k]: row = true class, column = the class of the highest score."""
-    classes = scores.shape[1]
-    cells = labels * classes + scores.argmax(axis=1)
-    return np.bincount(cells, minlength=classes**2).reshape(classes, classes).astype(np.float64)
-
-
 def calibration(labels: IntArray, scores: FloatArray, temperature: float = 1.0) -> dict[str, float]:
-    """Log loss and ECE of ``softmax(scores / temperature)``."""
+    """Returns log loss (nats) and ECE of ``softmax(scores / temperature)``."""
     logs = log_softmax(scores.astype(np.float64) / temperature, axis=1)
     confidence = np.exp(logs.max(axis=1))
-    correct = scores.argmax(axis=1) == labels
-    table = np.zeros((tfma_metrics.CALIBRATION_BINS, 3))
-    bins = [tfma_metrics.calibration_bin(float(value)) for value in confidence]
-    np.add.at(table, bins, np.column_stack([np.ones(len(bins)), confidence, correct]))
+    gaps = np.bincount(
+        classification.calibration_bins(confidence),
+        weights=confidence - (scores.argmax(axis=1) == labels),
+    ).astype(np.float64)
     return {
-        _LOG_LOSS: float(-logs[np.arange(len(labels)), labels].mean()),
-        tfma_metrics.ECE: tfma_metrics.expected_calibration_error(table),
+        _LOG_LOSS: classification.log_loss(labels, logs),
+        classification.ECE: float(classification.expected_calibration_error(gaps, len(labels))),
     }
 
 
-def figures(labels: IntArray, scores: FloatArray, *, probabilistic: bool) -> dict[str, Any]:
-    """Every figure of one candidate on one split; log loss and ECE only of probabilities."""
-    matrix = confusion(labels, scores)
+def metrics_of(labels: IntArray, scores: FloatArray, *, probabilistic: bool) -> dict[str, Any]:
+    """Returns the metrics of one candidate on one split; log loss and ECE of probabilities only."""
+    matrix = classification.confusion_matrix(labels, scores)
     return {
-        tfma_metrics.ACCURACY: tfma_metrics.micro_f1(matrix),
-        tfma_metrics.MACRO_F1: tfma_metrics.macro_f1(matrix),
-        tfma_metrics.WEIGHTED_F1: tfma_metrics.weighted_f1(matrix),
+        classification.ACCURACY: float(classification.accuracy(matrix)),
+        classification.F1_MACRO: float(classification.f1_macro(matrix)),
+        classification.F1_WEIGHTED: float(classification.f1_weighted(matrix)),
         **(calibration(labels, scores) if probabilistic else {}),
         "per_class_f1": np.nan_to_num(
-            tfma_metrics.per_class_scores(matrix)[tfma_metrics.F1]
+            classification.per_class_scores(matrix)[classification.F1]
         ).tolist(),
     }
 
@@ -104,15 +97,15 @@ def resampled(
     """Accuracy and macro-F1 in each resample, float64 [resamples].
 
     Args:
-      draws: how often each row was drawn, float32 [resamples, n]; the same for all candidates,
-        which is what makes their comparison a paired one.
+        draws: how often each row was drawn, float32 [resamples, n]; the same for all candidates,
+          which is what makes their comparison a paired one.
     """
     classes = scores.shape[1]
     cells = np.eye(classes**2, dtype=np.float32)[labels * classes + scores.argmax(axis=1)]
     matrices = (draws @ cells).astype(np.float64).reshape(-1, classes, classes)
     return {
-        tfma_metrics.ACCURACY: np.array([tfma_metrics.micro_f1(matrix) for matrix in matrices]),
-        tfma_metrics.MACRO_F1: np.array([tfma_metrics.macro_f1(matrix) for matrix in matrices]),
+        classification.ACCURACY: classification.accuracy(matrices),
+        classification.F1_MACRO: classification.f1_macro(matrices),
     }
 
 
@@ -137,8 +130,8 @@ def bootstrap(labels: IntArray, results: Sequence[Result]) -> list[dict[str, Any
     }
     if len(runs) > 1:
         runs["mean of the seeds"] = {
-            figure: np.mean([run[figure] for run in runs.values()], axis=0)
-            for figure in _BOOTSTRAPPED
+            metric: np.mean([run[metric] for run in runs.values()], axis=0)
+            for metric in _BOOTSTRAPPED
         }
     compared = []
     for linear in results:
@@ -147,10 +140,10 @@ def bootstrap(labels: IntArray, results: Sequence[Result]) -> list[dict[str, Any
         other = resampled(labels, linear.test_scores, draws)
         for name, run in runs.items():
             row: dict[str, Any] = {"candidate": name, "against": linear.name}
-            for figure in _BOOTSTRAPPED:
-                gain = run[figure] - other[figure]
+            for metric in _BOOTSTRAPPED:
+                gain = run[metric] - other[metric]
                 low, high = np.quantile(gain, [0.025, 0.975])
-                row[figure] = {
+                row[metric] = {
                     "gain": float(gain.mean()),
                     "low": float(low),
                     "high": float(high),
@@ -179,7 +172,7 @@ def speed(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Time of the pipeline's model to the watched accuracy, as a share of each notebook run's.
 
     Args:
-      runs: of the report. Only runs on the same processor and device are compared.
+        runs: of the report. Only runs on the same processor and device are compared.
     """
     rows = []
     for notebook in runs:
@@ -211,7 +204,7 @@ def ablation_gains(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What each part is worth on the eval split: the whole model less the one without the part.
 
     Returns:
-      A row for each ablation, with the difference of each figure, paired by seed.
+        A row for each ablation, with the difference of each metric, paired by seed.
     """
     whole = {run["seed"]: run["eval"] for run in runs if run["kind"] == PIPELINE}
     rows = []
@@ -226,8 +219,8 @@ def ablation_gains(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 {
                     "name": name,
                     **{
-                        figure: _spread([full[figure] - part[figure] for full, part in pairs])
-                        for figure in _FIGURES
+                        metric: _spread([full[metric] - part[metric] for full, part in pairs])
+                        for metric in _METRICS
                     },
                 }
             )
@@ -243,8 +236,8 @@ def make_report(
     """Everything that the tables and the plot show, as JSON values.
 
     Args:
-      labels: class ids of the splits ``eval`` and ``test``.
-      header: what the figures were measured on and with.
+        labels: class ids of the splits ``eval`` and ``test``.
+        header: what the metrics were measured on and with.
     """
     runs = []
     for result in results:
@@ -254,7 +247,7 @@ def make_report(
         if result.test_scores is not None:
             temperature = fit_temperature(result.eval_scores, labels["eval"])
             tested = {
-                "test": figures(labels["test"], result.test_scores, probabilistic=probabilistic),
+                "test": metrics_of(labels["test"], result.test_scores, probabilistic=probabilistic),
                 "refitted": {
                     "temperature": temperature,
                     **calibration(labels["test"], result.test_scores, temperature),
@@ -265,7 +258,7 @@ def make_report(
                 "name": result.name,
                 "kind": result.kind,
                 "seed": result.seed,
-                "eval": figures(labels["eval"], result.eval_scores, probabilistic=probabilistic),
+                "eval": metrics_of(labels["eval"], result.eval_scores, probabilistic=probabilistic),
                 **tested,
                 **({"time_to_accuracy": time_to_accuracy(history)} if history else {}),
                 **result.meta,
@@ -298,17 +291,17 @@ def _summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             if split not in same[0]:
                 continue
             row[split] = {
-                figure: _spread([run[split][figure] for run in same])
-                for figure in _FIGURES
-                if figure in same[0][split]
+                metric: _spread([run[split][metric] for run in same])
+                for metric in _METRICS
+                if metric in same[0][split]
             }
             row[split]["per_class_f1"] = np.mean(
                 [run[split]["per_class_f1"] for run in same], axis=0
             ).tolist()
         if "refitted" in same[0]:
             row["refitted"] = {
-                figure: _spread([run["refitted"][figure] for run in same])
-                for figure in same[0]["refitted"]
+                metric: _spread([run["refitted"][metric] for run in same])
+                for metric in same[0]["refitted"]
             }
         summary.append(row)
     return summary
@@ -341,12 +334,12 @@ def markdown(report: dict[str, Any]) -> str:
         "# Model quality\n",
         _header(report),
         "\n## Test split\n",
-        _figures_table(main, "test"),
+        _metrics_table(main, "test"),
     ]
     parts += [
         "\nMean ± standard deviation over the seeds. Seconds are of training, vectors and export "
         "included.\n\n## Eval split, on which models are chosen\n",
-        _figures_table(main, "eval"),
+        _metrics_table(main, "eval"),
         "\n## F1 of each class, test split\n",
         _table(
             ["candidate", *report["classes"]],
@@ -360,7 +353,7 @@ def markdown(report: dict[str, Any]) -> str:
                     row["name"],
                     *(
                         _cell(row["refitted"][f])
-                        for f in ("temperature", _LOG_LOSS, tfma_metrics.ECE)
+                        for f in ("temperature", _LOG_LOSS, classification.ECE)
                     ),
                 ]
                 for row in main
@@ -387,7 +380,7 @@ def markdown(report: dict[str, Any]) -> str:
         parts += ["\n## First epoch of a validation accuracy\n", _curve_table(notebooks)]
     if report["ablations"]:
         parts += ["\n## Ablations, eval split\n", _ablation_table(report)]
-        parts += ["\nIn brackets: the whole model's figure, of the same seed, less this one's.\n"]
+        parts += ["\nIn brackets: the whole model's metric, of the same seed, less this one's.\n"]
     return "\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
@@ -405,14 +398,14 @@ def _header(report: dict[str, Any]) -> str:
     return "\n".join(line for line in lines if line) + "\n"
 
 
-def _figures_table(summary: Sequence[dict[str, Any]], split: str) -> str:
+def _metrics_table(summary: Sequence[dict[str, Any]], split: str) -> str:
     return _table(
-        ["candidate", "seeds", *_FIGURES.values(), "seconds", "commit"],
+        ["candidate", "seeds", *_METRICS.values(), "seconds", "commit"],
         [
             [
                 row["name"],
                 ", ".join(map(str, row["seeds"])) or _NONE,
-                *(_cell(row[split].get(figure)) for figure in _FIGURES),
+                *(_cell(row[split].get(metric)) for metric in _METRICS),
                 _cell(row["seconds"], 0),
                 ", ".join(row["commits"]),
             ]
@@ -426,12 +419,12 @@ def _ablation_table(report: dict[str, Any]) -> str:
     shown = [row for row in report["summary"] if row["kind"] == PIPELINE or row["name"] in gains]
     rows = []
     for row in shown:
-        cells = [_cell(row["eval"][figure]) for figure in _FIGURES]
+        cells = [_cell(row["eval"][metric]) for metric in _METRICS]
         if row["name"] in gains:
-            means = [gains[row["name"]][figure]["mean"] for figure in _FIGURES]
+            means = [gains[row["name"]][metric]["mean"] for metric in _METRICS]
             cells = [f"{cell} ({mean:+.4f})" for cell, mean in zip(cells, means, strict=True)]
         rows.append([row["name"], ", ".join(map(str, row["seeds"])), *cells])
-    return _table(["model", "seeds", *_FIGURES.values()], rows)
+    return _table(["model", "seeds", *_METRICS.values()], rows)
 
 
 def _curve_table(runs: Sequence[dict[str, Any]]) -> str:
@@ -449,8 +442,8 @@ def _curve_table(runs: Sequence[dict[str, Any]]) -> str:
 
 
 def _bootstrap_table(rows: Sequence[dict[str, Any]]) -> str:
-    def gain(row: dict[str, Any], figure: str) -> list[str]:
-        cell = row[figure]
+    def gain(row: dict[str, Any], metric: str) -> list[str]:
+        cell = row[metric]
         interval = f"[{cell['low']:+.4f}, {cell['high']:+.4f}]"
         return [f"{cell['gain']:+.4f} {interval}", f"{cell['p']:.4f}"]
 
@@ -483,8 +476,8 @@ def _time_table(runs: Sequence[dict[str, Any]]) -> str:
 
 
 def plot(report: dict[str, Any]) -> Figure:
-    """Figures on the test split, a dot a seed and a bar at the mean; below, validation curves."""
-    shown = [tfma_metrics.ACCURACY, tfma_metrics.MACRO_F1, _LOG_LOSS, tfma_metrics.ECE]
+    """Draws the test metrics, a dot a seed and a bar at the mean, and the validation curves."""
+    shown = [classification.ACCURACY, classification.F1_MACRO, _LOG_LOSS, classification.ECE]
     summary = [row for row in report["summary"] if "test" in row][::-1]
     curves = [run for run in report["runs"] if run.get("history") and run["kind"] != ABLATION]
     height = 1.2 + 0.32 * len(summary)
@@ -503,7 +496,7 @@ def plot(report: dict[str, Any]) -> Figure:
                 f"{spread['mean']:.3f}", (1.01, position), xycoords=("axes fraction", "data"),
                 color=color, va="center", fontsize=8,
             )  # fmt: skip
-        axes.set_title(_FIGURES[name], loc="left")
+        axes.set_title(_METRICS[name], loc="left")
         labels = [row["name"] for row in summary] if column == 0 else []
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(-0.6, len(summary) - 0.4)

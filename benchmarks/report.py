@@ -28,7 +28,7 @@ from components.report.node import REPORT_FILE, Report, RunReportExecutor
 from pipeline.config.pipeline_config import PipelineConfig, load_config
 
 # What the first screen of a laptop shows, at a width that README's column does not shrink much.
-_VIEWPORT = {"width": 1100, "height": 860}
+_WIDTH, _HEIGHT = 1100, 860
 # Milliseconds, for the page to have scrolled.
 _SETTLED = 1500
 
@@ -69,7 +69,7 @@ def screenshots(page: Path, folder: Path) -> list[Path]:
     chromium = shutil.which("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        tab = browser.new_page(viewport=_VIEWPORT, color_scheme="light")
+        tab = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT}, color_scheme="light")
         folder.mkdir(parents=True, exist_ok=True)
         taken = []
         for section in ("verdict", "quality"):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic.config import JsonDict
+
+BASIC: JsonDict = {"level": "basic"}
+"""``json_schema_extra`` of the few keys that users set; the others are for experts."""
 
 
 class Settings(BaseModel):
@@ -13,6 +18,8 @@ class Settings(BaseModel):
     A key that is not declared is refused, and so is a value of another type: ``true``, ``"64"`` and
     ``64.0`` are no integers. An integer will do for a float, unless it is a boolean. Floats are
     finite. Lists, which is what TOML and JSON have, become tuples where a tuple is declared.
+
+    Each key's description is one sentence; the configuration reference is generated from it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -24,3 +31,28 @@ class Settings(BaseModel):
             return value
         declared = get_origin(cls.model_fields[info.field_name].annotation)
         return tuple(value) if declared is tuple else value
+
+
+def is_group(kind: Any) -> bool:
+    """Returns whether a declared type is a group of keys, written as a table, not a value."""
+    return isinstance(kind, type) and issubclass(kind, Settings)
+
+
+def declared_keys(kind: type[Settings], prefix: str = "") -> dict[str, Any]:
+    """Returns the declared type of each key by its dotted name, inner groups' keys included."""
+    keys: dict[str, Any] = {}
+    for name, field in kind.model_fields.items():
+        if is_group(field.annotation):
+            keys |= declared_keys(field.annotation, f"{prefix}{name}.")  # type: ignore[arg-type]
+        else:
+            keys[prefix + name] = field.annotation
+    return keys
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns the values of nested tables by dotted key."""
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        key = prefix + name
+        values |= flat(value, f"{key}.") if isinstance(value, Mapping) else {key: value}
+    return values

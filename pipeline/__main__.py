@@ -1,6 +1,19 @@
-"""``python -m pipeline``: the command ``arxiv-pipeline`` without an installation."""
+"""The commands ``arxiv-pipeline`` and ``python -m pipeline``."""
 
-from pipeline.cli.main import main
+import sys
+
+
+def main() -> None:
+    """Runs the command line; says in one line where the package lacks the extra that it needs."""
+    try:
+        from pipeline.cli.main import main as run
+
+        run()
+    except ModuleNotFoundError as error:
+        extra = "pip install 'arxiv-subject-classifier[pipeline]'"
+        print(f"error: {error.name} is not installed: {extra}", file=sys.stderr)
+        sys.exit(2)
+
 
 if __name__ == "__main__":
     main()

@@ -20,16 +20,17 @@ from typing import TYPE_CHECKING
 import tomli
 from packaging.requirements import InvalidRequirement, Requirement
 
+from components import model_server
 from components.errors import UserError
-from components.model_server import BINARY
 from pipeline.config.pipeline_config import CONFIG_VARIABLE, PipelineConfig
-from pipeline.serving.docker_engine import docker_missing
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 _ROOT = Path(__file__).resolve().parent.parent
 _DISTRIBUTION = "arxiv-subject-classifier"
+# Those of pyproject.toml that a run needs; "" is what needs none.
+_EXTRAS = ("", "parquet", "local", "batch", "pipeline")
 _GIB = 1 << 30
 # Examples, transformed examples and models of one run on 39,440 papers take less than the first.
 LOW_SPACE = 5 * _GIB
@@ -131,13 +132,14 @@ def check_versions(root: Path) -> Iterator[Finding]:
 
 
 def unmet(requirements: list[str]) -> Iterator[str]:
-    """Yields a clause for each requirement, extras left out, that the environment does not meet."""
+    """Yields a clause for each requirement of the pipeline that the environment does not meet."""
     for text in requirements:
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+        marker = requirement.marker
+        if marker is not None and not any(marker.evaluate({"extra": one}) for one in _EXTRAS):
             continue
         installed = _installed(requirement.name)
         if installed is None:
@@ -190,19 +192,17 @@ def check_gpu(environ: Mapping[str, str], proc: Path = Path("/proc/driver/nvidia
 def check_model_server() -> Finding:
     """Says which TF Serving a model can be asked through here; a run does without."""
     subject = "TF Serving"
-    binary = shutil.which(BINARY)
-    if binary is not None:
-        return Finding(subject, Health.FINE, binary)
-    missing = docker_missing()
-    if not missing:
-        return Finding(subject, Health.FINE, "by Docker")
-    return Finding(
-        subject,
-        Health.FINE,
-        f"none: {BINARY} is not on PATH and {missing}; before a push TensorFlow's own runtime is "
-        "asked",
-        f"for serve, and to ask the real server before a push: install {BINARY} or start Docker",
-    )
+    try:
+        found = model_server.find()
+    except model_server.NoServerError as error:
+        return Finding(
+            subject,
+            Health.FINE,
+            f"none: {error}; before a push TensorFlow's own runtime is asked",
+            f"for serve, and to ask the real server before a push: install {model_server.BINARY} "
+            "or start Docker",
+        )
+    return Finding(subject, Health.FINE, "by Docker" if found.in_docker else found.program)
 
 
 def check_disk(folder: Path) -> Finding:
@@ -323,7 +323,9 @@ def _declared(root: Path) -> list[str]:
     if not file.is_file():
         return []
     project = tomli.loads(file.read_text(encoding="utf-8")).get("project", {})
-    return [str(requirement) for requirement in project.get("dependencies", [])]
+    extras = project.get("optional-dependencies", {})
+    groups = [project.get("dependencies", []), *(extras.get(one, []) for one in _EXTRAS)]
+    return [str(requirement) for group in groups for requirement in group]
 
 
 def _installed(name: str) -> str | None:

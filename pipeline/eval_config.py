@@ -16,6 +16,7 @@ from components.contracts.features import (
 )
 from components.evaluation import tfma_metrics
 from components.evaluation.evaluation_settings import EvaluationSettings
+from components.metrics import classification
 
 __all__ = ["EvaluationSettings", "make_eval_config"]
 
@@ -29,17 +30,16 @@ def make_eval_config(
     ``classes``; the slices from the candidate's and, where the feature is raw, from the example.
 
     Args:
-      settings: thresholds and slices.
-      classes: the class names, in the order of the model's scores.
-      fingerprint: hash of the metrics' code, so that an edit of it evaluates again.
+        settings: thresholds and slices.
+        classes: the class names, in the order of the model's scores.
+        fingerprint: hash of the metrics' code, so that an edit of it evaluates again.
 
     Raises:
-      ValueError: fewer than two classes, or one twice.
+        ValueError: fewer than two classes, or one twice.
     """
     if len(classes) < 2 or len(set(classes)) != len(classes):
         raise ValueError(f"classes must be at least two and distinct, got {list(classes)}")
     ours = {"fingerprint": fingerprint}
-    per_class = {**ours, "num_classes": len(classes)}
     return tfma.EvalConfig(
         model_specs=[
             tfma.ModelSpec(
@@ -60,30 +60,27 @@ def make_eval_config(
                     _stock("ExampleCount", tfma_metrics.EXAMPLE_COUNT),
                     _stock(
                         "SparseCategoricalAccuracy",
-                        tfma_metrics.ACCURACY,
+                        classification.ACCURACY,
                         _at_least(
                             _as_float32(settings.min_accuracy), max_drop=settings.max_accuracy_drop
                         ),
                     ),
                     _stock(
                         "SparseCategoricalCrossentropy",
-                        tfma_metrics.CROSS_ENTROPY,
+                        classification.LOG_LOSS,
                         _at_most(_as_float32(settings.max_cross_entropy)),
                     ),
                     _stock("MultiClassConfusionMatrixPlot", tfma_metrics.CONFUSION_MATRIX),
                     _custom(
-                        tfma_metrics.MacroF1,
-                        tfma_metrics.MACRO_F1,
-                        per_class,
+                        tfma_metrics.ArgMaxScores,
+                        classification.F1_MACRO,
+                        {**ours, "num_classes": len(classes)},
                         _at_least(settings.min_macro_f1, max_drop=settings.max_macro_f1_drop),
                     ),
-                    _custom(tfma_metrics.MicroF1, tfma_metrics.MICRO_F1, per_class),
-                    _custom(tfma_metrics.WeightedF1, tfma_metrics.WEIGHTED_F1, per_class),
-                    _custom(tfma_metrics.PerClassScores, tfma_metrics.PER_CLASS_SCORES, per_class),
                     _custom(
                         tfma_metrics.ExpectedCalibrationError,
-                        tfma_metrics.ECE,
-                        {**ours, "bins": tfma_metrics.CALIBRATION_BINS},
+                        classification.ECE,
+                        {**ours, "bins": classification.CALIBRATION_BINS},
                     ),
                 ]
             )

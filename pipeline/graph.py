@@ -144,7 +144,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
     )
     infra_validator = ServingValidator(
         model=model,
-        settings=config.infra_validation,
+        settings=config.infra_validation.model_dump_json(),
         fingerprint=code_fingerprint(
             "components.infra_validation.node", "components.infra_validation.probe"
         ),

@@ -12,12 +12,47 @@ os.environ["TF_USE_LEGACY_KERAS"] = "0"  # as pipeline.environment sets it
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+from hypothesis import settings
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+# A loaded machine is no reason to fail: timings are the benchmarks' business.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _REAL_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+# What takes more than two seconds to make: `make check` passes over the tests that ask for it.
+_COSTLY = frozenset(("browser", "installed_wheel", "judge", "workbench"))
+# Folders whose files take longest, longest first: what starts last keeps one process waiting.
+_LONGEST = ("e2e", "components/training", "pipeline/launch", "components/evaluation")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Marks the slow tests, and puts the longest files first."""
+    for item in items:
+        if item.get_closest_marker("e2e") or _COSTLY.intersection(item.fixturenames):
+            item.add_marker("slow")
+
+    def place(item: pytest.Function) -> int:
+        path = str(item.path.relative_to(REPOSITORY / "tests"))
+        return next((n for n, one in enumerate(_LONGEST) if path.startswith(one)), len(_LONGEST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +77,133 @@ def real_glove() -> Path:
     if not path.is_file():
         pytest.skip("the real GloVe vectors are not in ../shared/data")
     return path
+
+
+_DISTRIBUTION = "arxiv-subject-classifier"
+_BLOCK = """
+import os, sys
+
+class Block:
+    names = frozenset(os.environ.get("TEST_BLOCKED_MODULES", "").split())
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name.partition(".")[0] in cls.names:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Block)
+"""
+
+
+@dataclass(frozen=True)
+class InstalledWheel:
+    """The built wheel in an environment of its own, which lends the packages of the tests'.
+
+    Attributes:
+        wheel: the built file.
+        environment: the folder of the environment.
+        work: an empty folder.
+    """
+
+    wheel: Path
+    environment: Path
+    work: Path
+
+    def run(
+        self, *command: str, extra: str | None = None, stdin: bytes = b""
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Runs a command of the environment in the empty folder.
+
+        Args:
+            command: the name of the program, and its arguments.
+            extra: "" or an extra: what it does not bring cannot be imported. None: all can.
+            stdin: what it reads.
+        """
+        blocked = "" if extra is None else " ".join(self._not_brought_by(extra))
+        inherited = {name: value for name, value in os.environ.items() if "PYTHON" not in name}
+        return subprocess.run(
+            [self.environment / "bin" / command[0], *command[1:]],
+            cwd=self.work,
+            env={**inherited, "TEST_BLOCKED_MODULES": blocked},
+            input=stdin,
+            capture_output=True,
+            timeout=300,
+            check=False,
+        )
+
+    def _not_brought_by(self, extra: str) -> list[str]:
+        """Top-level modules that the wheel with this extra does not install."""
+        folders = self.environment.glob("lib/python*/site-packages/*.dist-info")
+        (own,) = (metadata.Distribution.at(folder) for folder in folders)
+        brought: set[tuple[str, str]] = set()
+        waiting = {(_DISTRIBUTION, one) for one in {"", extra}}
+        while waiting:
+            name, wanted = waiting.pop()
+            brought.add((name, wanted))
+            try:
+                found = own if name == _DISTRIBUTION else metadata.distribution(name)
+            except metadata.PackageNotFoundError:  # of another platform
+                continue
+            for requirement in map(Requirement, found.requires or []):
+                marker = requirement.marker
+                if marker is None or marker.evaluate({"extra": wanted}):
+                    needed = canonicalize_name(requirement.name)
+                    waiting |= {(needed, one) for one in {"", *requirement.extras}} - brought
+        names = {name for name, _ in brought}
+        return sorted(
+            module
+            for module, owners in metadata.packages_distributions().items()
+            if names.isdisjoint(map(canonicalize_name, owners))
+        )
+
+
+@pytest.fixture(scope="session")
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Returns a function that fills a folder once for all of xdist's workers."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        folder = root / name
+        with FileLock(root / f"{name}.lock"):
+            if not (root / f"{name}.made").exists():
+                folder.mkdir()
+                fill(folder)
+                (root / f"{name}.made").touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def installed_wheel(
+    make_once: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> InstalledWheel:
+    """Builds the wheel from a copy of the sources, and installs it."""
+    folder = make_once("wheel", _install_wheel)
+    (wheel,) = folder.glob("*.whl")
+    return InstalledWheel(wheel, folder / "environment", tmp_path_factory.mktemp("empty"))
+
+
+def _install_wheel(folder: Path) -> None:
+    source = folder / "source"
+    source.mkdir()
+    for name in ("pipeline", "components", "schema"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / name, source / name, symlinks=True, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source / name)
+    _pip("wheel", "--no-build-isolation", "--wheel-dir", str(folder), str(source))
+    (wheel,) = folder.glob("*.whl")
+    environment = folder / "environment"
+    venv.create(environment, with_pip=False)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    (packages / "of_the_tests.pth").write_text(sysconfig.get_path("purelib"))
+    (packages / "sitecustomize.py").write_text(_BLOCK)
+    _pip("--python", str(environment / "bin" / "python"), "install", str(wheel))
+
+
+def _pip(*arguments: str) -> None:
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    subprocess.run([*command, "--no-deps", "--no-index"], check=True)

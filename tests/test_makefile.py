@@ -75,6 +75,7 @@ def test_wrong_python_is_one_line(clone: Path, tools: Path) -> None:
     assert line.startswith("error: Python 3.10 not found: install it")
 
 
+@pytest.mark.slow
 def test_python_of_pyenv_is_found_where_its_shim_refuses_and_no_registry_is_one_line(
     clone: Path, tools: Path, tmp_path: Path
 ) -> None:
@@ -136,6 +137,6 @@ def test_resume_hint_is_a_command_that_the_shell_reads_as_it_was_given(
 def test_help_lists_the_targets(clone: Path, tools: Path) -> None:
     done = make(clone, tools)
     assert [line.split()[1] for line in done.stdout.splitlines()] == [
-        "help", "env", "gpu", "run", "serve", "test", "lint", "format", "types", "layers", "pytest",
-        "sample", "glove", "lock", "clean",
+        "help", "env", "gpu", "run", "serve", "check", "test", "lint", "format", "types", "layers",
+        "dependencies", "fast", "pytest", "docs", "sample", "glove", "lock", "clean",
     ]  # fmt: skip

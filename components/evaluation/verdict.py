@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 
 from components.evaluation import tfma_metrics
+from components.metrics import classification
 
 FORMAT_VERSION = 1
 OVERALL = "overall"
@@ -17,12 +18,12 @@ CANDIDATE = "candidate"
 BASELINE = "baseline"
 
 _SCALARS = (
-    tfma_metrics.ACCURACY,
-    tfma_metrics.CROSS_ENTROPY,
-    tfma_metrics.MACRO_F1,
-    tfma_metrics.MICRO_F1,
-    tfma_metrics.WEIGHTED_F1,
-    tfma_metrics.ECE,
+    classification.ACCURACY,
+    classification.LOG_LOSS,
+    classification.F1_MACRO,
+    classification.F1_MICRO,
+    classification.F1_WEIGHTED,
+    classification.ECE,
 )
 
 
@@ -130,8 +131,8 @@ def _figures(
     per_class = {}
     for class_id, name in enumerate(classes):
         scores = by_sub_key.get(f"classId:{class_id}", {})
-        per_class[name] = {score: _number(scores.get(score)) for score in tfma_metrics.PER_CLASS}
-        per_class[name][tfma_metrics.SUPPORT] = _count(scores.get(tfma_metrics.SUPPORT))
+        per_class[name] = {score: _number(scores.get(score)) for score in classification.PER_CLASS}
+        per_class[name][classification.SUPPORT] = _count(scores.get(classification.SUPPORT))
     return {
         "examples": _count(scalars.get(tfma_metrics.EXAMPLE_COUNT)),
         **{name: _number(scalars.get(name)) for name in _SCALARS},

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from components.contracts import features
 from components.infra_validation.budgets import InfraValidationSettings
+from components.scoring.signatures import INPUTS, Signature, TensorKind
 from components.training.golden_predictions import Answers
 
 # Scores of a row add up to 1 but for the rounding of float32.
@@ -19,32 +20,13 @@ _PERCENTILE = 95
 _STRING, _FLOAT, _INT = "string", "float32", "int64"
 
 
-class TensorKind(NamedTuple):
-    """Type and shape of a signature's input or output.
-
-    Attributes:
-      dtype: TensorFlow's name of the type.
-      shape: -1 where any size goes.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-
-
-class Signature(NamedTuple):
-    """What goes into a signature and comes out, by name."""
-
-    inputs: dict[str, TensorKind]
-    outputs: dict[str, TensorKind]
-
-
 class Reply(NamedTuple):
     """The outputs of the text signatures for n rows.
 
     Attributes:
-      label: n names.
-      scores: float [n, k].
-      classes: n lists of k names.
+        label: n names.
+        scores: float [n, k].
+        classes: n lists of k names.
     """
 
     label: list[str]
@@ -57,10 +39,10 @@ class Figures:
     """What serving took.
 
     Attributes:
-      load_seconds: until the model could be asked.
-      latencies_ms: of requests with one abstract, after the warm-up.
-      batch_seconds: of a request with 512 abstracts.
-      memory_mib: peak resident memory of the process that serves; None where it is not known.
+        load_seconds: until the model could be asked.
+        latencies_ms: of requests with one abstract, after the warm-up.
+        batch_seconds: of a request with 512 abstracts.
+        memory_mib: peak resident memory of the process that serves; None where it is not known.
     """
 
     load_seconds: float
@@ -78,10 +60,10 @@ class Check:
     """One demand on the model.
 
     Attributes:
-      name: what was looked at.
-      passed: whether it holds.
-      line: what was looked at, what was measured and what was allowed, for people.
-      budget: whether it is about time or memory, which other load on the machine may spoil.
+        name: what was looked at.
+        passed: whether it holds.
+        line: what was looked at, what was measured and what was allowed, for people.
+        budget: whether it is about time or memory, which other load on the machine may spoil.
     """
 
     name: str
@@ -101,19 +83,20 @@ def expected_signatures(classes: int, sequence_length: int) -> dict[str, Signatu
         features.SCORES_OUTPUT: TensorKind(_FLOAT, (-1, classes)),
         features.CLASSES_OUTPUT: TensorKind(_STRING, (-1, classes)),
     }
-    examples = {features.EXAMPLES_INPUT: TensorKind(_STRING, (-1,))}
+    transformed = {
+        features.TOKENS: TensorKind(_INT, (-1, sequence_length)),
+        features.LABEL_ID: TensorKind(_INT, (-1,)),
+        features.CATEGORY_ID: TensorKind(_INT, (-1,)),
+        **{name: TensorKind(_STRING, (-1,)) for name in features.SLICE_FEATURES},
+    }
+    outputs = {
+        features.SERVING_TEXT: reply,
+        features.SERVING_EXAMPLES: reply,
+        features.TRANSFORM_FEATURES: transformed,
+    }
     return {
-        features.SERVING_TEXT: Signature({features.ABSTRACT: TensorKind(_STRING, (-1,))}, reply),
-        features.SERVING_EXAMPLES: Signature(examples, reply),
-        features.TRANSFORM_FEATURES: Signature(
-            examples,
-            {
-                features.TOKENS: TensorKind(_INT, (-1, sequence_length)),
-                features.LABEL_ID: TensorKind(_INT, (-1,)),
-                features.CATEGORY_ID: TensorKind(_INT, (-1,)),
-                **{name: TensorKind(_STRING, (-1,)) for name in features.SLICE_FEATURES},
-            },
-        ),
+        name: Signature({INPUTS[name]: TensorKind(_STRING, (-1,))}, given)
+        for name, given in outputs.items()
     }
 
 
@@ -186,11 +169,11 @@ def check_scores(
     """Compares scores with the trained network's.
 
     Args:
-      what: which requests they answer.
-      scores: float [n, classes].
-      answers: the reference.
-      rows: which of its rows each of the n answers.
-      bound: largest difference that passes.
+        what: which requests they answer.
+        scores: float [n, classes].
+        answers: the reference.
+        rows: which of its rows each of the n answers.
+        bound: largest difference that passes.
     """
     expected = answers.scores[list(rows)]
     if scores.shape != expected.shape:

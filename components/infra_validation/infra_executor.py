@@ -13,11 +13,9 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 from tfx import types
-from tfx.dsl.components.base import base_executor
-from tfx.types import artifact_utils
-from tfx.utils import path_utils
 
 import components
+from components import model_server
 from components.infra_validation import local_server
 from components.infra_validation.budgets import InfraValidationSettings
 from components.infra_validation.checks import Check
@@ -34,51 +32,40 @@ REASONS = "reasons"
 _PROBE = "components.infra_validation.probe"
 
 
-class ServingValidatorExecutor(base_executor.BaseExecutor):
-    """Runs the probe, again where only a budget of time or memory was missed."""
+def validate(model: Path, blessing: types.Artifact, settings: InfraValidationSettings) -> None:
+    """Blesses a model or not, and writes down why.
 
-    def Do(  # noqa: N802
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """Blesses the model, or says in ``reasons`` why not; a bad model is no failure of the node.
+    The probe runs again where only a budget of time or memory was missed.
 
-        Args:
-          input_dict: ``model``.
-          output_dict: ``blessing``.
-          exec_properties: ``settings``, JSON of `InfraValidationSettings`.
-        """
-        settings = InfraValidationSettings.model_validate_json(exec_properties["settings"])
-        model = Path(
-            path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"]))
-        )
-        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
-        for attempt in range(1, settings.tries + 1):
-            runtime, note, checks, figures = _validate(model, settings)
-            failed = [check for check in checks if not check.passed]
-            if not failed or not all(check.budget for check in failed):
-                break
-            logging.warning("measurement %d of %d: %s", attempt, settings.tries, failed[0].line)
-        reasons = [check.line for check in failed]
-        report = {
-            "blessed": not failed,
-            "runtime": runtime,
-            "note": note,
-            "reasons": reasons,
-            "checks": [check.to_json() for check in checks],
-            "figures": figures,
-        }
-        folder = Path(blessing.uri)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / REPORT_FILE).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        (folder / (NOT_BLESSED_FILE if failed else BLESSED_FILE)).touch()
-        blessing.set_int_custom_property(BLESSED, int(not failed))
-        blessing.set_string_custom_property(RUNTIME, runtime)
-        blessing.set_string_custom_property(REASONS, "\n".join(reasons))
-        for check in checks:
-            logging.info("%s: %s", "passed" if check.passed else "FAILED", check.line)
+    Args:
+        model: folder of the SavedModel.
+        blessing: gets the properties and, in its folder, the verdict.
+        settings: budgets and tolerance.
+    """
+    for attempt in range(1, settings.tries + 1):
+        runtime, note, checks, figures = _validate(model, settings)
+        failed = [check for check in checks if not check.passed]
+        if not failed or not all(check.budget for check in failed):
+            break
+        logging.warning("measurement %d of %d: %s", attempt, settings.tries, failed[0].line)
+    reasons = [check.line for check in failed]
+    report = {
+        "blessed": not failed,
+        "runtime": runtime,
+        "note": note,
+        "reasons": reasons,
+        "checks": [check.to_json() for check in checks],
+        "figures": figures,
+    }
+    folder = Path(blessing.uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / REPORT_FILE).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (folder / (NOT_BLESSED_FILE if failed else BLESSED_FILE)).touch()
+    blessing.set_int_custom_property(BLESSED, int(not failed))
+    blessing.set_string_custom_property(RUNTIME, runtime)
+    blessing.set_string_custom_property(REASONS, "\n".join(reasons))
+    for check in checks:
+        logging.info("%s: %s", "passed" if check.passed else "FAILED", check.line)
 
 
 def _validate(
@@ -95,11 +82,11 @@ def _validate(
             where = (running.address, local_server.MODEL_NAME, pid, f"{running.load_seconds:.3f}")
             logging.info("infrastructure validation by %s", running.description)
             return running.description, "", *_probe(model, settings, where)
-    except local_server.NoServerError as error:
+    except model_server.NoServerError as error:
         note = f"{error}; TensorFlow's own runtime was used instead"
         logging.info("infrastructure validation: %s", note)
         return own, note, *_probe(model, settings)
-    except local_server.ServerError as error:
+    except model_server.ServerError as error:
         return "TF Serving", "", [Check("server", False, f"server: {error}")], None
 
 

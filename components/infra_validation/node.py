@@ -1,46 +1,31 @@
-"""The node that blesses infrastructure: whether an exported model can be served as it should be."""
+"""ServingValidator: blesses infrastructure, where an exported model can be served as it should."""
 
-from tfx import types
-from tfx.dsl.components.base import base_component, executor_spec
+from pathlib import Path
+
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+from tfx.utils import path_utils
 
 from components.infra_validation.budgets import InfraValidationSettings
-from components.infra_validation.infra_executor import ServingValidatorExecutor
+from components.infra_validation.infra_executor import validate
 
 
-class ServingValidatorSpec(ComponentSpec):
-    """Inputs, outputs and parameters of ServingValidator."""
-
-    PARAMETERS = {  # noqa: RUF012
-        "settings": ExecutionParameter(type=str),
-        "fingerprint": ExecutionParameter(type=str),
-    }
-    INPUTS = {"model": ChannelParameter(type=standard_artifacts.Model)}  # noqa: RUF012
-    OUTPUTS = {  # noqa: RUF012
-        "blessing": ChannelParameter(type=standard_artifacts.InfraBlessing)
-    }
-
-
-class ServingValidator(base_component.BaseComponent):
+@component  # type: ignore[untyped-decorator]
+def ServingValidator(  # noqa: N802
+    model: InputArtifact[standard_artifacts.Model],
+    blessing: OutputArtifact[standard_artifacts.InfraBlessing],
+    settings: Parameter[str],
+    fingerprint: Parameter[str],
+) -> None:
     """Emits the InfraBlessing that Pusher takes.
 
     Args:
-      model: the Trainer's.
-      settings: budgets and tolerance.
-      fingerprint: hash of the sources that the node uses; part of the cache key.
+        model: the Trainer's.
+        blessing: says in ``reasons`` why a model is not blessed, which is no failure of the node.
+        settings: budgets and tolerance, JSON of `InfraValidationSettings`.
+        fingerprint: hash of the sources that the node uses; part of the cache key.
     """
-
-    SPEC_CLASS = ServingValidatorSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(ServingValidatorExecutor)
-
-    def __init__(
-        self, model: types.BaseChannel, settings: InfraValidationSettings, fingerprint: str
-    ) -> None:
-        spec = ServingValidatorSpec(
-            model=model,
-            settings=settings.model_dump_json(),
-            fingerprint=fingerprint,
-            blessing=types.Channel(type=standard_artifacts.InfraBlessing),
-        )
-        super().__init__(spec=spec)
+    del fingerprint
+    folder = Path(path_utils.serving_model_path(model.uri))
+    validate(folder, blessing, InfraValidationSettings.model_validate_json(settings))

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -24,7 +24,10 @@ from components.contracts.model_files import ANSWERS, EXTRA_ASSETS, WARMUP
 from components.infra_validation import checks
 from components.infra_validation.budgets import InfraValidationSettings
 from components.infra_validation.checks import Check, Figures, Reply
-from components.infra_validation.runtimes import InProcess, ModelRuntime, Server, texts_of
+from components.infra_validation.process_memory import peak_memory_mib
+from components.infra_validation.runtimes import ModelRuntime, Server
+from components.scoring.errors import LoadError, ScoringError
+from components.scoring.scorer import Scorer, decoded
 from components.training import golden_predictions as reference
 from components.training.golden_predictions import Answers
 from components.training.warmup_requests import MAX_RECORDS, read_warmup
@@ -36,17 +39,21 @@ _NOT_EXAMPLES = (b"\x0f", b"\x0a\xff\x01", bytes(range(255, 0, -1)))
 
 
 def probe(
-    model: Path, settings: InfraValidationSettings, server: tuple[ModelRuntime, float] | None = None
+    model: Path,
+    settings: InfraValidationSettings,
+    server: tuple[ModelRuntime, float] | None = None,
+    pid: int | Literal["self"] | None = "self",
 ) -> tuple[list[Check], Figures | None]:
     """Asks a model all that can be wanted of it.
 
     Args:
-      model: folder of the SavedModel, with its reference answers and warm-up requests.
-      settings: budgets and tolerance.
-      server: a server that holds it, and the seconds that took; None loads it here.
+        model: folder of the SavedModel, with its reference answers and warm-up requests.
+        settings: budgets and tolerance.
+        server: a server that holds it, and the seconds that took; None loads it here.
+        pid: the process whose memory counts; None where it is not known.
 
     Returns:
-      The checks, and what serving took; None where it did not come to that.
+        The checks, and what serving took; None where it did not come to that.
     """
     extra = model / EXTRA_ASSETS
     try:
@@ -61,25 +68,23 @@ def probe(
     if server is None:
         started = time.perf_counter()
         try:
-            runtime: ModelRuntime = InProcess(model)
-        except Exception as error:  # whatever a broken SavedModel makes TensorFlow raise
-            return [_failed("load", f"the model cannot be loaded: {error}")], None
-        load_seconds = time.perf_counter() - started
-    else:
-        runtime, load_seconds = server
+            server = Scorer(model), time.perf_counter() - started
+        except LoadError as error:
+            return [_failed("load", f"the model cannot be loaded: {error.reason}")], None
+    runtime, load_seconds = server
     found: list[Check] = []
     try:
         expected = checks.expected_signatures(len(answers.classes), answers.token_ids.shape[1])
-        found += checks.check_signatures(runtime.signatures(), expected)
+        found += checks.check_signatures(runtime.signatures, expected)
         if not all(check.passed for check in found):
             return found, None
         found.append(_replay_warmup(runtime, warmup, answers))
         found += _replay_texts(runtime, answers, settings.max_score_difference)
         found += _replay_examples(runtime, answers, settings.max_score_difference)
-        figures, check = _measure(runtime, answers, load_seconds)
+        figures, check = _measure(runtime, answers, load_seconds, pid)
         found.append(check)
-    except RuntimeError as error:
-        found.append(_failed("requests", str(error)))
+    except ScoringError as error:
+        found.append(_failed("requests", error.reason))
         return found, None
     return found + checks.check_budgets(figures, settings), figures
 
@@ -88,16 +93,14 @@ def _failed(name: str, problem: str) -> Check:
     return Check(name, False, f"{name}: {' '.join(problem.split())[:500]}")
 
 
-def _ask_texts(runtime: ModelRuntime, rows: Sequence[bytes]) -> Reply:
-    return _reply(runtime.ask(features.SERVING_TEXT, features.ABSTRACT, rows))
-
-
-def _reply(outputs: dict[str, Any]) -> Reply:
-    classes = outputs[features.CLASSES_OUTPUT]
+def _ask(
+    runtime: ModelRuntime, rows: Sequence[bytes], signature: str = features.SERVING_TEXT
+) -> Reply:
+    outputs = runtime.ask(signature, rows)
     return Reply(
-        texts_of(outputs[features.LABEL_OUTPUT]),
+        decoded(outputs[features.LABEL_OUTPUT]),
         outputs[features.SCORES_OUTPUT],
-        [texts_of(row) for row in classes],
+        [decoded(row) for row in outputs[features.CLASSES_OUTPUT]],
     )
 
 
@@ -109,7 +112,7 @@ def _replay_warmup(runtime: ModelRuntime, warmup: Sequence[Any], answers: Answer
     for number, request in enumerate(warmup):
         rows = tf.make_ndarray(request.inputs[features.ABSTRACT]).tolist()
         what = f"warm-up request {number}"
-        check = checks.check_reply(what, _ask_texts(runtime, rows), answers.classes, len(rows))
+        check = checks.check_reply(what, _ask(runtime, rows), answers.classes, len(rows))
         if request.model_spec.signature_name != features.SERVING_TEXT:
             return _failed(what, f"is for {request.model_spec.signature_name!r}")
         if not check.passed:
@@ -121,13 +124,13 @@ def _replay_texts(runtime: ModelRuntime, answers: Answers, bound: float) -> list
     """Each of the reference's texts alone, then all of them in one batch."""
     texts = [text.content for text in answers.texts]
     every = range(len(texts))
-    alone = [_ask_texts(runtime, [text]) for text in texts]
+    alone = [_ask(runtime, [text]) for text in texts]
     found = []
     for reply, text in zip(alone, answers.texts, strict=True):
         if text.name == reference.REAL:
             continue
         found.append(checks.check_reply(f"text {text.name}", reply, answers.classes, 1))
-    together = _ask_texts(runtime, texts)
+    together = _ask(runtime, texts)
     found.append(checks.check_reply("texts in one batch", together, answers.classes, len(texts)))
     if all(check.passed for check in found):
         scores = np.concatenate([reply.scores for reply in alone])
@@ -148,12 +151,12 @@ def _replay_examples(runtime: ModelRuntime, answers: Answers, bound: float) -> l
         if index < len(_NOT_EXAMPLES):
             rows.append(_NOT_EXAMPLES[index])
             meant.append(empty)
-    reply = _reply(runtime.ask(features.SERVING_EXAMPLES, features.EXAMPLES_INPUT, rows))
+    reply = _ask(runtime, rows, features.SERVING_EXAMPLES)
     what = "examples, some of them broken"
     found = [checks.check_reply(what, reply, answers.classes, len(rows))]
     if found[0].passed:
         found.append(checks.check_scores(what, reply.scores, answers, meant, bound))
-    transformed = runtime.ask(features.TRANSFORM_FEATURES, features.EXAMPLES_INPUT, rows)
+    transformed = runtime.ask(features.TRANSFORM_FEATURES, rows)
     for name, values in transformed.items():
         if len(values) != len(rows):
             found.append(_failed(what, f"{name} has {len(values)} rows for {len(rows)}"))
@@ -169,18 +172,21 @@ def _example(text: bytes) -> bytes:
     return example.SerializeToString()
 
 
-def _measure(runtime: ModelRuntime, answers: Answers, load_seconds: float) -> tuple[Figures, Check]:
+def _measure(
+    runtime: ModelRuntime, answers: Answers, load_seconds: float, pid: int | Literal["self"] | None
+) -> tuple[Figures, Check]:
     real = [text.content for text in answers.texts if text.name == reference.REAL]
     batch = [real[i % len(real)] for i in range(BATCH_ROWS)]
     started = time.perf_counter()
-    reply = _ask_texts(runtime, batch)
+    reply = _ask(runtime, batch)
     batch_seconds = time.perf_counter() - started
     latencies = []
     for number in range(TIMED_REQUESTS):
         started = time.perf_counter()
-        _ask_texts(runtime, [real[number % len(real)]])
+        _ask(runtime, [real[number % len(real)]])
         latencies.append((time.perf_counter() - started) * 1000)
-    figures = Figures(load_seconds, latencies, batch_seconds, runtime.memory_mib())
+    memory = None if pid is None else peak_memory_mib(pid)
+    figures = Figures(load_seconds, latencies, batch_seconds, memory)
     return figures, checks.check_reply("batch of 512", reply, answers.classes, BATCH_ROWS)
 
 
@@ -188,12 +194,12 @@ def main(arguments: Sequence[str]) -> None:
     """Runs the probe and writes its result; see the module's first lines."""
     model, out, settings_json, *at = arguments
     settings = InfraValidationSettings.model_validate_json(settings_json)
-    server = None
     if at:
         address, name, pid, seconds = at
-        here = Server(address, name, int(pid) if pid else None, settings.timeout_seconds)
-        server = (here, float(seconds))
-    found, figures = probe(Path(model), settings, server)
+        server = Server(address, name, settings.timeout_seconds), float(seconds)
+        found, figures = probe(Path(model), settings, server, int(pid) if pid else None)
+    else:
+        found, figures = probe(Path(model), settings)
     result = {
         "checks": [check.to_json() for check in found],
         "figures": None if figures is None else figures.to_json(),

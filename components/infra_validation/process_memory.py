@@ -13,7 +13,7 @@ def peak_memory_mib(process: int | Literal["self"]) -> float | None:
     that of the one which started it, here a whole pipeline run.
 
     Args:
-      process: its number on this machine, or this process.
+        process: its number on this machine, or this process.
     """
     try:
         status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")

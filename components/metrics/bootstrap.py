@@ -1,7 +1,7 @@
-"""Confidence intervals of test figures: a bootstrap over the rows of the test split.
+"""Confidence intervals of test metrics: a bootstrap over the rows of the test split.
 
-Pure: arrays in, figures out. Two models are compared on the same resamples (paired), so that what
-makes a row hard for both does not blur their difference.
+Two models are compared on the same resamples (paired), so that what makes a row hard for both does
+not blur their difference.
 """
 
 from __future__ import annotations
@@ -14,33 +14,37 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from components.metrics import classification
+from components.metrics.classification import (
+    ACCURACY,
+    CALIBRATION_BINS,
+    ECE,
+    F1,
+    F1_MACRO,
+    F1_WEIGHTED,
+    LOG_LOSS,
+    PRECISION,
+    RECALL,
+    Array,
+    Floats,
+    Ints,
+)
+
 Scores = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
-ACCURACY = "accuracy"
-MACRO_F1 = "macro_f1"
-WEIGHTED_F1 = "weighted_f1"
-LOG_LOSS = "cross_entropy"
-ECE = "expected_calibration_error"
-PRECISION = "precision"
-RECALL = "recall"
-F1 = "f1"
-OVERALL = (ACCURACY, MACRO_F1, WEIGHTED_F1, LOG_LOSS, ECE)
+OVERALL = (ACCURACY, F1_MACRO, F1_WEIGHTED, LOG_LOSS, ECE)
 PER_CLASS = (PRECISION, RECALL, F1)
 
 RESAMPLES = 2000
 LEVEL = 0.95
-# Of the highest score, for the ECE: the Evaluator's.
-BINS = 15
 # Keras's, and so TFMA's, bound on a probability before its logarithm is taken.
 _SMALLEST = 1e-7
 
 
 class Interval(NamedTuple):
-    """A figure on the rows as they are, and the interval that the resamples give it.
+    """A metric on the rows as they are, and the interval that the resamples give it.
 
-    ``low`` and ``high`` are NaN where no resample defines the figure.
+    ``low`` and ``high`` are NaN where no resample defines the metric.
     """
 
     value: float
@@ -54,12 +58,12 @@ class Interval(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Figures:
+class Intervals:
     """Intervals of one model, or of the change from one model to another.
 
     Attributes:
-      overall: by name of :data:`OVERALL`; cross_entropy in nats.
-      per_class: by name of :data:`PER_CLASS`, one for each class in order.
+        overall: by name of :data:`OVERALL`; the log loss in nats.
+        per_class: by name of :data:`PER_CLASS`, one for each class in order.
     """
 
     overall: Mapping[str, Interval]
@@ -68,52 +72,30 @@ class Figures:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What :func:`bootstrap` gives; ``baseline`` and ``change`` are None without a second model."""
+    """Result of :func:`bootstrap`; ``baseline`` and ``change`` are None without a second model."""
 
-    candidate: Figures
-    baseline: Figures | None
-    change: Figures | None
+    candidate: Intervals
+    baseline: Intervals | None
+    change: Intervals | None
 
 
 class _Rows(NamedTuple):
-    """What a model's figures need of each row."""
+    """What a model's metrics need of each row."""
 
     cells: Ints  # [n]: cell of the flattened confusion matrix
-    losses: Floats  # [n]: cross-entropy in nats
+    losses: Floats  # [n]: log loss in nats
     bins: Ints  # [n]: bin of the highest score
-    excess: Floats  # [n]: highest score, less 1 where the answer is right
+    gaps: Floats  # [n]: highest score, less 1 where the answer is right
     classes: int
 
 
 class _Sums(NamedTuple):
-    """What every figure is computed from, for r resamples of the rows."""
+    """What every metric is computed from, for r resamples of n rows each."""
 
-    matrices: Floats  # [r, classes, classes]: rows counted by true and predicted class
-    losses: Floats  # [r]: mean cross-entropy in nats
-    gaps: Floats  # [r, BINS]: excess of a bin's rows, by the number of all rows
-
-
-def log_losses(labels: Ints, scores: Scores) -> Floats:
-    """Returns each row's cross-entropy, float64 [n], in nats.
-
-    Args:
-      labels: class ids, [n].
-      scores: probabilities, [n, classes].
-    """
-    own = scores[np.arange(len(labels)), labels].astype(np.float64)
-    # fmax: a score that is not a number counts as the smallest.
-    losses: Floats = -np.log(np.fmin(np.fmax(own, _SMALLEST), 1 - _SMALLEST))
-    return losses
-
-
-def confidence_bins(confidence: Scores) -> Ints:
-    """Returns the bin of each score, int64 [n]: bin i holds (i / BINS, (i + 1) / BINS].
-
-    Args:
-      confidence: highest scores, [n]; 0 and NaN go to bin 0.
-    """
-    places = np.ceil(np.nan_to_num(confidence.astype(np.float64)) * BINS) - 1
-    return np.clip(places, 0, BINS - 1).astype(np.int64)
+    matrices: Array  # [r, classes, classes]: confusion matrices
+    losses: Floats  # [r]: mean log loss in nats
+    gaps: Array  # [r, CALIBRATION_BINS]: sum of the gaps of a bin's rows
+    rows: int
 
 
 def bootstrap(
@@ -125,28 +107,27 @@ def bootstrap(
     level: float = LEVEL,
     seed: int = 0,
 ) -> Comparison:
-    """Draws the test rows again and again, with replacement, and watches the figures vary.
+    """Computes intervals of the metrics from resamples of the rows, drawn with replacement.
 
     Percentile intervals (Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter
-    13). A class that a resample neither holds nor predicts is left out of its means, as in the
-    figures themselves.
+    13). Absent classes follow :mod:`components.metrics.classification`, in each resample.
 
     The expected calibration error has a basic interval instead (Davison and Hinkley 1997,
     "Bootstrap Methods and their Application", section 5.2): a mean of absolute gaps grows with
-    every resampling, so that a percentile interval may lie wholly above the figure. It starts at 0
-    where a model without gaps could show as large a figure, and holds the figure; next to such a
+    every resampling, so that a percentile interval may lie wholly above the value. It starts at 0
+    where a model without gaps could show as large a value, and contains the value; next to such a
     model a change is understated.
 
     Args:
-      labels: class ids, [n].
-      scores: a model's probabilities, [n, classes]; the highest is its answer.
-      baseline: another model's for the same rows.
-      resamples: how many; the interval's ends waver by some sd / sqrt(resamples).
-      level: share of the resamples within the interval.
-      seed: of the draws.
+        labels: class ids, [n].
+        scores: a model's probabilities, [n, classes]; the highest is its answer.
+        baseline: another model's for the same rows.
+        resamples: how many; the interval's ends vary by about sd / sqrt(resamples).
+        level: share of the resamples within the interval.
+        seed: of the draws.
 
     Raises:
-      ValueError: there are no rows, or the arrays do not belong together.
+        ValueError: there are no rows, or the arrays do not belong together.
     """
     if not len(labels) or scores.shape[:1] != labels.shape or scores.ndim != 2:
         raise ValueError(f"no rows, or {labels.shape} labels for {scores.shape} scores")
@@ -157,18 +138,18 @@ def bootstrap(
     tails = 100 * (1 - level) / 2
     sums = [_sums(model, np.ones(len(labels), np.int64)) for model in rows]
     drawn = _draw(rows, resamples, seed)
-    values, figures = [_figures(one) for one in sums], [_figures(one) for one in drawn]
+    values, metrics = [_metrics(one) for one in sums], [_metrics(one) for one in drawn]
     intervals = [
         {name: _intervals(value[name], resampled[name], tails) for name in value}
-        for value, resampled in zip(values, figures, strict=True)
+        for value, resampled in zip(values, metrics, strict=True)
     ]
     for found, own, resampled in zip(intervals, sums, drawn, strict=True):
-        found[ECE] = [_calibration_interval(own.gaps[0], resampled.gaps, tails)]
+        found[ECE] = [_calibration_interval(own, resampled, tails)]
     if baseline is None:
         return Comparison(_named(intervals[0]), None, None)
     change = {
         name: _intervals(
-            values[0][name] - values[1][name], figures[0][name] - figures[1][name], tails
+            values[0][name] - values[1][name], metrics[0][name] - metrics[1][name], tails
         )
         for name in values[0]
     }
@@ -187,10 +168,12 @@ def wilson(hits: int, rows: int, level: float = LEVEL) -> Interval:
 def _rows(labels: Ints, scores: Scores) -> _Rows:
     classes = scores.shape[1]
     answers, confidence = scores.argmax(axis=1), scores.max(axis=1)
+    # fmax: a score that is not a number counts as the smallest.
+    bounded = np.fmin(np.fmax(scores.astype(np.float64), _SMALLEST), 1 - _SMALLEST)
     return _Rows(
         labels * classes + answers,
-        log_losses(labels, scores),
-        confidence_bins(confidence),
+        classification.log_losses(labels, np.log(bounded)),
+        classification.calibration_bins(confidence),
         np.nan_to_num(confidence.astype(np.float64)) - (answers == labels),
         classes,
     )
@@ -207,40 +190,39 @@ def _draw(models: list[_Rows], resamples: int, seed: int) -> list[_Sums]:
         for part, model in zip(parts, models, strict=True):
             part.append(_sums(model, counts))
     return [
-        _Sums(*(np.concatenate(arrays) for arrays in zip(*part, strict=True))) for part in parts
+        _Sums(
+            np.concatenate([one.matrices for one in part]),
+            np.concatenate([one.losses for one in part]),
+            np.concatenate([one.gaps for one in part]),
+            size,
+        )
+        for part in parts
     ]
 
 
 def _sums(model: _Rows, counts: Ints) -> _Sums:
     """Sums of one resample (r = 1), in which row i occurs ``counts[i]`` times."""
+    rows = int(counts.sum())
     matrix = np.bincount(model.cells, weights=counts, minlength=model.classes**2)
-    loss = counts @ model.losses / counts.sum()
-    matrices = matrix.astype(np.float64).reshape(1, model.classes, model.classes)
-    gaps = np.bincount(model.bins, weights=counts * model.excess, minlength=BINS)
-    return _Sums(matrices, np.array([loss]), gaps.reshape(1, BINS) / counts.sum())
+    gaps = np.bincount(model.bins, weights=counts * model.gaps, minlength=CALIBRATION_BINS)
+    return _Sums(
+        matrix.reshape(1, model.classes, model.classes),
+        np.array([counts @ model.losses / rows]),
+        gaps.reshape(1, -1),
+        rows,
+    )
 
 
-def _share(part: Floats, whole: Floats, present: npt.NDArray[np.bool_]) -> Floats:
-    ratio = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
-    return np.where(present, ratio, np.nan)
-
-
-def _figures(sums: _Sums) -> dict[str, Floats]:
-    """Figures of r resamples by name: [r], or [r, classes] for those of each class."""
-    correct = np.diagonal(sums.matrices, axis1=1, axis2=2)
-    support, predicted = sums.matrices.sum(axis=2), sums.matrices.sum(axis=1)
-    present = (support + predicted) > 0
-    f1 = _share(2 * correct, support + predicted, present)
-    known = np.nan_to_num(f1)
+def _metrics(sums: _Sums) -> dict[str, Floats]:
+    """Metrics of r resamples by name: [r], or [r, classes] for those of each class."""
+    by_class = classification.per_class_scores(sums.matrices)
     return {
-        ACCURACY: correct.sum(axis=1) / support.sum(axis=1),
-        MACRO_F1: known.sum(axis=1) / present.sum(axis=1),
-        WEIGHTED_F1: (known * support).sum(axis=1) / support.sum(axis=1),
+        ACCURACY: classification.accuracy(sums.matrices),
+        F1_MACRO: classification.f1_macro(sums.matrices),
+        F1_WEIGHTED: classification.f1_weighted(sums.matrices),
         LOG_LOSS: sums.losses,
-        ECE: np.abs(sums.gaps).sum(axis=1),
-        PRECISION: _share(correct, predicted, present),
-        RECALL: _share(correct, support, present),
-        F1: f1,
+        ECE: classification.expected_calibration_error(sums.gaps, sums.rows),
+        **{name: by_class[name] for name in PER_CLASS},
     }
 
 
@@ -259,24 +241,25 @@ def _intervals(value: Floats, resampled: Floats, tails: float) -> list[Interval]
 
 
 def _basic(percentile: Interval) -> Interval:
-    """Turns a percentile interval around the figure."""
+    """Turns a percentile interval around its value."""
     value = percentile.value
     return Interval(value, 2 * value - percentile.high, 2 * value - percentile.low)
 
 
-def _calibration_interval(gaps: Floats, resampled: Floats, tails: float) -> Interval:
-    """The interval of the expected calibration error: gaps [BINS], resampled [r, BINS]."""
-    value = np.abs(gaps).sum(keepdims=True)
-    (percentile,) = _intervals(value, np.abs(resampled).sum(axis=1), tails)
+def _calibration_interval(own: _Sums, resampled: _Sums, tails: float) -> Interval:
+    """Returns the interval of the expected calibration error."""
+    error = classification.expected_calibration_error
+    value = error(own.gaps, own.rows)
+    (percentile,) = _intervals(value, error(resampled.gaps, own.rows), tails)
     _, low, high = _basic(percentile)
     # What chance alone makes of no gaps is how far the resampled gaps are from the observed ones.
-    by_chance = np.percentile(np.abs(resampled - gaps).sum(axis=1), 100 - tails)
+    by_chance = np.percentile(error(resampled.gaps - own.gaps, own.rows), 100 - tails)
     low = 0.0 if value[0] <= by_chance else max(0.0, low)
     return Interval(float(value[0]), low, max(float(value[0]), high))
 
 
-def _named(intervals: Mapping[str, list[Interval]]) -> Figures:
-    return Figures(
+def _named(intervals: Mapping[str, list[Interval]]) -> Intervals:
+    return Intervals(
         {name: intervals[name][0] for name in OVERALL},
         {name: tuple(intervals[name]) for name in PER_CLASS},
     )

@@ -1,4 +1,4 @@
-"""Typed settings of the classifier's architecture; every default is the measured best."""
+"""Settings of the network; every default is the measured best."""
 
 from typing import Literal
 
@@ -10,13 +10,13 @@ Pooling = Literal["max", "mean", "attention"]
 
 
 class ModelSettings(Settings):
-    """What the network looks like. How it is trained is another object's business."""
+    """Architecture and sizes of the network."""
 
     architecture: Literal["bilstm_wide", "notebook"] = Field(
         "bilstm_wide",
-        description="bilstm_wide: masked BiLSTM and bag of embeddings, plus linear models over "
-        "n-grams. notebook: the original model, whose sizes are fixed; the other keys then "
-        "keep their defaults.",
+        description="Network, either bilstm_wide (masked BiLSTM and bag of embeddings, plus linear "
+        "models over n-grams) or notebook (the original model of fixed size, with which the other "
+        "keys of this table keep their defaults).",
     )
     word_dropout: float = Field(
         0.0, ge=0, lt=1, description="Share of words replaced by the unknown word in training."
@@ -60,8 +60,8 @@ class ModelSettings(Settings):
         5,
         ge=0,
         le=100,
-        description="Letters a word is cut to in a second wide path, over n-grams of the words' "
-        "beginnings; 0 leaves that path out.",
+        description="Letters of the word prefixes whose n-grams a second wide path reads; 0 leaves "
+        "that path out.",
     )
     wide_orders: tuple[int, ...] = Field(
         (1, 2), description="Lengths of the n-grams in the wide paths, each 1 to 4."

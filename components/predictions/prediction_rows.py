@@ -25,10 +25,10 @@ class RowScores:
     """A model's scores of the rows of a split, in the order in which its files hold them.
 
     Attributes:
-      classes: class names, in the order of the scores.
-      ids: papers' ids, empty where a row has none; [n].
-      labels: ids of the true classes, int64 [n].
-      scores: float32 [n, classes].
+        classes: class names, in the order of the scores.
+        ids: papers' ids, empty where a row has none; [n].
+        labels: ids of the true classes, int64 [n].
+        scores: float32 [n, classes].
     """
 
     classes: tuple[str, ...]
@@ -74,7 +74,7 @@ def read_scores(path: Path) -> RowScores:
     """Reads a file of predictions.
 
     Raises:
-      ValueError: a label is none of the classes.
+        ValueError: a label is none of the classes.
     """
     with open_parquet(str(path)) as file:
         table = file.read()

@@ -14,11 +14,11 @@ from typing import Any
 
 import jinja2
 import numpy as np
+import tomlkit
 from markupsafe import Markup
 
 from components.contracts import features
 from components.metrics.bootstrap import (
-    ECE,
     OVERALL,
     PER_CLASS,
     RESAMPLES,
@@ -26,8 +26,8 @@ from components.metrics.bootstrap import (
     Interval,
     wilson,
 )
+from components.metrics.classification import ECE
 from components.report import charts
-from components.report.config_toml import to_toml
 from components.report.run_facts import Facts, Mistake
 
 TEMPLATE = "report.html.j2"
@@ -443,7 +443,7 @@ def _lineage(facts: Facts) -> dict[str, Any]:
         "seconds": sum(node.seconds for node in facts.nodes if node.run == sources.run),
         "code": code,
         "versions": facts.versions,
-        "config": to_toml(facts.sources.config),
+        "config": tomlkit.dumps(facts.sources.config),
         "command": f"{checkout}make env\n.venv/bin/python -m pipeline run --config run.toml",
         "database": str(sources.database),
     }

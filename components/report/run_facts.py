@@ -15,6 +15,7 @@ from components.contracts import features
 from components.contracts.model_files import EXTRA_ASSETS, REPORT
 from components.evaluation.node import METRICS_FILE
 from components.ingestion.row_counts import FILE_NAME, IngestionSummary
+from components.metrics import classification
 from components.metrics.bootstrap import Comparison, bootstrap
 from components.predictions.prediction_rows import (
     BASELINE_FILE,
@@ -146,7 +147,8 @@ def _json(path: Path) -> Any:
 
 
 def _check_same_model(metrics: Mapping[str, Any], rows: RowScores, sources: Sources) -> None:
-    accuracy = float(np.mean(rows.scores.argmax(axis=1) == rows.labels))
+    matrix = classification.confusion_matrix(rows.labels, rows.scores)
+    accuracy = float(classification.accuracy(matrix))
     overall = metrics["overall"]
     same = overall["examples"] == len(rows.labels) and list(rows.classes) == metrics["classes"]
     if overall["accuracy"] is not None:

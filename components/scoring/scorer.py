@@ -161,8 +161,8 @@ class Scorer:
         if (names != names[:1]).any():
             raise SignatureError(f"{self.folder}: {signature} names other classes from row to row")
         return Scores(
-            _decoded(labels),
-            _decoded(names[0]) if len(names) else [],
+            decoded(labels),
+            decoded(names[0]) if len(names) else [],
             scores.astype(np.float32, copy=False),
         )
 
@@ -206,5 +206,6 @@ def score_by_length(
     return Scores(labels, answers[0].classes, scores)
 
 
-def _decoded(names: npt.NDArray[Any]) -> list[str]:
+def decoded(names: npt.NDArray[Any]) -> list[str]:
+    """Returns an array of bytes [n] as text; bytes that are no UTF-8 become U+FFFD."""
     return [name.decode("utf-8", "replace") for name in names.tolist()]

@@ -1,4 +1,4 @@
-"""Loss, class weights and the figures that are watched on the eval split."""
+"""Loss, class weights and the metrics of training and of the eval split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy.typing as npt
 from keras import ops
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from sklearn.metrics import f1_score
+
+from components.metrics import classification
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -72,7 +73,7 @@ def cross_entropy(classes: int) -> WeightedCrossEntropy:
 
 @keras.saving.register_keras_serializable("arxiv")
 class MacroF1(keras.metrics.Metric):
-    """Mean over the classes of their F1; a class neither present nor predicted has F1 0."""
+    """Macro-F1 by :func:`components.metrics.classification.f1_macro`; NaN before any batch."""
 
     def __init__(self, classes: int, name: str = "macro_f1") -> None:
         super().__init__(name=name)
@@ -86,9 +87,7 @@ class MacroF1(keras.metrics.Metric):
         self.confusion.assign_add(ops.matmul(ops.transpose(true), predicted))
 
     def result(self) -> Any:
-        hits = ops.diagonal(self.confusion)
-        total = ops.sum(self.confusion, axis=0) + ops.sum(self.confusion, axis=1)
-        return ops.mean(2.0 * hits / ops.maximum(total, 1.0))
+        return classification.f1_macro(ops.convert_to_tensor(self.confusion), ops)
 
 
 def watched_metrics(classes: int) -> list[keras.metrics.Metric]:
@@ -104,33 +103,29 @@ def fit_temperature(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float
     """Returns the temperature in [.3, 5] with the least log loss (Guo et al., 2017).
 
     Args:
-      logits: float [n, k], adjusted if the exported model adjusts them.
-      labels: integer [n].
+        logits: float [n, k], adjusted if the exported model adjusts them.
+        labels: integer [n].
     """
     logits = np.asarray(logits, np.float64)
-    rows = np.arange(len(labels))
 
     def log_loss(temperature: float) -> float:
-        return float(-log_softmax(logits / temperature, axis=1)[rows, labels].mean())
+        return classification.log_loss(labels, log_softmax(logits / temperature, axis=1))
 
     found = minimize_scalar(log_loss, bounds=(0.3, 5.0), method="bounded")
     return float(found.x)
 
 
-def eval_figures(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> dict[str, float]:
-    """Log loss (nats), accuracy and macro-F1 of ``softmax(logits)``, by the names of ``monitor``.
+def eval_metrics(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> dict[str, float]:
+    """Returns log loss (nats), accuracy and macro-F1 of ``softmax(logits)``, as ``monitor`` says.
 
     Args:
-      logits: float [n, k], as exported: adjusted and divided by the temperature.
-      labels: integer [n].
+        logits: float [n, k], as exported: adjusted and divided by the temperature.
+        labels: integer [n].
     """
     logs = log_softmax(np.asarray(logits, np.float64), axis=1)
-    found, classes = logs.argmax(axis=1), range(logs.shape[1])
+    matrix = classification.confusion_matrix(labels, logs)
     return {
-        "log_loss": float(-logs[np.arange(len(labels)), labels].mean()),
-        "accuracy": float((found == labels).mean()),
-        # As MacroF1: a class neither present nor predicted counts with 0.
-        "macro_f1": float(
-            f1_score(labels, found, labels=classes, average="macro", zero_division=0)
-        ),
+        "log_loss": classification.log_loss(labels, logs),
+        "accuracy": float(classification.accuracy(matrix)),
+        "macro_f1": float(classification.f1_macro(matrix)),
     }

@@ -149,7 +149,7 @@ def run_fn(fn_args: Any) -> None:
         "categories": len(groups) - len(classes) if model_settings.categories else 0,
         "sequence_length": train.sequence_length,
         "parameters": model.count_params(),
-        "eval": objective.eval_figures((logits + bias) / temperature, evaluation.labels),
+        "eval": objective.eval_metrics((logits + bias) / temperature, evaluation.labels),
         "temperature": temperature,
         "logit_bias": bias.tolist(),
         "classes": classes,

@@ -1,4 +1,4 @@
-"""Hyperparameters of the two training phases."""
+"""Settings of the training and of its two phases."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from components.errors import UserError
 from components.model.model_settings import ModelSettings
-from components.settings import Settings
+from components.settings import BASIC, Settings
 
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -19,7 +19,13 @@ Missing = Literal["zeros", "mean", "random", "variants"]
 class PhaseSettings(Settings):
     """One phase: how long, how fast, and when to stop."""
 
-    epochs: int = Field(8, ge=1, le=1000, description="Most epochs of the phase.")
+    epochs: int = Field(
+        8,
+        ge=1,
+        le=1000,
+        description="Highest number of epochs of the phase.",
+        json_schema_extra=BASIC,
+    )
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Peak learning rate of Adam.")
     schedule: Schedule = Field(
         "constant", description="How the learning rate falls from its peak over the phase."
@@ -48,18 +54,24 @@ _PHASES = {
 
 
 class TrainingSettings(Settings):
-    """Everything about training that is not the model's shape."""
+    """How the network is trained."""
 
     phase1: PhaseSettings = Field(
         _PHASES["phase1"],
-        description="First phase: the embedding stays as GloVe has it, the n-grams are learned.",
+        description="First phase, with the embedding frozen and the n-gram tables trainable.",
     )
     phase2: PhaseSettings = Field(
         _PHASES["phase2"],
-        description="Second phase: the embedding is trained too, the n-grams stay as they are.",
+        description="Second phase, with the embedding trainable and the n-gram tables frozen.",
     )
-    batch_size: int = Field(128, ge=1, le=65536, description="Examples a step, over all devices.")
-    seed: int = Field(42, ge=0, lt=2**31, description="Seeds weights, dropout and example order.")
+    batch_size: int = Field(
+        128,
+        ge=1,
+        le=65536,
+        description="Examples per step, over all devices.",
+        json_schema_extra=BASIC,
+    )
+    seed: int = Field(42, ge=0, lt=2**31, description="Seed of weights, dropout and example order.")
     mixed_precision: Precision = Field(
         "float32", description="Keras dtype policy; the mixed ones pay on GPUs only."
     )
@@ -91,8 +103,8 @@ class TrainingSettings(Settings):
         3e-5,
         ge=0,
         le=1,
-        description="What Adagrad's sums of squared gradients start from there: the more, the "
-        "smaller the steps of rare n-grams.",
+        description="Initial value of Adagrad's sums of squared gradients for these tables; a "
+        "higher one makes the steps of rare n-grams smaller.",
     )
     class_weighting: float = Field(
         0.0,
@@ -104,7 +116,7 @@ class TrainingSettings(Settings):
         0.3,
         ge=0,
         le=2,
-        description="Times the log class share that is subtracted from the logits after training.",
+        description="Factor on the log priors that are subtracted from the logits after training.",
     )
     loss_adjustment: float = Field(
         0.0,
@@ -125,21 +137,21 @@ class TrainingSettings(Settings):
         0.0, ge=0, description="Largest global norm of a step's gradients; 0: no clipping."
     )
     monitor: Monitor = Field(
-        "log_loss", description="Eval-split figure that picks the best epoch and stops a phase."
+        "log_loss", description="Eval-split metric that picks the best epoch and stops a phase."
     )
     length_buckets: tuple[int, ...] = Field(
         tuple(range(32, 513, 16)),
-        description="Widths to which batches are trimmed; the sequence length is always the last. "
-        "Empty: no trimming (a model that reads its padding needs that).",
+        description="Widths in tokens to which batches are trimmed, beside the sequence length; an "
+        "empty list turns trimming off, which a model that reads its padding needs.",
     )
     histogram_every: int = Field(
-        1, ge=0, description="Epochs between TensorBoard weight histograms; 0: none."
+        1, ge=0, description="Epochs between TensorBoard weight histograms; 0 means none."
     )
     embedding_dim: int = Field(
         100,
         ge=1,
         le=4096,
-        description="Numbers of a word vector; the GloVe file must have as many.",
+        description="Dimensions of a word vector, as many as the GloVe file has.",
     )
     missing_words: Missing = Field(
         "variants",
@@ -150,7 +162,7 @@ class TrainingSettings(Settings):
     @field_validator("phase1", "phase2", mode="before")
     @classmethod
     def _rest_of_phase(cls, value: Any, info: ValidationInfo) -> Any:
-        """A phase of which some keys are given keeps its own values for the others."""
+        """Completes a phase of which some keys are given with its own defaults."""
         if not isinstance(value, dict) or info.field_name is None:
             return value
         return {**_PHASES[info.field_name].model_dump(), **value}

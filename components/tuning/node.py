@@ -62,8 +62,8 @@ class TunerExecutor(stock.Executor):  # type: ignore[misc]
         searched = textwrap.fill(f"Searched: {', '.join(tuning.space)}.", 98)
         comment = (
             f"Best of {len(trials)} trials: {figure}{limit}.\n{searched}\n"
-            "These tables replace [model] and [training] of the configuration. Set tuning.enabled\n"
-            "to false with them, or the search starts again from here."
+            "These tables replace all model and training keys of the configuration; put them at\n"
+            "its end. Set tuning.enabled to false with them, or the search starts again from here."
         )
         file.write_text(to_toml(model, training, best, comment), encoding="utf-8")
         logging.info(

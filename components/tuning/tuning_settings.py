@@ -1,4 +1,4 @@
-"""Typed settings of the search for better settings: what is tried, how often, by which figure."""
+"""Settings of the search for better settings: what is tried, how often, by which metric."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from pydantic import Field, ValidationError, model_validator
 
 from components.errors import UserError
 from components.model.model_settings import ModelSettings
-from components.settings import Settings
+from components.settings import Settings, declared_keys
 from components.training.training_settings import Monitor, TrainingSettings, check_settings
 
 Algorithm = Literal["bayesian", "random"]
 Scale = Literal["linear", "log"]
 
 MODEL, TRAINING = "model", "training"
-_GROUPS: dict[str, type[Settings]] = {MODEL: ModelSettings, TRAINING: TrainingSettings}
 
 
 class Range(Settings):
     """Values that one key may take: numbers between two bounds, or one of a list."""
 
-    low: float | None = Field(None, description="Least number, itself included.")
-    high: float | None = Field(None, description="Greatest number, itself included.")
-    scale: Scale = Field("linear", description="log: the same share for each power of ten.")
-    choices: tuple[Any, ...] = Field((), description="The values themselves, instead of bounds.")
+    low: float | None = Field(None, description="Lowest value, inclusive.")
+    high: float | None = Field(None, description="Highest value, inclusive.")
+    scale: Scale = Field(
+        "linear", description="Scale on which values are drawn; log suits learning rates."
+    )
+    choices: tuple[Any, ...] = Field((), description="List of values, instead of bounds.")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Range:
@@ -40,7 +41,7 @@ class Range(Settings):
         return self
 
     def holds(self, value: Any) -> bool:
-        """Whether ``value`` is one of those that may be taken."""
+        """Returns whether ``value`` is one of those that may be taken."""
         if self.choices:
             return _plain(value) in [_plain(choice) for choice in self.choices]
         return self.low is not None and self.high is not None and self.low <= value <= self.high
@@ -61,67 +62,73 @@ _SPACE = {
 
 
 class TuningSettings(Settings):
-    """The search as a whole. It is off unless asked for: it trains once for each trial."""
+    """An optional search for better values of [model] and [training] keys; off by default.
+
+    A Tuner node trains once for each trial and writes the best values as tables to copy. It changes
+    nothing else.
+    """
 
     enabled: bool = Field(False, description="Whether the pipeline has a Tuner node.")
     trials: int = Field(
         20,
         ge=1,
         le=10_000,
-        description="Trainings in all; more of them go on with the same search.",
+        description="Number of trainings in all; a higher number continues the same search.",
     )
     algorithm: Algorithm = Field(
-        "bayesian", description="How the next values are picked: a Gaussian process, or at random."
+        "bayesian",
+        description="How the next values are picked, by a Gaussian process or at random.",
     )
     objective: Monitor = Field(
-        "log_loss", description="Eval-split figure of the exported model that is to be best."
+        "log_loss", description="Eval-split metric of the exported model that is optimized."
     )
-    seed: int = Field(42, ge=1, lt=2**31, description="Seeds the picks; trainings keep their own.")
+    seed: int = Field(
+        42, ge=1, lt=2**31, description="Seed of the picks; each training keeps training.seed."
+    )
     epochs: int = Field(
-        0, ge=0, le=1000, description="Most epochs a phase in a trial, for short ones; 0: no limit."
+        0,
+        ge=0,
+        le=1000,
+        description="Highest number of epochs per phase in a trial; 0 means no limit.",
     )
     space: dict[str, Range] = Field(
         _SPACE,
         min_length=1,
-        description="What is searched, by the key's name in this file; a space given here replaces "
-        "this one.",
+        description="Searched keys, each with low, high and an optional scale (linear or log), or "
+        "with choices; a given space replaces the default one.",
     )
 
 
 def annotation(key: str) -> Any:
-    """The type that ``key``, such as ``training.phase2.epochs``, is declared with.
+    """Returns the type that ``key``, such as ``training.phase2.epochs``, is declared with.
 
     Raises:
-      UserError: there is no such key, or it names a group of keys.
+        UserError: there is no such key, or it names a group of keys.
     """
-    kind: Any = None
-    names = key.split(".")
-    fields: Any = _GROUPS.get(names[0])
-    for name in names[1:]:
-        declared = fields.model_fields.get(name) if _is_group(fields) else None
-        fields = kind = declared.annotation if declared is not None else None
-    if kind is None or _is_group(kind):
+    declared = {
+        **declared_keys(ModelSettings, f"{MODEL}."),
+        **declared_keys(TrainingSettings, f"{TRAINING}."),
+    }
+    if key not in declared:
         raise UserError(
             f'tuning.space."{key}": there is no such key in [model] or [training]; write it as in '
             '"training.phase2.learning_rate"'
         )
-    return kind
-
-
-def _is_group(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Settings)
+    return declared[key]
 
 
 def apply(
     model: ModelSettings, training: TrainingSettings, values: dict[str, Any]
 ) -> tuple[ModelSettings, TrainingSettings]:
-    """The two groups with some keys changed.
+    """Returns the two groups with some keys changed.
 
     Args:
-      values: by dotted key, as in :attr:`TuningSettings.space`.
+        model: settings to change.
+        training: settings to change.
+        values: by dotted key, as in :attr:`TuningSettings.space`.
 
     Raises:
-      UserError: a value that its key does not take, or a combination that the settings refuse.
+        UserError: a value that its key does not take, or a combination that the settings refuse.
     """
     dumps = {MODEL: model.model_dump(mode="json"), TRAINING: training.model_dump(mode="json")}
     for key, value in values.items():
@@ -146,8 +153,8 @@ def check_tuning(model: ModelSettings, training: TrainingSettings, tuning: Tunin
     """Checks the space against the settings that it changes; each bound and choice by itself.
 
     Raises:
-      UserError: a key that does not exist, a bound or choice that it does not take, or bounds for
-        a key that is no number.
+        UserError: a key that does not exist, a bound or choice that it does not take, or bounds
+            for a key that is no number.
     """
     for key, values in tuning.space.items():
         kind = annotation(key)
@@ -174,7 +181,7 @@ def check_tuning(model: ModelSettings, training: TrainingSettings, tuning: Tunin
 def current(
     model: ModelSettings, training: TrainingSettings, tuning: TuningSettings
 ) -> dict[str, Any] | None:
-    """The searched keys' values as they are set; None where the space does not hold them all."""
+    """Returns the searched keys' values as set, or None where the space does not hold them all."""
     values: dict[str, Any] = {}
     for key, allowed in tuning.space.items():
         value: Any = {MODEL: model, TRAINING: training}

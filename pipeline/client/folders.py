@@ -6,9 +6,7 @@ from pathlib import Path
 
 from components.pushing.versions import SAVED_MODEL, servable_versions
 from pipeline.client.errors import ModelNotLoadedError
-from pipeline.client.types import VersionStatus
-
-ON_DISK = "ON_DISK"
+from pipeline.client.types import ON_DISK, VersionStatus
 
 
 def find_version(folder: Path, version: int | None = None) -> Path:

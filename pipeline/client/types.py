@@ -14,6 +14,8 @@ from components.errors import UserError
 
 DEFAULT_URL = "http://127.0.0.1:8501"
 _GRPC_PORT = 8500
+# The state of a folder's version.
+ON_DISK = "ON_DISK"
 
 
 @dataclass(frozen=True)

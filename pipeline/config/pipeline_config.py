@@ -1,7 +1,9 @@
 """The run's configuration: one TOML file, validated once into typed, frozen objects.
 
-The only module that reads a user's setting from the environment. It imports neither TensorFlow nor
-TFX, so that a mistake is reported before the seconds that those take to import.
+Defaults live in these models alone; `pipeline.config.reference` generates `real.toml` and the
+reference page from them. This is the only module that reads a user's setting from the
+environment. It imports neither TensorFlow nor TFX, so that a mistake is reported before the seconds
+that those take to import.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import glob
 import math
 import os
 import re
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,13 +33,14 @@ from components.errors import UserError
 from components.evaluation.evaluation_settings import EvaluationSettings
 from components.infra_validation.budgets import InfraValidationSettings
 from components.model.model_settings import ModelSettings
-from components.settings import Settings
+from components.settings import BASIC, Settings, declared_keys, is_group
 from components.training.training_settings import TrainingSettings, check_settings
 from components.tuning.tuning_settings import TuningSettings, check_tuning
 from pipeline.runs import layout
 
 CONFIG_VARIABLE = "ARXIV_PIPELINE_CONFIG"
-_ROOT = Path(__file__).resolve().parents[2]
+# A link to the top-level folder; the wheel holds the files.
+_SCHEMA = (Path(__file__).resolve().parents[1] / "schema").resolve()
 
 
 def _absolute(value: Any, info: ValidationInfo) -> Any:
@@ -79,27 +84,40 @@ def _existing_match(path: Path) -> Path:
 AnyPath = Annotated[Path, BeforeValidator(_absolute)]
 ExistingFile = Annotated[Path, BeforeValidator(_absolute), AfterValidator(_existing_file)]
 ExistingPattern = Annotated[Path, BeforeValidator(_absolute), AfterValidator(_existing_match)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class RunSettings(Settings):
-    """What the run is called and where it writes."""
+    """Name of the pipeline, and the folders that its runs write to."""
 
     name: str = Field(
         pattern=r"^[a-z][a-z0-9_-]{0,62}$",
-        description="pipeline name in the TFX CLI and in ML Metadata",
+        description="Pipeline name in the TFX CLI and in ML Metadata; models are only compared "
+        "within one name.",
+        json_schema_extra=BASIC,
     )
-    output_dir: AnyPath = Field(description="folder for everything a run writes")
+    output_dir: AnyPath = Field(
+        description="Folder for everything that a run writes (artifacts, metadata.sqlite, "
+        "checkpoints, logs).",
+        json_schema_extra=BASIC,
+    )
     serving_dir: AnyPath | None = Field(
-        default=None, description="TF Serving's model folder; unset: serving/<name> in output_dir"
+        default=None,
+        description="TF Serving's model base path, with one numbered folder per pushed version; by "
+        "default `<output_dir>/serving/<name>`.",
+        examples=["/srv/models/arxiv"],
     )
     lock_wait_seconds: float = Field(
-        default=3600.0, ge=0.0, description="how long a second run waits for the first one"
+        default=3600.0,
+        ge=0,
+        description="How long a second run of the same output_dir waits for the first one before "
+        "it gives up (exit code 4), in seconds.",
     )
     beam_args: tuple[str, ...] = Field(
         default=(),
-        description="Beam's pipeline options, part of every Beam node's cache key; empty: "
-        "in-process DirectRunner (with any option TFX first packs itself up, seconds a node)",
+        description="Beam's pipeline options for Flink, Spark or Dataflow, part of the cache key; "
+        "an empty list is the in-process DirectRunner, and with any option TFX packs itself up "
+        "first, which takes seconds per node.",
     )
 
     @property
@@ -109,12 +127,19 @@ class RunSettings(Settings):
 
 
 class SplitSettings(Settings):
-    """Shares of the papers in each split, which add up to 1, and which papers those are."""
+    """Shares of the papers in each split: stratified by class, and the same on every run."""
 
-    train: Share = 0.64
-    eval: Share = 0.16
-    test: Share = 0.20
-    seed: int = Field(default=0, ge=0, lt=2**31, description="another one makes other splits")
+    train: Share = Field(
+        default=0.64, description="Share of the train split; the three add up to 1."
+    )
+    eval: Share = Field(default=0.16, description="Share of the eval split.")
+    test: Share = Field(default=0.20, description="Share of the test split.")
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**31,
+        description="Seed of the splits; models are only compared within one.",
+    )
 
     @model_validator(mode="after")
     def _adds_up(self) -> SplitSettings:
@@ -138,13 +163,25 @@ class SplitSettings(Settings):
 class DataSettings(Settings):
     """The inputs of a run."""
 
-    parquet: ExistingPattern = Field(description="a parquet file, or a glob of several")
-    glove: ExistingFile = Field(description="GloVe vectors: .txt, .txt.gz, .txt.xz or .zip")
+    parquet: ExistingPattern = Field(
+        description="Parquet file, or a glob of several, with the columns id, abstract, "
+        "final_category and update_date.",
+        json_schema_extra=BASIC,
+    )
+    glove: ExistingFile = Field(
+        description="GloVe vectors as .txt, .txt.gz, .txt.xz or .zip; `make glove` fetches "
+        "glove.6B.100d.",
+        json_schema_extra=BASIC,
+    )
     schema_file: ExistingFile = Field(
-        default=_ROOT / "schema" / "schema.pbtxt", description="the reviewed schema"
+        default=_SCHEMA / "schema.pbtxt",
+        description="Reviewed schema, whose class list is the order of the scores.",
+        examples=["schema.pbtxt"],
     )
     validations_file: ExistingFile = Field(
-        default=_ROOT / "schema" / "validations.pbtxt", description="SQL checks on the statistics"
+        default=_SCHEMA / "validations.pbtxt",
+        description="Reviewed SQL checks on the statistics.",
+        examples=["validations.pbtxt"],
     )
     splits: SplitSettings = SplitSettings()
 
@@ -153,10 +190,17 @@ class TransformSettings(Settings):
     """From text to token ids."""
 
     vocabulary_size: int = Field(
-        default=40_000, ge=3, le=10_000_000, description="tokens, padding and OOV included"
+        default=40_000,
+        ge=3,
+        le=10_000_000,
+        description="Number of tokens, padding and the unknown token (OOV) included.",
     )
     sequence_length: int = Field(
-        default=256, ge=1, le=4096, description="words kept from the head of an abstract"
+        default=256,
+        ge=1,
+        le=4096,
+        description="Words kept from the start of an abstract.",
+        json_schema_extra=BASIC,
     )
 
 
@@ -220,12 +264,27 @@ class PipelineConfig(Settings):
         return self.run.model_folder
 
 
-def _one_line(error: ValidationError) -> str:
+def _suggestion(place: Sequence[str]) -> str:
+    """Names the nearest key of the same table, or else the keys of that name in other tables."""
+    *tables, wrong = place
+    group: Any = PipelineConfig
+    for name in tables:
+        group = group.model_fields[name].annotation if is_group(group) else None
+    siblings = list(group.model_fields) if is_group(group) else []
+    near = [".".join([*tables, key]) for key in get_close_matches(wrong, siblings, n=1)]
+    near = near or [key for key in declared_keys(PipelineConfig) if key.split(".")[-1] == wrong]
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return "docs/configuration.md lists the known ones"
+
+
+def _one_line(error: ValidationError, table: str = "") -> str:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    place = [*([table] if table else []), *map(str, first["loc"])]
+    key = ".".join(place)
     kind = first["type"]
     if kind == "extra_forbidden":
-        text = f"{key}: unknown key; pipeline/config/real.toml shows all there are"
+        text = f"{key}: unknown key; {_suggestion(place)}"
     elif kind == "missing":
         text = f"{key}: this key is required"
     else:
@@ -246,11 +305,11 @@ def load_config(path: Path | None = None) -> PipelineConfig:
     """Reads and checks a configuration.
 
     Args:
-      path: TOML file; None takes the file that ``ARXIV_PIPELINE_CONFIG`` names. Relative paths in
-        the file start from its own folder.
+        path: TOML file; None takes the file that ``ARXIV_PIPELINE_CONFIG`` names. Relative paths
+            in the file start from its own folder.
 
     Raises:
-      UserError: one line naming the file, the key, the value and what is allowed.
+        UserError: one line naming the file, the key, the value and what is allowed.
     """
     path, content = _read(path)
     try:
@@ -265,16 +324,16 @@ def load_run_settings(path: Path | None = None) -> RunSettings:
     That is enough to look at earlier runs, and holds where their inputs are gone.
 
     Args:
-      path: as for :func:`load_config`.
+        path: as for :func:`load_config`.
 
     Raises:
-      UserError: one line naming the file, the key, the value and what is allowed.
+        UserError: one line naming the file, the key, the value and what is allowed.
     """
     path, content = _read(path)
     try:
         return RunSettings.model_validate(content.get("run", {}), context={"base": path.parent})
     except ValidationError as error:
-        raise UserError(f"configuration {path}: run.{_one_line(error)}") from None
+        raise UserError(f"configuration {path}: {_one_line(error, 'run')}") from None
 
 
 def _read(path: Path | None) -> tuple[Path, dict[str, Any]]:

@@ -7,12 +7,12 @@ only. So a new version becomes the canary first, and stable once it is loaded as
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from components import atomic
 from components.errors import UserError
 from components.pushing.versions import SAVED_MODEL, servable_versions
 
@@ -28,7 +28,7 @@ def versions_to_serve(folder: Path) -> list[int]:
     """Returns the versions of a push folder that a server can load, ascending; never none.
 
     Raises:
-      UserError: there is none.
+        UserError: there is none.
     """
     versions = servable_versions(folder)
     if not versions:
@@ -39,11 +39,27 @@ def versions_to_serve(folder: Path) -> list[int]:
     return versions
 
 
+def labelled(folder: Path, stable: int | None, canary: int | None) -> dict[str, int]:
+    """Returns version by label, for the labels that are given.
+
+    Raises:
+        UserError: a version is not there.
+    """
+    given = ((STABLE, stable), (CANARY, canary))
+    labels = {label: version for label, version in given if version is not None}
+    present = versions_to_serve(folder)
+    for label, version in labels.items():
+        if version not in present:
+            listed = ", ".join(map(str, present))
+            raise UserError(f"{label} {version}: not in {folder}, which has {listed}")
+    return labels
+
+
 def named_versions(config_file: Path) -> set[int]:
     """Returns the versions that a config file names, by its policy or by a label; maybe none.
 
     Raises:
-      UserError: it is no such file, or says nothing of the model.
+        UserError: it is no such file, or says nothing of the model.
     """
     entry = _entry(_read(config_file))
     if entry is None:
@@ -55,8 +71,8 @@ def models_config(base_path: str, labels: dict[str, int]) -> str:
     """Returns a ``ModelServerConfig`` in text format.
 
     Args:
-      base_path: the push folder as the server sees it.
-      labels: version by label; where empty, the newest version is served, without a label.
+        base_path: the push folder as the server sees it.
+        labels: version by label; where empty, the newest version is served, without a label.
     """
     config = model_server_config_pb2.ModelServerConfig()
     _set_model(config, base_path, labels)
@@ -89,26 +105,21 @@ def assign(
     """Writes a config file with labels, whole or not at all.
 
     Args:
-      folder: the push folder as this machine sees it.
-      config_file: of a server that reads it again by itself, or of one yet to be started. What it
-        says of other models stays; comments go.
-      stable, canary: versions.
-      base_path: the push folder as the server sees it; by default what the file has, and that of
-        the containers where there is no file.
+        folder: the push folder as this machine sees it.
+        config_file: of a server that reads it again by itself, or of one yet to be started. What it
+            says of other models stays; comments go.
+        stable, canary: versions.
+        base_path: the push folder as the server sees it; by default what the file has, and that of
+            the containers where there is no file.
 
     Returns:
-      Version by label.
+        Version by label.
 
     Raises:
-      UserError: a version is not there, or a server that has the file's present content would
-        refuse the new one.
+        UserError: a version is not there, or a server that has the file's present content would
+            refuse the new one.
     """
-    labels = {STABLE: stable} | ({} if canary is None else {CANARY: canary})
-    present = versions_to_serve(folder)
-    for label, version in labels.items():
-        if version not in present:
-            listed = ", ".join(map(str, present))
-            raise UserError(f"{label} {version}: not in {folder}, which has {listed}")
+    labels = labelled(folder, stable, canary)
     content = _read(config_file)
     earlier = _entry(content) or model_server_config_pb2.ModelConfig()
     before = dict(earlier.version_labels)
@@ -126,15 +137,10 @@ def assign(
                 f"a version that it has loaded; {way}"
             )
     _set_model(content, base_path, labels)
-    scratch = config_file.with_name(f".{config_file.name}.{os.getpid()}.tmp")
     try:
-        config_file.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(text_format.MessageToString(content), encoding="utf-8")
-        scratch.replace(config_file)
+        atomic.write_text(config_file, text_format.MessageToString(content))
     except OSError as error:
         raise UserError(f"{config_file}: cannot be written: {error.strerror}") from error
-    finally:
-        scratch.unlink(missing_ok=True)
     return labels
 
 

@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,40 +14,37 @@ from typing import Any
 
 import httpx
 
+from components import model_server
 from components.errors import UserError
-from components.model_server import BINARY, IMAGE, NO_RETRIES
+from components.model_server import BINARY, GRPC_PORT, REST_PORT
 from components.pushing.versions import list_versions
-from pipeline.serving.docker_engine import docker_missing
 from pipeline.serving.labels import (
     BASE_PATH,
-    CANARY,
     CONFIG_FILE,
     MODEL,
-    STABLE,
+    labelled,
     models_config,
     versions_to_serve,
 )
 
-GRPC_PORT = 8500
-REST_PORT = 8501
-# Any user but root that has nothing on this machine.
-CONTAINER_USER = "10001:10001"
 EXAMPLE = "We prove that every smooth projective curve of genus two has infinitely many points."
 
 _HERE = Path(__file__).parent / "deployment"
-_STOP_SECONDS = 30.0
+_CONFIG_PATH = "/config"
+_ADVICE = {
+    "native": "install it, or use --runtime docker",
+    "docker": f"start Docker, or use --runtime native with {BINARY}",
+    "auto": "install or start one of the two",
+}
 
 
-def server_flags(config_dir: str, grpc_port: int, rest_port: int) -> list[str]:
-    """Returns TF Serving's flags; compose.yaml and kubernetes.yaml have the same.
+def server_flags(config_dir: str) -> list[str]:
+    """Returns TF Serving's flags besides its ports; compose.yaml and kubernetes.yaml have the same.
 
     Args:
-      config_dir: folder of the three .config files as the server sees it.
-      grpc_port, rest_port: that the server listens on.
+        config_dir: folder of the three .config files as the server sees it.
     """
     return [
-        f"--port={grpc_port}",
-        f"--rest_api_port={rest_port}",
         f"--model_config_file={config_dir}/{CONFIG_FILE}",
         "--model_config_file_poll_wait_seconds=30",
         # Without it, a label in the file that a server starts with stops the server.
@@ -64,12 +60,12 @@ class Serving:
     """A server that has answered.
 
     Attributes:
-      url: of the model's REST API.
-      version: the version that was waited for.
-      answer: what it said of :data:`EXAMPLE`.
-      config_file: read again every 30 s.
-      log_file: the server's output.
-      process: the server, or the ``docker run`` in front of it.
+        url: of the model's REST API.
+        version: the version that was waited for.
+        answer: what it said of :data:`EXAMPLE`.
+        config_file: read again every 30 s.
+        log_file: the server's output.
+        process: the server, or the ``docker run`` in front of it.
     """
 
     url: str
@@ -95,27 +91,19 @@ def serving(
     """Serves a push folder until the body ends.
 
     Args:
-      folder: the push folder.
-      runtime: ``native`` (the binary on PATH), ``docker``, or ``auto``: the first that is there.
-      stable, canary: versions to serve with these labels; without them, the newest version.
-      grpc_port, rest_port: on this machine.
-      timeout: seconds until the model must be AVAILABLE.
-      say: gets a line for each thing that is waited for.
+        folder: the push folder.
+        runtime: ``native`` (the binary on PATH), ``docker``, or ``auto``: the first that is there.
+        stable, canary: versions to serve with these labels; without them, the newest version.
+        grpc_port, rest_port: on this machine.
+        timeout: seconds until the model must be AVAILABLE.
+        say: gets a line for each thing that is waited for.
 
     Raises:
-      UserError: one line that names what is missing.
+        UserError: one line that names what is missing.
     """
     folder = folder.absolute()
     versions = versions_to_serve(folder)
-    labels = {
-        label: version
-        for label, version in ((STABLE, stable), (CANARY, canary))
-        if version is not None
-    }
-    for label, version in labels.items():
-        if version not in versions:
-            listed = ", ".join(map(str, versions))
-            raise UserError(f"{label} {version}: not in {folder}, which has {listed}")
+    labels = labelled(folder, stable, canary)
     newest = list_versions(folder)[-1]
     if not labels and newest != versions[-1]:
         raise UserError(
@@ -123,54 +111,44 @@ def serving(
             f"version; remove it, or serve {versions[-1]} with --stable {versions[-1]}"
         )
     awaited = stable or canary or versions[-1]
-    runtime = _choose(runtime)
+    try:
+        found = model_server.find(runtime)
+    except model_server.NoServerError as error:
+        raise UserError(f"{error}; {_ADVICE[runtime]}") from error
     for port, option in ((grpc_port, "--grpc-port"), (rest_port, "--rest-port")):
         _need_free(port, option)
 
     state = Path(tempfile.mkdtemp(prefix="arxiv-serving-"))
     # The container's user reads it too.
     state.chmod(0o755)
-    base_path = str(folder) if runtime == "native" else BASE_PATH
-    (state / CONFIG_FILE).write_text(models_config(base_path, labels), encoding="utf-8")
+    config = models_config(found.seen(folder, BASE_PATH), labels)
+    (state / CONFIG_FILE).write_text(config, encoding="utf-8")
     for name in ("batching.config", "monitoring.config"):
         shutil.copyfile(_HERE / name, state / name)
-    if runtime == "native":
-        command = [BINARY, *server_flags(str(state), grpc_port, rest_port)]
-    else:
-        command = _docker_run(folder, state, grpc_port, rest_port)
-    # Someone waits for it.
-    command.append(NO_RETRIES)
-
     log_file = state / "log.txt"
-    say(f"starting {command[0]} (log: {log_file})")
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-        )
-    url = f"http://127.0.0.1:{rest_port}/v1/models/{MODEL}"
-    try:
-        with httpx.Client(timeout=10.0, trust_env=False) as client:
+    say(f"starting {found.description} (log: {log_file})")
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(
+                model_server.running(
+                    found,
+                    server_flags(found.seen(state, _CONFIG_PATH)),
+                    {BASE_PATH: folder, _CONFIG_PATH: state},
+                    grpc_port=grpc_port,
+                    rest_port=rest_port,
+                    log_file=log_file,
+                    gpu=True,
+                )
+            )
             say(f"waiting for version {awaited} to be AVAILABLE")
-            _wait(client, url, awaited, process, log_file, timeout)
-            answer = _ask(client, f"{url}/versions/{awaited}:predict", log_file)
-        yield Serving(url, awaited, answer, state / CONFIG_FILE, log_file, process)
-    finally:
-        _stop(process)
-
-
-def _choose(runtime: str) -> str:
-    """The runtime that is there; raises with what is missing."""
-    native = shutil.which(BINARY) is not None
-    if runtime == "native" and not native:
-        raise UserError(f"{BINARY} is not on PATH; install it, or use --runtime docker")
-    if runtime == "native" or (runtime == "auto" and native):
-        return "native"
-    missing = docker_missing()
-    if not missing:
-        return "docker"
-    if runtime == "docker":
-        raise UserError(f"{missing}; start Docker, or use --runtime native with {BINARY}")
-    raise UserError(f"{BINARY} is not on PATH and {missing}; install or start one of the two")
+            server.wait(MODEL, awaited, timeout)
+        except model_server.ServerLateError as error:
+            raise UserError(f"{error}; allow more with --timeout, or see {log_file}") from error
+        except (model_server.NoServerError, model_server.ServerError) as error:
+            raise UserError(f"{error} (log: {log_file})") from error
+        url = server.url(MODEL)
+        answer = _ask(f"{url}/versions/{awaited}:predict", log_file)
+        yield Serving(url, awaited, answer, state / CONFIG_FILE, log_file, server.process)
 
 
 def _need_free(port: int, option: str) -> None:
@@ -185,67 +163,10 @@ def _need_free(port: int, option: str) -> None:
             ) from error
 
 
-def _docker_run(folder: Path, state: Path, grpc_port: int, rest_port: int) -> list[str]:
-    mount = "type=bind,readonly,source={},target={}".format
-    return [
-        *("docker", "run", "--rm", "--init"),
-        *("--publish", f"127.0.0.1:{grpc_port}:{GRPC_PORT}"),
-        *("--publish", f"127.0.0.1:{rest_port}:{REST_PORT}"),
-        *("--mount", mount(folder, BASE_PATH)),
-        *("--mount", mount(state, "/config")),
-        *("--user", CONTAINER_USER, "--read-only", "--tmpfs", "/tmp"),
-        *("--cap-drop", "ALL", "--security-opt", "no-new-privileges:true"),
-        *("--entrypoint", BINARY, IMAGE),
-        *server_flags("/config", GRPC_PORT, REST_PORT),
-    ]
-
-
-def _wait(
-    client: httpx.Client,
-    url: str,
-    version: int,
-    process: subprocess.Popen[bytes],
-    log_file: Path,
-    timeout: float,
-) -> None:
-    deadline = time.monotonic() + timeout
-    seen = "it does not answer yet"
-    while True:
-        if process.poll() is not None:
-            raise UserError(
-                f"the server ended with code {process.returncode}: "
-                f"{_last_line(log_file)} (log: {log_file})"
-            )
-        state, reason = _state(client, url, version)
-        if state == "AVAILABLE":
-            return
-        if state == "END" and reason:
-            raise UserError(f"version {version} cannot be loaded: {reason} (log: {log_file})")
-        seen = f"its state is {state}" if state else seen
-        if time.monotonic() > deadline:
-            raise UserError(
-                f"version {version} is not AVAILABLE after {timeout:g} s: {seen}; "
-                f"allow more with --timeout, or see {log_file}"
-            )
-        time.sleep(0.2)
-
-
-def _state(client: httpx.Client, url: str, version: int) -> tuple[str, str]:
-    """State of a version and, where it went wrong, why; empty where it is not known yet."""
+def _ask(url: str, log_file: Path) -> dict[str, Any]:
     try:
-        statuses = client.get(url).json().get("model_version_status", [])
-        for status in statuses:
-            if int(status["version"]) == version:
-                failed = status["status"]["error_code"] != "OK"
-                return status["state"], status["status"]["error_message"] if failed else ""
-    except (httpx.HTTPError, ValueError, KeyError, AttributeError, TypeError):
-        pass
-    return "", ""
-
-
-def _ask(client: httpx.Client, url: str, log_file: Path) -> dict[str, Any]:
-    try:
-        response = client.post(url, json={"instances": [EXAMPLE]})
+        with httpx.Client(timeout=10.0, trust_env=False) as client:
+            response = client.post(url, json={"instances": [EXAMPLE]})
         body = response.json()
         answer = body["predictions"][0]
         scores = dict(zip(answer["classes"], answer["scores"], strict=True))
@@ -256,18 +177,3 @@ def _ask(client: httpx.Client, url: str, log_file: Path) -> dict[str, Any]:
         raise UserError(
             f"{url}: the model is loaded but answers {str(body)[:200]}; is it this classifier?"
         ) from error
-
-
-def _last_line(log_file: Path) -> str:
-    lines = log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else "it said nothing"
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

@@ -55,9 +55,9 @@ def made() -> dict[str, Any]:
     return report.make_report(RESULTS, LABELS, CLASSES, header)
 
 
-def test_figures_are_sklearns() -> None:
+def test_metrics_are_sklearns() -> None:
     logs = scores("test", 1.0, 3)
-    found = report.figures(LABELS["test"], logs, probabilistic=True)
+    found = report.metrics_of(LABELS["test"], logs, probabilistic=True)
     predicted = logs.argmax(axis=1)
     assert found["accuracy"] == pytest.approx(accuracy_score(LABELS["test"], predicted))
     for figure, average in (("macro_f1", "macro"), ("weighted_f1", "weighted")):
@@ -66,7 +66,7 @@ def test_figures_are_sklearns() -> None:
     assert found["log_loss"] == pytest.approx(log_loss(LABELS["test"], np.exp(logs)))
     per_class = f1_score(LABELS["test"], predicted, average=None)
     assert found["per_class_f1"] == pytest.approx(list(per_class))
-    assert "log_loss" not in report.figures(LABELS["test"], logs, probabilistic=False)
+    assert "log_loss" not in report.metrics_of(LABELS["test"], logs, probabilistic=False)
 
 
 def test_bootstrap_tells_better_from_equal(made: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from components.resolvers import (
 from components.validation.node import STATISTICS_FILE, STATISTICS_ID, AcceptedData
 
 CLASSES = ["cs", "math"]
+FOLDER: Path
 
 
 @pytest.fixture(autouse=True)

@@ -23,8 +23,8 @@ from pipeline.client.errors import (
     ServerError,
     one_line,
 )
-from pipeline.client.folders import ON_DISK, folder_status
 from pipeline.client.texts import batches
+from pipeline.client.types import ON_DISK
 
 DEFAULT_COMMAND = "classify"
 BROKEN_PIPE = 141  # 128 + SIGPIPE
@@ -59,7 +59,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     epilog=_EPILOG,
 )
-app.command()(batch)
 
 
 def _show_version(asked: bool) -> None:
@@ -166,6 +165,8 @@ def status(
     """Show the model's versions and their states; exit code 4 where none is available."""
     if source.folder is not None:
         # What is on the disk can be said without loading it.
+        from pipeline.client.folders import folder_status
+
         found = folder_status(source.folder)
     else:
         with source.open() as client:
@@ -229,3 +230,6 @@ def _output() -> Iterator[IO[str]]:
         raise ServerError(
             f"the output cannot be written ({one_line(error.strerror or str(error))})"
         ) from None
+
+
+app.command()(batch)

@@ -35,6 +35,11 @@ def _run() -> int:
         if isinstance(ended.__context__, BrokenPipeError):
             return BROKEN_PIPE
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except ModuleNotFoundError as error:
+        extras = "EXTRA is parquet to read parquet, local for --model, batch for batch"
+        install = f"pip install 'arxiv-subject-classifier[EXTRA]', where {extras}"
+        print(f"error: {error.name} is not installed: {install}", file=sys.stderr)
+        return 2
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return int(getattr(error, "exit_code", 2))

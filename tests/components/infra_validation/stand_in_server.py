@@ -1,14 +1,16 @@
-"""A stand-in for tensorflow_model_server: its gRPC services over TensorFlow's own runtime.
+"""A stand-in for tensorflow_model_server: its services over TensorFlow's own runtime.
 
-Speaks the real wire protocol (PredictionService, ModelService of tensorflow-serving-api) so that
-what is sent to a server can be tested where there is none. It is no TF Serving.
+Speaks the real wire protocol (PredictionService of tensorflow-serving-api, and the status of the
+REST API) so that what is sent to a server can be tested where there is none. It is no TF Serving.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from concurrent import futures
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import grpc
@@ -16,8 +18,6 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
 )
@@ -54,12 +54,16 @@ class Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         return reply
 
 
-class Model(model_service_pb2_grpc.ModelServiceServicer):
-    def GetModelStatus(self, request, context):  # noqa: N802, ARG002
-        reply = get_model_status_pb2.GetModelStatusResponse()
-        state = get_model_status_pb2.ModelVersionStatus.AVAILABLE
-        reply.model_version_status.add(version=1, state=state)
-        return reply
+class Status(BaseHTTPRequestHandler):
+    def do_GET(self):
+        status = {"error_code": "OK", "error_message": ""}
+        version = {"version": "1", "state": "AVAILABLE", "status": status}
+        self.send_response(200 if self.path == f"/v1/models/{self.server.model}" else 404)
+        self.end_headers()
+        self.wfile.write(json.dumps({"model_version_status": [version]}).encode())
+
+    def log_message(self, *arguments):
+        """Says nothing."""
 
 
 def start(name: str, folder: Path, port: int = 0) -> tuple[grpc.Server, int]:
@@ -69,7 +73,6 @@ def start(name: str, folder: Path, port: int = 0) -> tuple[grpc.Server, int]:
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
         Prediction(name, folder), server
     )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(Model(), server)
     port = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     return server, port
@@ -80,14 +83,17 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--max_num_load_retries", type=int, choices=[0], required=True)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--rest_api_port", type=int, required=True)
     parser.add_argument("--model_name", required=True)
     parser.add_argument("--model_base_path", type=Path, required=True)
     flags = parser.parse_args()
     versions = [path for path in flags.model_base_path.iterdir() if path.name.isdigit()]
     if not versions:
         sys.exit("no versions of the model")
-    server, _ = start(flags.model_name, max(versions, key=lambda path: int(path.name)), flags.port)
-    server.wait_for_termination()
+    start(flags.model_name, max(versions, key=lambda path: int(path.name)), flags.port)
+    status = HTTPServer(("127.0.0.1", flags.rest_api_port), Status)
+    status.model = flags.model_name
+    status.serve_forever()
 
 
 if __name__ == "__main__":

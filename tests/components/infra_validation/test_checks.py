@@ -7,7 +7,8 @@ import pytest
 
 from components.infra_validation import checks
 from components.infra_validation.budgets import InfraValidationSettings
-from components.infra_validation.checks import Figures, Reply, Signature, TensorKind
+from components.infra_validation.checks import Figures, Reply
+from components.scoring.signatures import Signature, TensorKind
 from components.training.golden_predictions import Answers, Text
 
 CLASSES = ["cs", "math"]

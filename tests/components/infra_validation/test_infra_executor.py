@@ -13,6 +13,7 @@ from tfx.types import standard_artifacts
 from components.infra_validation import infra_executor
 from components.infra_validation.budgets import InfraValidationSettings
 from components.infra_validation.checks import Check
+from components.infra_validation.node import ServingValidator
 
 
 def validate(model: Path, into: Path, **settings: object):
@@ -22,10 +23,8 @@ def validate(model: Path, into: Path, **settings: object):
     blessing = standard_artifacts.InfraBlessing()
     blessing.uri = str(into / "blessing")
     chosen = InfraValidationSettings.model_validate({"runtime": "tensorflow", **settings})
-    infra_executor.ServingValidatorExecutor().Do(
-        {"model": [artifact]},
-        {"blessing": [blessing]},
-        {"settings": chosen.model_dump_json(), "fingerprint": "f00d"},
+    ServingValidator.test_call(
+        model=artifact, blessing=blessing, settings=chosen.model_dump_json(), fingerprint="f00d"
     )
     report = json.loads((into / "blessing" / "infra_validation.json").read_text())
     return blessing, report
@@ -50,7 +49,6 @@ def test_good_model_is_blessed_in_a_process_without_cuda(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine.sock")
     blessing, report = validate(good_model, tmp_path, runtime="auto")
     assert model_utils.is_infra_validated(blessing)
     assert {path.name for path in Path(blessing.uri).iterdir()} == {
@@ -63,7 +61,7 @@ def test_good_model_is_blessed_in_a_process_without_cuda(
     assert report["runtime"].startswith("TensorFlow 2.")
     assert blessing.get_string_custom_property("runtime") == report["runtime"]
     assert report["note"] == (
-        "no tensorflow_model_server on PATH, and no Docker engine answers; "
+        "tensorflow_model_server is not on PATH and docker is not on PATH; "
         "TensorFlow's own runtime was used instead"
     )
 
@@ -142,4 +140,4 @@ def test_server_is_used_where_there_is_one(
     monkeypatch.setenv("PATH", str(binary.parent))
     _, report = validate(good_model, tmp_path, runtime="auto")
     assert report["runtime"] == "TF Serving"
-    assert report["reasons"] == ["server: tensorflow_model_server ended with 1: cannot start"]
+    assert report["reasons"] == ["server: tensorflow_model_server ended with code 1: cannot start"]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from components import model_server
 from components.infra_validation import local_server
 from components.model_server import BINARY
 
@@ -47,127 +47,133 @@ def test_binary_that_ends_says_its_last_line(good_model: Path, only_binary) -> N
     only_binary("#!/bin/sh\necho starting\necho no such flag: --model_name\nexit 3\n")
     with (
         pytest.raises(
-            local_server.ServerError,
-            match=r"^tensorflow_model_server ended with 3: no such flag: --mod",
+            model_server.ServerError,
+            match=r"^tensorflow_model_server ended with code 3: no such flag: --mod",
         ),
         local_server.serving(good_model, 30.0),
     ):
         pass
 
 
-def test_binary_that_never_serves_is_given_up(good_model: Path, only_binary) -> None:
-    only_binary("#!/bin/sh\nexec /bin/sleep 60\n")
-    with (
-        pytest.raises(local_server.ServerError, match=r"^the server has no model in time: "),
-        local_server.serving(good_model, 0.5),
-    ):
-        pass
-
-
-def test_without_binary_and_engine_the_reason_is_said(
-    good_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_binary_that_never_serves_is_killed(
+    good_model: Path, only_binary, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine.sock")
-    with (
-        pytest.raises(
-            local_server.NoServerError, match=r"^no tensorflow_model_server on PATH, and no D"
-        ),
-        local_server.serving(good_model, 5.0),
-    ):
-        pass
-
-
-class Engine:
-    """What the project asks of Docker: one container, whose port leads to the stand-in."""
-
-    def __init__(self, stand_in) -> None:
-        self.stand_in = stand_in
-        self.containers = self
-        self.api = SimpleNamespace(base_url="http+docker://localhost")
-        self.options: dict = {}
-        self.removed = False
-        self.status = "created"
-        self.ports: dict = {}
-
-    def ping(self) -> bool:
-        return True
-
-    def run(self, image: str, **options) -> Engine:
-        self.options = {"image": image, **options}
-        (self.folder,) = options["volumes"]
-        self.mode = os.stat(Path(self.folder).parent).st_mode & 0o777  # noqa: PTH116
-        self.running, self.port = self.stand_in.start(
-            options["environment"]["MODEL_NAME"], Path(self.folder) / "1"
-        )
-        return self
-
-    def reload(self) -> None:
-        self.status = "running"
-        self.ports = {"8500/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(self.port)}]}
-
-    def remove(self, force: bool) -> None:
-        assert force
-        self.running.stop(None)
-        self.removed = True
-
-
-def test_engine_gets_the_pinned_image_a_read_only_mount_and_a_loopback_port(
-    good_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = importlib.util.spec_from_file_location("stand_in_server", STAND_IN)
-    stand_in = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(stand_in)
-    engine = Engine(stand_in)
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(local_server.docker, "from_env", lambda **_: engine)
-    with local_server.serving(good_model, 60.0) as running:
-        assert running.description == "tensorflow/serving:2.16.1 in Docker"
-        assert (running.address, running.pid) == (f"127.0.0.1:{engine.port}", None)
-        assert (Path(engine.folder) / "1" / "saved_model.pb").is_file()
-    assert engine.removed
-    assert engine.options["image"] == "tensorflow/serving:2.16.1"
-    assert engine.options["command"] == ["--max_num_load_retries=0"]
-    assert engine.options["ports"] == {"8500/tcp": ("127.0.0.1", None)}
-    assert engine.options["volumes"] == {
-        engine.folder: {"bind": f"/models/{local_server.MODEL_NAME}", "mode": "ro"}
-    }
-    assert engine.mode == 0o755
-
-
-def test_engine_without_the_image_is_no_server(
-    good_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise local_server.docker.errors.ImageNotFound("no such image")
-
-    engine = SimpleNamespace(
-        ping=lambda: True,
-        containers=SimpleNamespace(run=refuse),
-        api=SimpleNamespace(base_url="http+docker://localhost"),
+    # It does not end when it is asked to.
+    monkeypatch.setattr(model_server, "_STOP_SECONDS", 0.5)
+    script = (
+        "import os, pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        f'pathlib.Path("{tmp_path}/pid").write_text(str(os.getpid())); time.sleep(60)'
     )
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(local_server.docker, "from_env", lambda **_: engine)
+    only_binary(f"#!/bin/sh\nexec {sys.executable} -c '{script}'\n")
     with (
         pytest.raises(
-            local_server.NoServerError, match=r"Docker cannot start tensorflow/serving:2\.16"
+            model_server.ServerLateError,
+            match=r"^version 1 is not AVAILABLE after 2 s: it does not answer yet$",
         ),
-        local_server.serving(good_model, 5.0),
+        local_server.serving(good_model, 2.0),
     ):
         pass
+    assert not Path("/proc", (tmp_path / "pid").read_text()).exists()
 
 
-def test_engine_on_another_machine_is_no_server(
-    good_model: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Puts a stand-in for docker on PATH, and nothing else; returns what it was told."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+    def install(**answers: str) -> Callable[[str], list[str]]:
+        told = tmp_path / "told"
+        scripts = {"version": "echo 27.1", "context": "echo unix:///docker.sock", **answers}
+        cases = "\n".join(f"{word}) {script};;" for word, script in scripts.items())
+        program = tmp_path / "bin" / "docker"
+        program.write_text(
+            f'#!/bin/sh\necho "$@" >> {told}\ncase "$1" in\n{cases}\n*) exit 0;;\nesac\n'
+        )
+        program.chmod(0o755)
+        return lambda word: [
+            line for line in told.read_text().splitlines() if line.split()[0] == word
+        ]
+
+    return install
+
+
+# Starts the stand-in as the container's process: its ports and paths are this machine's.
+RUN_CONTAINER = """
+import os, re, sys
+words = " ".join(sys.argv[1:])
+for port in ("8500", "8501"):
+    host = re.search(rf"127.0.0.1:([0-9]+):{port}", words)[1]
+    words = words.replace(f"port={port}", f"port={host}")
+source, target = re.search("source=([^,]+),target=(\\S+)", words).groups()
+flags = words.split("tensorflow/serving:2.16.1 ")[1].replace(target, source).split()
+os.execv(sys.executable, [sys.executable, STAND_IN, *flags])
+"""
+
+
+def test_container_gets_the_pinned_image_a_read_only_mount_and_loopback_ports(
+    good_model: Path, docker, tmp_path: Path
 ) -> None:
-    remote = SimpleNamespace(base_url="https://engine.example:2376")
-    engine = SimpleNamespace(ping=lambda: True, api=remote)
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(local_server.docker, "from_env", lambda **_: engine)
+    script = tmp_path / "run_container.py"
+    script.write_text(RUN_CONTAINER.replace("STAND_IN", repr(str(STAND_IN))))
+    told = docker(run=f'exec {sys.executable} {script} "$@"')
+    with local_server.serving(good_model, 120.0) as running:
+        assert running.description == "tensorflow/serving:2.16.1 in Docker"
+        assert running.pid is None
+        (words,) = told("run")
+        source = Path(re.search("type=bind,readonly,source=([^,]+),target=/models/", words)[1])
+        assert (source / "1" / "saved_model.pb").is_file()
+        assert source.parent.stat().st_mode & 0o777 == 0o755
+    assert f"--publish {running.address}:8500" in words
+    assert re.search(r"--publish 127\.0\.0\.1:[0-9]+:8501", words)
+    assert words.count("--mount") == words.count("readonly")
+    assert words.endswith(
+        "--entrypoint tensorflow_model_server tensorflow/serving:2.16.1 --port=8500 "
+        "--rest_api_port=8501 --model_name=candidate --model_base_path=/models/candidate "
+        "--max_num_load_retries=0"
+    )
+    name = re.search(r"--name (\S+)", words)[1]
+    assert told("rm") == [f"rm --force {name}"]
+    assert told("pull") == []
+
+
+def no_server(model: Path) -> str:
     with (
-        pytest.raises(
-            local_server.NoServerError, match=r"the Docker engine is on another machine$"
-        ),
-        local_server.serving(good_model, 5.0),
+        pytest.raises(model_server.NoServerError) as caught,
+        local_server.serving(model, 5.0),
     ):
         pass
+    return str(caught.value)
+
+
+def test_without_binary_and_engine_the_reason_is_said(good_model: Path, docker) -> None:
+    docker(version="echo cannot connect >&2; exit 1")
+    assert no_server(good_model) == (
+        "tensorflow_model_server is not on PATH and no Docker engine answers (cannot connect)"
+    )
+
+
+def test_engine_without_the_image_is_no_server(good_model: Path, docker) -> None:
+    told = docker(image="exit 1", pull="echo no such image >&2; exit 1")
+    assert no_server(good_model) == "Docker cannot get tensorflow/serving:2.16.1: no such image"
+    assert told("run") == []
+
+
+def test_engine_that_cannot_start_the_container_is_no_server(good_model: Path, docker) -> None:
+    docker(run="echo no space left >&2; exit 125")
+    assert no_server(good_model) == "docker run ended with code 125: no space left"
+
+
+def test_container_that_ends_is_a_server_that_failed(good_model: Path, docker) -> None:
+    docker(run="echo no such flag; exit 1")
+    with (
+        pytest.raises(model_server.ServerError, match="ended with code 1: no such flag"),
+        local_server.serving(good_model, 30.0),
+    ):
+        pass
+
+
+def test_engine_on_another_machine_is_no_server(good_model: Path, docker) -> None:
+    told = docker(context="echo tcp://engine.example:2376")
+    assert no_server(good_model).endswith("the Docker engine is on another machine")
+    assert told("run") == []

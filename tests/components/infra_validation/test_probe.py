@@ -121,8 +121,8 @@ def test_server_is_asked_the_same_over_grpc(good_model: Path, build_model, stand
     for model, expected in ((good_model, []), (build_model("float64"), ["serving_default"])):
         running, port = stand_in.start(local_server.MODEL_NAME, model)
         try:
-            runtime = Server(f"127.0.0.1:{port}", local_server.MODEL_NAME, None, 30.0)
-            found, figures = probe(model, SETTINGS, (runtime, 1.25))
+            runtime = Server(f"127.0.0.1:{port}", local_server.MODEL_NAME, 30.0)
+            found, figures = probe(model, SETTINGS, (runtime, 1.25), None)
         finally:
             running.stop(None)
         failed = [check.line for check in found if not check.passed]
@@ -133,8 +133,8 @@ def test_server_is_asked_the_same_over_grpc(good_model: Path, build_model, stand
 
 
 def test_server_that_is_gone_is_one_line(good_model: Path) -> None:
-    runtime = Server("127.0.0.1:1", local_server.MODEL_NAME, None, 2.0)
-    found, _ = probe(good_model, SETTINGS, (runtime, 1.0))
+    runtime = Server("127.0.0.1:1", local_server.MODEL_NAME, 2.0)
+    found, _ = probe(good_model, SETTINGS, (runtime, 1.0), None)
     (check,) = found
     assert check.line.startswith("requests: UNAVAILABLE: ")
     assert "\n" not in check.line

@@ -205,7 +205,7 @@ def test_another_seed_makes_other_splits_of_the_same_shares() -> None:
     for assigned in (first, other):
         for number, share in enumerate(SHARES):
             assert Counter(assigned.values())[number] == pytest.approx(1000 * share, abs=2)
-        by_text = {(row.abstract, number) for row, number in splits.items()}
+        by_text = {(row.abstract, number) for row, number in assigned.items()}
         assert len(by_text) == 900
 
 

@@ -1,11 +1,12 @@
-"""Intervals against scipy's bootstrap, scikit-learn's figures and cases known by hand."""
+"""Intervals against scipy's bootstrap, scikit-learn's metrics and cases known by hand."""
 
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from components.metrics.bootstrap import BINS, bootstrap, confidence_bins, log_losses, wilson
+from components.metrics.bootstrap import bootstrap, wilson
+from components.metrics.classification import CALIBRATION_BINS as BINS
 
 ROWS = 600
 
@@ -54,7 +55,8 @@ def test_intervals_agree_with_scipys_bootstrap(labels: np.ndarray) -> None:
     scores = scores_of(labels, 0.4, 2)
     found = bootstrap(labels, scores, resamples=4000).candidate.overall
     right = (scores.argmax(axis=1) == labels).astype(float)
-    for name, rows in (("accuracy", right), ("cross_entropy", log_losses(labels, scores))):
+    losses = -np.log(scores[np.arange(ROWS), labels].astype(float))
+    for name, rows in (("accuracy", right), ("cross_entropy", losses)):
         theirs = stats.bootstrap(
             (rows,), np.mean, n_resamples=4000, method="percentile", random_state=3
         )
@@ -95,7 +97,7 @@ def test_change_is_drawn_in_pairs(labels: np.ndarray) -> None:
         theirs.confidence_interval.low, abs=0.3 * theirs.standard_error
     )
     # Drawn apart, the variances of the two would add up.
-    ends = [figures.overall["accuracy"] for figures in (found.candidate, found.baseline)]
+    ends = [one.overall["accuracy"] for one in (found.candidate, found.baseline)]
     apart = np.hypot(*(one.high - one.low for one in ends))
     assert change.high - change.low < 0.9 * apart
 
@@ -113,7 +115,7 @@ def test_a_perfect_model_has_no_spread(labels: np.ndarray) -> None:
     assert found.overall["cross_entropy"].high == pytest.approx(0, abs=1e-6)
 
 
-def test_a_class_that_does_not_occur_has_no_figure_and_does_not_pull_the_mean() -> None:
+def test_a_class_that_does_not_occur_has_no_metric_and_does_not_pull_the_mean() -> None:
     labels = np.array([0, 1, 0, 1])
     scores = np.eye(3, dtype=np.float32)[labels]
     found = bootstrap(labels, scores, resamples=50).candidate
@@ -129,8 +131,9 @@ def test_the_same_seed_gives_the_same_ends(labels: np.ndarray) -> None:
 
 
 def test_scores_that_are_no_numbers_count_as_the_smallest() -> None:
-    losses = log_losses(np.array([0, 0]), np.array([[np.nan, 1.0], [0.0, 1.0]]))
-    assert losses == pytest.approx([-np.log(1e-7)] * 2)
+    for score in (np.nan, 0.0):
+        found = bootstrap(np.array([0]), np.array([[score, 1.0]]), resamples=1).candidate
+        assert found.overall["cross_entropy"].value == pytest.approx(-np.log(1e-7))
 
 
 @pytest.mark.parametrize(("labels", "scores"), [(np.zeros(0, int), np.zeros((0, 2))),
@@ -178,11 +181,6 @@ def test_worse_calibration_is_told_apart() -> None:
         calibration_error(labels, worse) - calibration_error(labels, scores)
     )
     assert 0 < one.low < one.value < one.high
-
-
-def test_scores_at_the_edge_belong_to_the_bin_below() -> None:
-    confidence = np.array([0.0, np.nan, 1 / BINS, 1 / BINS + 1e-9, 1.0])
-    assert confidence_bins(confidence).tolist() == [0, 0, 0, 1, BINS - 1]
 
 
 def test_wilsons_interval_of_no_hit_in_ten() -> None:

@@ -11,7 +11,7 @@ from tfx.types import standard_artifacts
 
 from components.contracts import features
 from components.predictions import node
-from components.predictions.node import PredictionsExecutor, RowPredictions
+from components.predictions.node import Predictions, RowPredictions
 from components.predictions.prediction_rows import (
     BASELINE_FILE,
     CANDIDATE_FILE,
@@ -93,10 +93,14 @@ def predict(folder: Path, target: Path, *models: str) -> Path:
     examples.split_names = '["train", "eval", "test"]'
     output = RowPredictions()
     output.uri = str(target)
-    PredictionsExecutor().Do(
-        {"examples": [examples], "model": artifacts[:1], "baseline_model": artifacts[1:]},
-        {"predictions": [output]},
-        {"split": features.TEST},
+    baseline = dict(zip(["baseline_model"], artifacts[1:], strict=False))
+    Predictions.test_call(
+        examples=examples,
+        model=artifacts[0],
+        predictions=output,
+        split=features.TEST,
+        fingerprint="f00d",
+        **baseline,
     )
     return target
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tomli
 from bs4 import BeautifulSoup
 from tfx.types import standard_artifacts
 
 from components.evaluation.node import METRICS_FILE, EvaluationMetrics
-from components.evaluation.tfma_metrics import CALIBRATION_BINS, calibration_bin
-from components.metrics.bootstrap import BINS, confidence_bins
 from components.predictions.node import RowPredictions
 from components.report.node import REPORT_FILE, Report, RunReportExecutor
 from components.validation.node import AcceptedData
@@ -126,12 +123,3 @@ def test_configuration_on_the_page_is_the_runs(
 
 def test_page_and_metrics_are_found_where_the_nodes_put_them() -> None:
     assert (status.REPORT_FILE, status.METRICS_FILE) == (REPORT_FILE, METRICS_FILE)
-
-
-def test_scores_are_binned_as_the_evaluator_bins_them() -> None:
-    confidence = np.concatenate(
-        [np.random.default_rng(0).random(500), np.arange(16) / 15, [np.nan]]
-    )
-    assert CALIBRATION_BINS == BINS
-    expected = [calibration_bin(float(one)) for one in confidence]
-    assert confidence_bins(confidence).tolist() == expected

@@ -120,7 +120,7 @@ def test_report(finished: Finished, workbench) -> None:
     assert json.loads(beside.read_text()) == report
 
 
-def test_report_has_the_eval_figures_of_what_is_exported(finished: Finished, workbench) -> None:
+def test_report_has_the_eval_metrics_of_what_is_exported(finished: Finished, workbench) -> None:
     rows = workbench.rows[features.EVAL]
     answer = finished.loaded.signatures["serving_default"](
         abstract=tf.constant([row[features.ABSTRACT] for row in rows])

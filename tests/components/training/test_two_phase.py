@@ -30,12 +30,14 @@ from components.training.checkpoint import (
 )
 from components.training.dataset import category_groups, make_examples
 from components.training.export import rebuild_for_serving
-from components.training.objective import eval_figures
+from components.training.objective import eval_metrics
 from components.training.phase import objective_outputs, predict_logits
 from components.training.schedule import PhaseSchedule
 from components.training.training_settings import TrainingSettings, check_settings
 from components.training.two_phase import progress_line, train_two_phases
 from pipeline.launch.progress import Epoch, read_epoch
+
+pytestmark = pytest.mark.slow
 
 MODEL = ModelSettings(lstm_units=0, dense_units=8, wide_ngrams=0)
 MATRIX = np.random.default_rng(1).normal(size=(45, 6)).astype(np.float32)
@@ -255,7 +257,7 @@ def test_second_phase_watches_the_whole_model_and_leaves_its_linear_paths(tmp_pa
             layers = [layer for layer in model.layers if isinstance(layer, WideNgrams)]
             tables.append([np.array(layer.table) for layer in layers])
             figures.append(
-                eval_figures(predict_logits(model, evaluation, whole), evaluation.labels)
+                eval_metrics(predict_logits(model, evaluation, whole), evaluation.labels)
             )
 
     outcome = train_two_phases(

@@ -1,21 +1,17 @@
 import json
-import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import tomli
-from pydantic import BaseModel
 
 from components.errors import UserError
 from pipeline.config.pipeline_config import (
     CONFIG_VARIABLE,
     PipelineConfig,
-    SplitSettings,
-    TransformSettings,
     load_config,
+    load_run_settings,
 )
 
 CONFIGS = Path(__file__).parents[3] / "pipeline" / "config"
@@ -72,6 +68,41 @@ def test_unset_variable_names_the_variable(monkeypatch) -> None:
     monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
     with pytest.raises(UserError, match=CONFIG_VARIABLE):
         load_config()
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("[datas]\nx = 1", "datas: unknown key; did you mean data?"),
+        (
+            "[training]\nbatchsize = 64",
+            "training.batchsize: unknown key; did you mean training.batch_size?",
+        ),
+        (
+            "[training.phase2]\nmin_accuracy = 0.5",
+            "training.phase2.min_accuracy: unknown key; did you mean evaluation.min_accuracy?",
+        ),
+        (
+            "[model]\nepochs = 3",
+            "did you mean training.phase1.epochs or training.phase2.epochs or tuning.epochs?",
+        ),
+        ("[model]\nzzz = 3", "model.zzz: unknown key; docs/configuration.md lists the known ones"),
+        (
+            "[tuning.space]\n'model.lstm_units' = {lowest = 3}",
+            "tuning.space.model.lstm_units.lowest: unknown key; docs/configuration.md",
+        ),
+    ],
+)
+def test_unknown_key_suggests_a_known_one(folder: Path, text: str, hint: str) -> None:
+    assert hint in message(folder, MINIMAL + text)
+
+
+def test_unknown_key_among_the_run_settings_alone_suggests_a_known_one(folder: Path) -> None:
+    path = write(folder, MINIMAL.replace("[data]", "outputdir = 1\n[data]"))
+    with pytest.raises(
+        UserError, match=r"run\.outputdir: unknown key; did you mean run\.output_dir\?"
+    ):
+        load_run_settings(path)
 
 
 @pytest.mark.parametrize(
@@ -199,30 +230,6 @@ def test_shipped_configurations_are_valid(shipped: Path, tmp_path: Path) -> None
         (tmp_path / key).touch()
         text = text.replace(f'"{value}"', f'"{tmp_path / key}"')
     assert load_config(write(tmp_path, text)).name.startswith("arxiv")
-
-
-def test_real_configuration_shows_splits_and_transform_as_they_are_by_default() -> None:
-    shown = tomli.loads((CONFIGS / "real.toml").read_text(encoding="utf-8"))
-    assert shown["data"]["splits"] == SplitSettings().model_dump(mode="json")
-    assert shown["transform"] == TransformSettings().model_dump(mode="json")
-
-
-def test_readme_names_every_key() -> None:
-    def keys(kind: type[BaseModel]) -> Iterator[str]:
-        for name, field in kind.model_fields.items():
-            inner = field.annotation
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                yield from keys(inner)
-            else:
-                yield name
-
-    readme = (CONFIGS.parents[1] / "README.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| `\[(\w+)\]` \|(.*)\|$", readme, re.MULTILINE))
-    assert rows.keys() == PipelineConfig.model_fields.keys()
-    for table, field in PipelineConfig.model_fields.items():
-        assert set(keys(field.annotation)) <= set(
-            re.findall(r"`\[?(?:tuning\.)?(\w+)\]?`", rows[table])
-        )
 
 
 def test_configuration_is_read_without_tensorflow() -> None:

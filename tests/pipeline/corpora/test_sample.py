@@ -170,6 +170,7 @@ def test_ids_stay_unique_over_row_groups(tmp_path: Path) -> None:
     assert duplicates == 16 + 16 + 7
 
 
+@pytest.mark.slow
 def test_a_linear_model_learns_it_but_not_perfectly(table: pa.Table) -> None:
     frame = table.select(["id", "abstract", "final_category"]).to_pandas()
     frame = frame.dropna().drop_duplicates("id")
@@ -270,7 +271,7 @@ def test_a_failure_leaves_the_earlier_file_and_no_part(
 def test_the_command_writes_both_files_without_importing_tensorflow(tmp_path: Path) -> None:
     script = (
         "import sys;"
-        "from pipeline.inputs import sample;"
+        "from pipeline.corpora import sample;"
         "assert not {'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

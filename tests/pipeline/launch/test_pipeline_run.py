@@ -22,6 +22,8 @@ from pipeline.launch.terminal import Terminal
 from pipeline.runs.history import History
 from pipeline.runs.status import RunStore, State, Verdict
 
+pytestmark = pytest.mark.slow
+
 RUNNER = Path(__file__).parent / "tiny" / "tiny_runner.py"
 TIMEOUT = 120
 
@@ -344,7 +346,7 @@ def test_serving_folder_that_cannot_be_written_is_found_before_the_run(tmp_path:
 def test_serving_folder_is_made_and_left_empty(tmp_path: Path) -> None:
     def config(folder: Path) -> PipelineConfig:
         settings = RunSettings(name="x", output_dir=tmp_path, serving_dir=folder)
-        return PipelineConfig.model_construct(run=settings)
+        return PipelineConfig.model_construct(run=settings)  # type: ignore[call-arg]
 
     check_serving_dir(config(tmp_path / "a" / "b"))
     assert list((tmp_path / "a" / "b").iterdir()) == []

@@ -197,7 +197,7 @@ def test_runner_that_is_interrupted_while_it_imports_leaves_the_word_to_its_sess
 def test_two_first_runs_register_the_pipeline_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = PipelineConfig.model_construct(run=RunSettings(name="twice", output_dir=tmp_path))
+    config = PipelineConfig.model_construct(run=RunSettings(name="twice", output_dir=tmp_path))  # type: ignore[call-arg]
     monkeypatch.setenv("LOCAL_HOME", str(tmp_path / "home"))
     folder = tmp_path / "home" / "twice"
     verbs = []

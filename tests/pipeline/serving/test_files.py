@@ -25,11 +25,11 @@ from google.protobuf.message import Message
 from tensorflow_serving.config import model_server_config_pb2
 
 from components.infra_validation.budgets import InfraValidationSettings
-from components.model_server import BINARY, IMAGE
+from components.model_server import BINARY, CONTAINER_USER, IMAGE, port_flags
 from pipeline.serving import serve
 
 FOLDER = Path(serve.__file__).parent / "deployment"
-IN_CONTAINER = serve.server_flags("/config", 8500, 8501)
+IN_CONTAINER = [*port_flags(8500, 8501), *serve.server_flags("/config")]
 
 
 def load(name: str) -> Any:
@@ -132,7 +132,7 @@ def test_containers_are_not_root_and_write_nowhere():
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert all(mount["read_only"] for mount in service["volumes"])
-    assert load("compose.yaml")["services"]["serving"]["user"] == serve.CONTAINER_USER
+    assert load("compose.yaml")["services"]["serving"]["user"] == CONTAINER_USER
 
 
 def test_a_model_within_the_default_budget_fits_the_containers_memory():
@@ -199,7 +199,8 @@ def test_health_check_of_the_container_tells_loaded_from_loading(
     server = subprocess.Popen(
         [
             *(sys.executable, str(Path(__file__).with_name("fake_model_server.py"))),
-            *serve.server_flags(str(tmp_path), *ports),
+            *port_flags(*ports),
+            *serve.server_flags(str(tmp_path)),
         ],
         env={"FAKE_SERVER": behaviour},
         stdout=subprocess.PIPE,

@@ -16,9 +16,8 @@ import pytest
 from components.errors import UserError
 from pipeline.serving.serve import serving
 
-DOCKER = 'if [ "$1" = version ]; then {answer}; fi'
-ENGINE_ANSWERS = DOCKER.format(answer="echo 28.2.2; exit 0")
-NO_ENGINE = DOCKER.format(answer="echo 'Cannot connect to the Docker daemon' >&2; exit 1")
+ENGINE_ANSWERS = 'if [ "$1" != run ]; then exit 0; fi'
+NO_ENGINE = "echo 'Cannot connect to the Docker daemon' >&2; exit 1"
 
 
 def install(programs, name, script):

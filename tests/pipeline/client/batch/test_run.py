@@ -228,6 +228,7 @@ def stopped_on_the_way(
     return process.returncode, said
 
 
+@pytest.mark.slow
 def test_killed_run_is_finished_without_doing_a_part_twice(tmp_path, push_folder, repository):
     corpus = papers(400)
     source, out = write(tmp_path / "in.parquet", corpus), tmp_path / "out"
@@ -249,6 +250,7 @@ def test_killed_run_is_finished_without_doing_a_part_twice(tmp_path, push_folder
     assert not list(out.glob(".*"))
 
 
+@pytest.mark.slow
 def test_interrupted_run_says_how_to_go_on(tmp_path, push_folder, repository):
     source, out = write(tmp_path / "in.parquet", papers(400)), tmp_path / "out"
 

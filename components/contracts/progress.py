@@ -1,0 +1,79 @@
+"""What a node reports while it works, as records that travel in log messages.
+
+A node logs one record as the only argument, ``logging.info("%s", record)``: the log file gets its
+text, and a handler that shows progress takes the record itself out of the message's arguments.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line that a node shows to the person who waits for it."""
+
+    text: str
+
+    def __str__(self) -> str:
+        """Returns the text."""
+        return self.text
+
+
+@dataclass(frozen=True)
+class EpochProgress:
+    """A finished epoch of training.
+
+    Attributes:
+        phase: 1 or 2.
+        epoch: within its phase, from 1.
+        epochs: the most that the phase may have.
+        loss: on the train split, nats, regularization included.
+        val_log_loss: on the eval split, nats.
+        val_accuracy: on the eval split, 0 to 1.
+        val_macro_f1: on the eval split, 0 to 1.
+        learning_rate: after the epoch.
+        seconds: that the epoch took, validation included.
+        improved: True if it is the best epoch so far, over both phases.
+        done: True if its phase ends with it.
+    """
+
+    phase: int
+    epoch: int
+    epochs: int
+    loss: float
+    val_log_loss: float
+    val_accuracy: float
+    val_macro_f1: float
+    learning_rate: float
+    seconds: float
+    improved: bool
+    done: bool
+
+    @property
+    def epochs_left(self) -> int:
+        """The most epochs that the phase still has."""
+        return 0 if self.done else self.epochs - self.epoch
+
+    def __str__(self) -> str:
+        """Returns the line about the epoch for a log or a terminal."""
+        line = (
+            f"training: phase {self.phase} epoch {self.epoch}/{self.epochs}"
+            f"  loss {self.loss:.4f}  val loss {self.val_log_loss:.4f}"
+            f"  val accuracy {self.val_accuracy:.4f}  val macro-F1 {self.val_macro_f1:.4f}"
+            f"  lr {self.learning_rate:.2g}  {self.seconds:.1f} s"
+        )
+        if self.improved:
+            line += "  best"
+        if not self.done:
+            return line + f"  at most {self.epochs_left * self.seconds:.0f} s left in phase"
+        return line + "  phase stopped early" if self.epoch < self.epochs else line
+
+
+def progress_in(message: logging.LogRecord) -> Note | EpochProgress | None:
+    """Returns the progress record that a log message carries; None if it carries none."""
+    match message.args:
+        case (Note() | EpochProgress() as progress,):
+            return progress
+    return None
