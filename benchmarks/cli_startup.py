@@ -18,8 +18,8 @@ import machine
 import typer
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from pipeline.runs import layout
-from pipeline.runs.store import connect
+from components.metadata_store import MetadataStore
+from pipeline.runs.layout import OutputFolder
 
 _NODES = 14
 
@@ -55,7 +55,7 @@ def _seconds(words: list[str]) -> float:
 
 def _make_runs(output_dir: Path, count: int) -> None:
     """Writes runs whose nodes were given one artifact and put out another."""
-    store = connect(layout.metadata_file(output_dir), create=True)
+    store = MetadataStore(OutputFolder(output_dir).metadata_file, create=True).connection
     kinds = {
         kind: store.put_context_type(pb.ContextType(name=kind))
         for kind in ("pipeline_run", "node", "pipeline")

@@ -23,7 +23,7 @@ from tfx.orchestration.pipeline import Pipeline, RunOptions
 
 from pipeline.config.pipeline_config import load_config
 from pipeline.graph import create_pipeline
-from pipeline.launch.progress import ProgressHandler
+from pipeline.launch.progress import PlainDisplay, ProgressHandler
 from pipeline.launch.terminal import captured
 
 LAST = "Transform"
@@ -45,7 +45,8 @@ def main(
         )
         with captured(Path(folder) / "log"):
             absl_logging.set_verbosity(absl_logging.INFO)
-            handler = ProgressHandler([node.id for node in whole.components])
+            shown = PlainDisplay(lambda _: None)
+            handler = ProgressHandler([node.id for node in whole.components], shown)
             logging.getLogger().addHandler(handler)
             start, processor_start = time.perf_counter(), time.process_time()
             LocalDagRunner().run(elsewhere, run_options=RunOptions(to_nodes=[LAST]))
@@ -53,7 +54,7 @@ def main(
             processor_seconds = time.process_time() - processor_start
     print(f"commit       {machine.commit()}")
     print(f"processor    {machine.processor()}")
-    for node, took in handler.times.seconds.items():
+    for node, took in handler.seconds.items():
         print(f"{node:<20} {took:6.1f} s")
     print(f"together     {seconds:.1f} s (processor {processor_seconds:.1f})")
     print(f"peak memory  {machine.peak_mib():.0f} MiB ({imported:.0f} MiB after imports)")

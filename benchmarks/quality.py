@@ -61,24 +61,23 @@ from tfx.utils import json_utils
 
 from components.contracts import features
 from components.errors import UserError
+from components.metadata_store import MetadataStore
 from components.model.architectures import build_model
 from components.model.model_settings import ModelSettings
 from components.model.word_vectors import load_glove
 from components.text.cleaning import clean_python
 from components.training import dataset, objective, run_fn
 from components.training.device import prepare_device
-from components.training.phase import predict_logits
+from components.training.phase import make_phases, predict_logits
+from components.training.training_loop import train as train_phases
 from components.training.training_settings import TrainingSettings
-from components.training.two_phase import train_two_phases
 from components.validation.reviewed_files import read_classes
 from pipeline.config.pipeline_config import PipelineConfig, TransformSettings, load_config
 from pipeline.fingerprint import code_fingerprint, file_fingerprint
 from pipeline.graph import create_pipeline
-from pipeline.launch.display import PlainDisplay
-from pipeline.launch.progress import ProgressHandler
+from pipeline.launch.progress import PlainDisplay, ProgressHandler
 from pipeline.launch.terminal import captured
 from pipeline.runs import lock
-from pipeline.runs.status import RunStore
 
 Say = Callable[[str], None]
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -114,7 +113,7 @@ def ablations(training: TrainingSettings) -> dict[str, dict[str, dict[str, Any]]
         "without BiLSTM": {"model": {"lstm_units": 0}},
         "without bag of embeddings": {"model": {"embedding_pooling": []}},
         "without wide n-grams": {"model": {"wide_ngrams": 0}},
-        "without beginnings of words": {"model": {"wide_letters": 0}},
+        "without prefixes of words": {"model": {"wide_letters": 0}},
         "wide n-grams alone": {"model": {"lstm_units": 0, "embedding_pooling": []}},
         "without categories": {"model": {"categories": False}},
         "zeros for words without a vector": {"training": {"missing_words": "zeros"}},
@@ -128,8 +127,8 @@ class Split:
     """The papers of one split, in an order that does not depend on files.
 
     Attributes:
-      texts: raw abstracts.
-      labels: int [n], indices into the classes.
+        texts: raw abstracts.
+        labels: int [n], indices into the classes.
     """
 
     texts: list[str]
@@ -141,13 +140,13 @@ class Data:
     """What the pipeline's nodes made of the corpus.
 
     Attributes:
-      splits: by name.
-      classes: in the schema's order.
-      examples: folder of the transformed examples.
-      transform_graph: its folder.
-      trainer: the Trainer node's ``custom_config``.
-      transform: hash of all that the transformed examples depend on besides the papers.
-      folder: for what the benchmark keeps.
+        splits: by name.
+        classes: in the schema's order.
+        examples: folder of the transformed examples.
+        transform_graph: its folder.
+        trainer: the Trainer node's ``custom_config``.
+        transform: hash of all that the transformed examples depend on besides the papers.
+        folder: for what the benchmark keeps.
     """
 
     splits: dict[str, Split]
@@ -177,9 +176,9 @@ class Candidate:
     """Something to train and score.
 
     Attributes:
-      identity: JSON values on which its scores depend, besides the papers.
-      train: takes a folder for its unfinished state; gives the scores of the splits eval and test
-        (None for ablations) and what :class:`Result` keeps as ``meta``.
+        identity: JSON values on which its scores depend, besides the papers.
+        train: takes a folder for its unfinished state; gives the scores of the splits eval and test
+            (None for ablations) and what :class:`Result` keeps as ``meta``.
     """
 
     name: str
@@ -202,21 +201,19 @@ def prepare_data(config: PipelineConfig, say: Say) -> Data:
         node = waiting.pop()
         wanted.add(node.id)
         waiting += node.upstream_nodes
-    with lock.exclusive(config.metadata_file, config.run.lock_wait_seconds, say):
-        store = RunStore(config.metadata_file)
-        known = store.run_ids()
+    with lock.exclusive(config.folder, config.run.lock_wait_seconds, say):
+        store = MetadataStore(config.folder.metadata_file, create=True)
         handler = ProgressHandler([name for name in by_id if name in wanted], PlainDisplay(say))
         logging.getLogger().addHandler(handler)
         try:
             LocalDagRunner().run(whole, run_options=RunOptions(to_nodes=[_LAST]))
         finally:
             logging.getLogger().removeHandler(handler)
-        run_id = max(store.run_ids() - known, default=None)
+        run_id = store.run_ids()[-1]
         uris = {
-            (status.node, artifact.type): Path(artifact.uri)
-            for status in store.nodes(run_id, [_FIRST, _LAST])
-            if status.execution_id is not None
-            for artifact in store.outputs(status.execution_id)
+            (execution.node, artifact.type): Path(artifact.uri)
+            for execution in store.lineage(run_id).latest(run_id).values()
+            for artifact in execution.put_out
         }
     classes = read_classes(config.data.schema_file)
     return Data(
@@ -228,7 +225,7 @@ def prepare_data(config: PipelineConfig, say: Say) -> Data:
         transform_graph=uris[_LAST, standard_artifacts.TransformGraph.TYPE_NAME],
         trainer=json_utils.loads(by_id["Trainer"].exec_properties["custom_config"]),
         transform=transform_identity(config),
-        folder=config.output_dir / "quality",
+        folder=config.folder.path / "quality",
     )
 
 
@@ -327,7 +324,7 @@ def pipeline_candidate(
     """The Trainer node's own model for a seed, with some settings changed.
 
     Args:
-      changes: settings by group, "model" or "training".
+        changes: settings by group, "model" or "training".
     """
     config = changed(data.trainer, seed, changes or {})
     identity = {"transform": data.transform, **trained_identity(config)}
@@ -430,7 +427,7 @@ def without_calibration(result: Result, labels: npt.NDArray[np.int64]) -> list[R
     """The same trained model exported without logit adjustment, and without temperature.
 
     Args:
-      labels: of the eval split. Without logit adjustment the temperature is fitted anew.
+        labels: of the eval split. Without logit adjustment the temperature is fitted anew.
     """
     temperature, bias = result.meta["temperature"], np.asarray(result.meta["logit_bias"])
     adjusted = temperature * result.eval_scores
@@ -450,8 +447,8 @@ def notebook_tables(embedding_dim: int, seed: int, epochs: int | None) -> dict[s
     """The tables of ``notebook.toml``, validated: transform, model and training.
 
     Args:
-      embedding_dim: of the vectors at hand.
-      epochs: most epochs of a phase, for a smoke test; None for the notebook's own.
+        embedding_dim: of the vectors at hand.
+        epochs: most epochs of a phase, for a smoke test; None for the notebook's own.
     """
     tables = tomli.loads(_NOTEBOOK_CONFIG.read_text(encoding="utf-8"))
     training = {**tables["training"], "embedding_dim": embedding_dim, "seed": seed}
@@ -497,7 +494,7 @@ def notebook_candidate(data: Data, seed: int, epochs: int | None) -> Candidate:
     """The notebook's method as it was: its tokens too, which keep the end of a long abstract.
 
     Args:
-      epochs: see :func:`notebook_tables`.
+        epochs: see :func:`notebook_tables`.
     """
     tables = notebook_tables(data.trainer["training"]["embedding_dim"], seed, epochs)
     settings: TrainingSettings = tables["training"]
@@ -518,15 +515,13 @@ def notebook_candidate(data: Data, seed: int, epochs: int | None) -> Candidate:
             model = build_model(
                 tables["model"], matrix, tables["transform"].sequence_length, classes
             )
-        outcome = train_two_phases(
+        outcome = train_phases(
             model,
+            make_phases(model, settings),
             splits[features.TRAIN],
             splits[features.EVAL],
-            settings,
-            classes=classes,
             state_dir=state / "state",
             log_dir=state / "logs",
-            strategy=device.strategy,
         )
         before = outcome.history[: outcome.resumed_epochs]
         seconds = time.monotonic() - started + sum(record["seconds"] for record in before)
@@ -550,7 +545,11 @@ def notebook_candidate(data: Data, seed: int, epochs: int | None) -> Candidate:
         "code": [
             inspect.getsource(notebook_candidate),
             inspect.getsource(notebook_examples),
-            code_fingerprint("components.training.two_phase", "components.model.word_vectors"),
+            code_fingerprint(
+                "components.training.training_loop",
+                "components.training.phase",
+                "components.model.word_vectors",
+            ),
         ],
     }
     return Candidate("notebook's method", NOTEBOOK, seed, identity, train)
@@ -562,7 +561,7 @@ def notebook_configuration(
     """The notebook's network as a configuration, ``notebook.toml``: this pipeline's tokens.
 
     Args:
-      epochs: see :func:`notebook_tables`.
+        epochs: see :func:`notebook_tables`.
     """
     tables = notebook_tables(config.training.embedding_dim, seed, epochs)
     own = config.model_copy(update=tables)
@@ -585,8 +584,8 @@ def kept_result(candidate: Candidate, data: Data, *, older: bool) -> Result | No
     """What an earlier call has kept of a candidate; None where it has not finished it.
 
     Args:
-      older: take the latest result of the candidate's name and seed on the same papers, whatever
-        has changed in code or settings since.
+        older: take the latest result of the candidate's name and seed on the same papers, whatever
+            has changed in code or settings since.
     """
     file = data.folder / f"{_key(candidate, data)}.npz"
     if file.is_file():
@@ -644,11 +643,11 @@ def small_config(config: PipelineConfig, rows: int) -> PipelineConfig:
     """The configuration on ``rows`` papers spread over its parquet, in an output folder of its own.
 
     Raises:
-      UserError: the parquet is a glob.
+        UserError: the parquet is a glob.
     """
     if not config.data.parquet.is_file():
         raise UserError(f"data.parquet = {config.data.parquet}: --rows needs a single file")
-    folder = config.output_dir / f"quality-{rows}-rows"
+    folder = config.folder.path / f"quality-{rows}-rows"
     folder.mkdir(parents=True, exist_ok=True)
     # Not written anew: TFX's cache goes by the time of the file.
     small = folder / f"{file_fingerprint(config.data.parquet)[:16]}.parquet"
@@ -668,7 +667,7 @@ def choose(names: str) -> list[str]:
     """Reads the list of candidates of the command line; "none" is empty.
 
     Raises:
-      typer.BadParameter: an unknown candidate.
+        typer.BadParameter: an unknown candidate.
     """
     known = {LINEAR: list(LINEAR_MODELS), NOTEBOOK: [_METHOD, _CONFIGURED], "none": []}
     known |= {name: [name] for name in (*LINEAR_MODELS, PIPELINE, _METHOD, _CONFIGURED)}
@@ -685,7 +684,7 @@ def numbers_of(seeds: str) -> list[int]:
     """Reads a list of seeds of the command line.
 
     Raises:
-      typer.BadParameter: one is no number.
+        typer.BadParameter: one is no number.
     """
     try:
         return list(dict.fromkeys(int(seed) for seed in seeds.split(",")))

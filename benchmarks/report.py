@@ -36,12 +36,14 @@ _SETTLED = 1500
 def newest_report(config: PipelineConfig) -> tuple[Path, dict[str, list[Any]]]:
     """Returns the last run's report and the artifacts that it was made from, by input."""
     connection = pb.ConnectionConfig()
-    connection.sqlite.filename_uri = str(config.metadata_file)
+    connection.sqlite.filename_uri = str(config.folder.metadata_file)
     connection.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READONLY
     store = mlmd.MetadataStore(connection)
     reports = store.get_artifacts_by_type(Report.TYPE_NAME)
     if not reports:
-        raise typer.BadParameter(f"{config.metadata_file} knows of no report: run the pipeline")
+        raise typer.BadParameter(
+            f"{config.folder.metadata_file} knows of no report: run the pipeline"
+        )
     events = [
         event
         for event in store.get_events_by_artifact_ids([one.id for one in reports])
@@ -101,7 +103,7 @@ def main(
             {
                 "pipeline": settings.name,
                 "config": json.dumps(settings.model_dump(mode="json", exclude_none=True)),
-                "metadata_file": str(settings.metadata_file),
+                "metadata_file": str(settings.folder.metadata_file),
             },
         )
         seconds = time.perf_counter() - start

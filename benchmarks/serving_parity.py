@@ -22,14 +22,12 @@ from typing import Annotated, Any
 
 import keras
 import machine
-import ml_metadata as mlmd
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 import typer
 from absl import logging
-from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.components.util import tfxio_utils
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
@@ -37,6 +35,7 @@ from tfx.utils import path_utils
 from components.contracts import features
 from components.contracts.model_files import EXTRA_ASSETS, REPORT
 from components.errors import UserError
+from components.metadata_store import MetadataStore
 from components.model.architectures import build_model, with_probabilities
 from components.model.model_settings import ModelSettings
 from components.text.tf_example_wire import string_columns
@@ -92,30 +91,20 @@ def main(
 
 def _latest_training(config: PipelineConfig) -> dict[str, Path]:
     """Folders of the latest model and of what it was trained on, by the Trainer's names."""
-    connection = pb.ConnectionConfig()
-    connection.sqlite.filename_uri = str(config.metadata_file)
-    connection.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READONLY
-    store = mlmd.MetadataStore(connection)
+    database = config.folder.metadata_file
+    lineage = MetadataStore(database).lineage()
     models = [
-        model
-        for model in store.get_artifacts_by_type(standard_artifacts.Model.TYPE_NAME)
-        if model.state == pb.Artifact.LIVE and Path(model.uri).is_dir()
+        one.id
+        for one in lineage.artifacts.values()
+        if one.type == standard_artifacts.Model.TYPE_NAME and one.alive and Path(one.uri).is_dir()
     ]
     if not models:
-        raise UserError(f"{config.metadata_file}: no trained model; run the pipeline first")
-    latest = max(models, key=lambda model: model.id)
+        raise UserError(f"{database}: no trained model; run the pipeline first")
+    latest = max(models)
     # Runs that took it from the cache put it out as well.
-    made = min(
-        event.execution_id
-        for event in store.get_events_by_artifact_ids([latest.id])
-        if event.type == pb.Event.OUTPUT
-    )
-    places = {"model": Path(latest.uri)}
-    for event in store.get_events_by_execution_ids([made]):
-        if event.type == pb.Event.INPUT:
-            (artifact,) = store.get_artifacts_by_id([event.artifact_id])
-            places[event.path.steps[0].key] = Path(artifact.uri)
-    return places
+    trainer = min(lineage.sources[latest], key=lambda execution: execution.id)
+    places = {link.key: Path(link.artifact.uri) for link in trainer.inputs}
+    return {"model": Path(lineage.artifacts[latest].uri), **places}
 
 
 def _transformed(places: dict[str, Path], split: str, classes: int) -> dataset.Examples:
@@ -141,7 +130,7 @@ def _network(exported: Path, report: dict[str, Any], train: dataset.Examples) ->
         None if report["training"]["length_buckets"] else report["sequence_length"],
         classes,
         groups=dataset.category_groups(train, classes).tolist(),
-        use_cudnn=False,
+        serving=True,
     )
     scorer = with_probabilities(model, report["temperature"], np.array(report["logit_bias"]))
     saved = str(exported / "variables" / "variables")

@@ -40,13 +40,7 @@ from components.model.model_settings import ModelSettings
 from components.text.cleaning import clean_python
 from components.training import dataset
 from components.training.device import prepare_device, uses_cudnn
-from components.training.phase import (
-    compile_phase,
-    held_logits,
-    held_paths,
-    make_targets,
-    objective_outputs,
-)
+from components.training.phase import Phase, make_phases
 from components.training.training_settings import TrainingSettings
 
 _WORDS = 40_000
@@ -97,48 +91,38 @@ class Contender:
     """A network that the pipeline trains, and its present phase.
 
     Attributes:
-      examples: tokens padded on the right, labels and categories.
-      epoch: trains one epoch of the phase that :meth:`begin` began.
-      before: seconds by the clock and of processor time that each epoch of the phase bears of what
-        is done once for the phase.
+        phases: of its training.
+        examples: tokens padded on the right, labels and categories.
+        epoch: trains one epoch of the phase that :meth:`begin` began.
+        before: seconds by the clock and of processor time that each epoch of the phase bears of
+            what is done once for the phase.
     """
 
     model: keras.Model
     settings: TrainingSettings
     examples: dataset.Examples
-    classes: int
+    phases: list[Phase] = field(init=False)
     epoch: Callable[[], Any] = field(init=False)
     before: tuple[float, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.phases = make_phases(self.model, self.settings)
 
     @property
     def steps(self) -> int:
         """Of one epoch."""
         return dataset.steps_per_epoch(self.examples, self.settings.batch_size)
 
-    def begin(self, phase: int) -> None:
+    def begin(self, phase: Phase) -> None:
         """Compiles for a phase and prepares its batches."""
-        counts = self.examples.class_counts(self.classes)
-        groups = dataset.category_groups(self.examples, self.classes)
-        compiled = compile_phase(self.model, phase, self.settings, counts, self.steps)
-        held: list[npt.NDArray[np.float32]] = []
+        groups = dataset.category_groups(self.examples, self.model.output_shape[-1])
+        compiled = phase.compile(self.model, self.examples)
+        made: list[Any] = []
         seconds = _time(
-            lambda: held.extend(
-                held_logits(self.model, held_paths(self.model, phase), self.examples, self.settings)
-            )
+            lambda: made.append(phase.training_batches(self.model, self.examples, groups, 0))
         )
-        epochs = (self.settings.phase1 if phase == 1 else self.settings.phase2).epochs
-        self.before = (seconds[0] / epochs, seconds[1] / epochs)
-        outputs = objective_outputs(self.model, self.settings, phase)
-        batches = dataset.training_dataset(
-            self.examples,
-            make_targets(self.examples, groups, outputs),
-            held,
-            self.settings.length_buckets,
-            self.settings.batch_size,
-            0,
-            0,
-        )
-        self.epoch = lambda: compiled.fit(batches, steps_per_epoch=self.steps, verbose=0)
+        self.before = (seconds[0] / phase.own.epochs, seconds[1] / phase.own.epochs)
+        self.epoch = lambda: compiled.fit(made[0], steps_per_epoch=self.steps, verbose=0)
 
 
 def main(
@@ -171,14 +155,13 @@ def main(
     adapt(ours, examples.tokens, words)
     same = tomli.loads(_NOTEBOOK_CONFIG.read_text(encoding="utf-8"))
     contenders = {
-        "pipeline": Contender(ours, TrainingSettings(), examples, classes),
+        "pipeline": Contender(ours, TrainingSettings(), examples),
         "pipeline_with_the_notebooks_network": Contender(
             build_model(
                 ModelSettings.model_validate(same["model"]), matrix, _NOTEBOOK_LENGTH, classes
             ),
             TrainingSettings.model_validate(same["training"]),
             dataset.make_examples(padded, labels),
-            classes,
         ),
     }
 
@@ -191,15 +174,16 @@ def main(
         "categories": len(groups) - classes,
     }
     clocks: dict[str, float] = dict.fromkeys(["notebook", *contenders], 0.0)
-    for phase in (1, 2):
-        notebook.get_layer(EMBEDDING_LAYER).trainable = phase == 2
+    rates = (1e-3, 1e-4)
+    for index, (phase, rate) in enumerate(zip(contenders["pipeline"].phases, rates, strict=True)):
+        notebook.get_layer(EMBEDDING_LAYER).trainable = not phase.freezes(EMBEDDING_LAYER)
         notebook.compile(
-            keras.optimizers.Adam(1e-3 if phase == 1 else 1e-4),
+            keras.optimizers.Adam(rate),
             "sparse_categorical_crossentropy",
             metrics=["accuracy"],
         )
         for contender in contenders.values():
-            contender.begin(phase)
+            contender.begin(contender.phases[index])
         epochs = {"notebook": train_notebook} | {
             name: contender.epoch for name, contender in contenders.items()
         }
@@ -221,7 +205,7 @@ def main(
                 if name in contenders
                 else (64, -(-len(labels) // 64))
             )
-            clocks[name] += clock * getattr(TrainingSettings(), f"phase{phase}").epochs
+            clocks[name] += clock * phase.own.epochs
             figures[name] = {
                 "batch_size": batch,
                 "ms_per_step": 1e3 * clock / steps,
@@ -233,7 +217,7 @@ def main(
             own = figures[name]
             own["time_over_notebook"] = theirs["examples_per_second"] / own["examples_per_second"]
             own["cpu_over_notebook"] = own["cpu_ms_per_example"] / theirs["cpu_ms_per_example"]
-        report[f"phase{phase}"] = figures
+        report[phase.name] = figures
     report["time_over_notebook_with_the_default_epochs_of_both_phases"] = {
         name: clocks[name] / clocks["notebook"] for name in contenders
     }

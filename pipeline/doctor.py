@@ -81,9 +81,9 @@ def examine(
     if config is None:
         yield check_configuration(mistake)
         return
-    yield Finding("configuration", Health.FINE, f"{config.name}, into {config.output_dir}")
-    yield check_disk(config.output_dir)
-    yield check_writable("output folder", "run.output_dir", config.output_dir)
+    yield Finding("configuration", Health.FINE, f"{config.name}, into {config.run.output_dir}")
+    yield check_disk(config.run.output_dir)
+    yield check_writable("output folder", "run.output_dir", config.run.output_dir)
     yield check_writable("serving folder", "run.serving_dir", config.serving_dir)
     yield check_glove(config.data.glove, config.training.embedding_dim)
     yield check_parquet(config.data.parquet)

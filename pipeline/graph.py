@@ -114,7 +114,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             "classes": classes,
             "glove": str(config.data.glove),
             "glove_sha256": file_fingerprint(config.data.glove),
-            "checkpoint_dir": str(config.checkpoint_dir),
+            "checkpoint_dir": str(config.folder.checkpoint_dir),
             "fingerprint": code_fingerprint(_RUN_FN),
         },
     ).with_id("Trainer")
@@ -193,7 +193,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         pushed=pusher.outputs["pushed_model"],
         pipeline=config.name,
         config=json.dumps(config.model_dump(mode="json", exclude_none=True)),
-        metadata_file=str(config.metadata_file),
+        metadata_file=str(config.folder.metadata_file),
         fingerprint=code_fingerprint("components.report.node", files=[TEMPLATE_FILE]),
     )
     # A search may take hours, and its best values are for the people who edit the configuration: no
@@ -204,7 +204,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
 
     return Pipeline(
         pipeline_name=config.name,
-        pipeline_root=str(config.pipeline_root),
+        pipeline_root=str(config.folder.pipeline_root),
         components=[
             example_gen,
             statistics_gen,
@@ -227,7 +227,9 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             *searches,
         ],
         enable_cache=True,
-        metadata_connection_config=sqlite_metadata_connection_config(str(config.metadata_file)),
+        metadata_connection_config=sqlite_metadata_connection_config(
+            str(config.folder.metadata_file)
+        ),
         beam_pipeline_args=list(config.run.beam_args),
     )
 
@@ -250,7 +252,7 @@ def _tuner(
             "classes": classes,
             "glove": str(config.data.glove),
             "glove_sha256": file_fingerprint(config.data.glove),
-            "tuning_dir": str(config.tuning_dir),
+            "tuning_dir": str(config.folder.tuning_dir),
             "fingerprint": code_fingerprint(_TUNER),
         },
     )

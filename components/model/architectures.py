@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -15,8 +16,7 @@ from components.model.layers import (
     MaskedPooling,
     RightPaddedBiLSTM,
     WideNgrams,
-    WordBeginnings,
-    WordDropout,
+    WordPrefixes,
 )
 from components.model.model_settings import ModelSettings
 
@@ -24,13 +24,12 @@ EMBEDDING_LAYER = "embedding"
 LOGITS_LAYER = "logits"
 DEEP_LAYER = "deep_logits"
 WIDE_LAYER = "wide_logits"
-BEGINNINGS_LAYER = "beginnings_logits"
-PATH_LAYERS = (DEEP_LAYER, WIDE_LAYER, BEGINNINGS_LAYER)
-DEEP_CATEGORY_LAYER = "deep_category_logits"
-WIDE_CATEGORY_LAYER = "wide_category_logits"
-BEGINNINGS_CATEGORY_LAYER = "beginnings_category_logits"
-CATEGORY_LAYERS = (DEEP_CATEGORY_LAYER, WIDE_CATEGORY_LAYER, BEGINNINGS_CATEGORY_LAYER)
-CATEGORY_LAYER_OF = dict(zip(PATH_LAYERS, CATEGORY_LAYERS, strict=True))
+PREFIX_LAYER = "prefix_logits"
+PATH_LAYERS = (DEEP_LAYER, WIDE_LAYER, PREFIX_LAYER)
+CATEGORY_LAYER_OF = {name: name.replace("logits", "category_logits") for name in PATH_LAYERS}
+CATEGORY_LAYERS = tuple(CATEGORY_LAYER_OF.values())
+# Patterns of the names of the linear paths' layers.
+LINEAR_LAYERS = ("wide_*", "prefix_*")
 
 
 def build_model(
@@ -40,7 +39,7 @@ def build_model(
     classes: int,
     *,
     groups: Sequence[int] | None = None,
-    use_cudnn: bool | str = "auto",
+    serving: bool = False,
 ) -> keras.Model:
     """Builds the classifier.
 
@@ -54,12 +53,16 @@ def build_model(
             scores categories (layers :data:`CATEGORY_LAYERS`) and gives a class (layers
             :data:`PATH_LAYERS`) the sum of their probabilities. None, ``settings.categories`` off,
             or architecture "notebook": no categories.
-        use_cudnn: False for a graph that must also run without a GPU; the weights are the same.
+        serving: for a graph that is exported: it must also run without a GPU, and cannot hold the
+            generator of an LSTM's dropout. The weights are the same.
 
     Returns:
         A model from int ``[n, length]`` token ids (0 = padding, on the right) to float32
         ``[n, classes]`` logits. The layer :data:`EMBEDDING_LAYER` holds the word vectors.
         :func:`with_probabilities` turns the logits into scores.
+
+    Raises:
+        ValueError: an argument does not fit the others.
     """
     if embedding_matrix.ndim != 2:
         raise ValueError(f"embedding_matrix must have two axes, received {embedding_matrix.shape}")
@@ -67,10 +70,13 @@ def build_model(
         raise ValueError(f"classes must be at least 2, received {classes}")
     if not settings.categories:
         groups = None
-    build = _notebook if settings.architecture == "notebook" else _bilstm_wide
     if groups is not None and max(groups) + 1 != classes:
         raise ValueError(f"groups must name {classes} classes, received {max(groups) + 1}")
-    model = build(settings, embedding_matrix.shape, sequence_length, classes, groups, use_cudnn)
+    tokens = keras.Input((sequence_length,), dtype="int32", name="tokens")
+    if settings.architecture == "notebook":
+        model = _notebook(embedding_matrix.shape, tokens, classes, serving)
+    else:
+        model = _bilstm_wide(settings, embedding_matrix.shape, tokens, classes, groups, serving)
     for layer in model.layers:
         if layer.name == EMBEDDING_LAYER:
             # Set, not given as an initializer, which would put the matrix into the configuration.
@@ -79,21 +85,21 @@ def build_model(
 
 
 def adapt(model: keras.Model, tokens: npt.NDArray[np.integer[Any]], words: Sequence[str]) -> None:
-    """Sets what is counted rather than learned: beginnings of words, n-grams and their weights.
+    """Sets what is counted rather than learned: prefixes, n-grams and their weights.
 
     Args:
         model: what :func:`build_model` returned; one without a wide path stays as it is.
         tokens: the train split, int ``[n, length]``.
         words: the vocabulary, in the order of the token ids.
     """
-    beginnings = [layer for layer in model.layers if isinstance(layer, WordBeginnings)]
-    for layer in beginnings:
-        layer.adapt(words)
+    cut = tokens
+    for layer in model.layers:
+        if isinstance(layer, WordPrefixes):
+            layer.adapt(words)
+            cut = np.asarray(layer.prefixes)[tokens]
     for layer in model.layers:
         if isinstance(layer, WideNgrams):
-            cut = layer.name in (BEGINNINGS_LAYER, BEGINNINGS_CATEGORY_LAYER)
-            read = np.asarray(beginnings[0].beginnings)[tokens] if cut else tokens
-            layer.adapt(read)
+            layer.adapt(cut if layer.name.startswith("prefix_") else tokens)
 
 
 def with_probabilities(
@@ -104,7 +110,10 @@ def with_probabilities(
     Args:
         model: what :func:`build_model` returned; its weights are shared, not copied.
         temperature: above 0, fitted on the eval split.
-        bias: float ``[classes]`` logit adjustment, usually ``-tau * log(class share)``; None for 0.
+        bias: float ``[classes]`` logit adjustment, usually ``-tau * log(prior)``; None for 0.
+
+    Raises:
+        ValueError: an argument is out of range or of another shape.
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, received {temperature}")
@@ -119,22 +128,12 @@ def with_probabilities(
     return keras.Model(model.input, scores, name=f"{model.name}_scores")
 
 
-def _embedding(shape: tuple[int, ...], mask_zero: bool) -> keras.layers.Embedding:
-    return keras.layers.Embedding(*shape, mask_zero=mask_zero, name=EMBEDDING_LAYER)
-
-
 def _notebook(
-    _: ModelSettings,
-    shape: tuple[int, ...],
-    length: int | None,
-    classes: int,
-    groups: Sequence[int] | None,  # noqa: ARG001
-    use_cudnn: bool | str,
+    shape: tuple[int, ...], tokens: keras.KerasTensor, classes: int, serving: bool
 ) -> keras.Model:
-    """The original: no mask, so the last state reads the padding. Its sizes are not settings."""
-    tokens = keras.Input((length,), dtype="int32", name="tokens")
-    x = _embedding(shape, mask_zero=False)(tokens)
-    lstm = keras.layers.LSTM(64, dropout=0.2, use_cudnn=use_cudnn)
+    """Builds the original: no mask, so the last state reads the padding. Its sizes are fixed."""
+    x = keras.layers.Embedding(*shape, name=EMBEDDING_LAYER)(tokens)
+    lstm = keras.layers.LSTM(64, use_cudnn=False) if serving else keras.layers.LSTM(64, dropout=0.2)
     x = keras.layers.Bidirectional(lstm, name="bilstm")(x)
     x = keras.layers.Dropout(0.5)(x)
     x = keras.layers.Dense(32, activation="relu", name="hidden")(x)
@@ -145,72 +144,55 @@ def _notebook(
 def _bilstm_wide(
     settings: ModelSettings,
     shape: tuple[int, ...],
-    length: int | None,
+    tokens: keras.KerasTensor,
     classes: int,
     groups: Sequence[int] | None,
-    use_cudnn: bool | str,
+    serving: bool,
 ) -> keras.Model:
-    """Mean of the logits of a recurrent-and-bag path and of linear paths over n-grams."""
-    tokens = keras.Input((length,), dtype="int32", name="tokens")
+    """Builds the mean of the logits of a recurrent-and-bag path and of linear paths."""
     width = classes if groups is None else len(groups)
     paths = []
+
+    def add_path(name: str, read: keras.KerasTensor, head: partial[keras.layers.Layer]) -> None:
+        """Adds the path whose logits are the layer ``name``."""
+        if groups is None:
+            paths.append(head(name=name)(read))
+        else:
+            categories = head(name=CATEGORY_LAYER_OF[name])(read)
+            paths.append(GroupedLogits(groups, dtype="float32", name=name)(categories))
+
     if settings.lstm_units or settings.embedding_pooling:
-        deep = _deep_features(settings, shape, tokens, use_cudnn)
+        deep = _deep_features(settings, shape, tokens, serving)
         deep = keras.layers.Dropout(settings.dense_dropout)(deep)
         deep = keras.layers.Dense(settings.dense_units, activation="relu", name="hidden")(deep)
         deep = keras.layers.Dropout(settings.dense_dropout)(deep)
-        head = keras.layers.Dense(
-            width, dtype="float32", name=DEEP_LAYER if groups is None else DEEP_CATEGORY_LAYER
-        )
-        paths.append(_classes(head(deep), groups, DEEP_LAYER))
-    for read, name, category_name in _wide_inputs(settings, shape, tokens):
-        wide = WideNgrams(
+        add_path(DEEP_LAYER, deep, partial(keras.layers.Dense, width, dtype="float32"))
+    if settings.wide_ngrams:
+        wide = partial(
+            WideNgrams,
             width,
             settings.wide_ngrams,
             settings.wide_orders,
-            settings.wide_dropout,
             settings.wide_scale,
             dtype="float32",
-            name=name if groups is None else category_name,
         )
-        paths.append(_classes(wide(read), groups, name))
+        add_path(WIDE_LAYER, tokens, wide)
+        if settings.wide_letters:
+            cut = WordPrefixes(
+                shape[0], settings.wide_letters, features.FIRST_WORD_ID, name="prefixes"
+            )
+            add_path(PREFIX_LAYER, cut(tokens), wide)
     logits = paths[0] if len(paths) == 1 else keras.layers.Average(dtype="float32")(paths)
     logits = keras.layers.Identity(dtype="float32", name=LOGITS_LAYER)(logits)
     return keras.Model(tokens, logits, name="bilstm_wide")
 
 
-def _wide_inputs(
-    settings: ModelSettings, shape: tuple[int, ...], tokens: keras.KerasTensor
-) -> list[tuple[keras.KerasTensor, str, str]]:
-    """What each wide path reads, and the names of its logits of classes and of categories."""
-    if not settings.wide_ngrams:
-        return []
-    inputs = [(tokens, WIDE_LAYER, WIDE_CATEGORY_LAYER)]
-    if settings.wide_letters:
-        cut = WordBeginnings(
-            shape[0], settings.wide_letters, features.FIRST_WORD_ID, name="beginnings"
-        )
-        inputs.append((cut(tokens), BEGINNINGS_LAYER, BEGINNINGS_CATEGORY_LAYER))
-    return inputs
-
-
-def _classes(
-    logits: keras.KerasTensor, groups: Sequence[int] | None, name: str
-) -> keras.KerasTensor:
-    """Turns a path's logits of categories into those of classes; without categories they are."""
-    if groups is None:
-        return logits
-    return GroupedLogits(groups, dtype="float32", name=name)(logits)
-
-
 def _deep_features(
-    settings: ModelSettings,
-    shape: tuple[int, ...],
-    tokens: keras.KerasTensor,
-    use_cudnn: bool | str,
+    settings: ModelSettings, shape: tuple[int, ...], tokens: keras.KerasTensor, serving: bool
 ) -> keras.KerasTensor:
-    words = WordDropout(settings.word_dropout, features.OOV_ID, name="word_dropout")(tokens)
-    embedded = _embedding(shape, mask_zero=True)(words)
+    # A layer that is gone drew a seed here; without the draw all weights would start otherwise.
+    keras.random.SeedGenerator()
+    embedded = keras.layers.Embedding(*shape, mask_zero=True, name=EMBEDDING_LAYER)(tokens)
     pooled = [
         MaskedPooling(mode, name=f"embedding_{mode}")(embedded)
         for mode in settings.embedding_pooling
@@ -218,7 +200,7 @@ def _deep_features(
     if settings.lstm_units:
         dropped = keras.layers.SpatialDropout1D(settings.embedding_dropout)(embedded)
         states = RightPaddedBiLSTM(
-            settings.lstm_units, settings.lstm_dropout, use_cudnn, name="bilstm"
+            settings.lstm_units, False if serving else "auto", name="bilstm"
         )(dropped)
         pooled += [
             MaskedPooling(mode, name=f"lstm_{mode}")(states) for mode in settings.lstm_pooling

@@ -26,7 +26,6 @@ NGRAM_TABLE = "ngram_table"
 _ADAPT_ROWS = 8192
 
 
-@keras.saving.register_keras_serializable("arxiv")
 class MaskedPooling(keras.layers.Layer):
     """Reduces float ``[n, length, d]`` to ``[n, d]`` over the positions that the mask keeps.
 
@@ -46,7 +45,6 @@ class MaskedPooling(keras.layers.Layer):
             self.query = self.add_weight(
                 name="query", shape=(input_shape[-1], 1), initializer="glorot_uniform"
             )
-        super().build(input_shape)
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         if mask is None:
@@ -65,38 +63,7 @@ class MaskedPooling(keras.layers.Layer):
     def compute_mask(self, *_: Any, **__: Any) -> None:
         return None
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (input_shape[0], input_shape[-1])
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "mode": self.mode}
-
-
-@keras.saving.register_keras_serializable("arxiv")
-class WordDropout(keras.layers.Layer):
-    """In training, replaces words of ``[n, length]`` by the unknown word; padding stays."""
-
-    def __init__(self, rate: float, replacement: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.rate = rate
-        self.replacement = replacement
-        self._seeds = keras.random.SeedGenerator()
-
-    def call(self, tokens: Any, training: bool = False) -> Any:
-        if not training or not self.rate:
-            return tokens
-        draws = keras.random.uniform(ops.shape(tokens), seed=self._seeds)
-        dropped = ops.logical_and(draws < self.rate, ops.not_equal(tokens, 0))
-        return ops.where(dropped, ops.full_like(tokens, self.replacement), tokens)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self.rate, "replacement": self.replacement}
-
-
-@keras.saving.register_keras_serializable("arxiv")
 class GroupedLogits(keras.layers.Layer):
     """Logits of categories, float ``[n, categories]``, to those of the classes they belong to.
 
@@ -117,14 +84,7 @@ class GroupedLogits(keras.layers.Layer):
         outside = ops.convert_to_tensor(outside.astype("float32"))
         return ops.logsumexp(logits[:, None, :] + outside, axis=-1)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (input_shape[0], self.classes)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "groups": self.groups}
-
-
-@keras.saving.register_keras_serializable("arxiv")
 class RightPaddedBiLSTM(keras.layers.Layer):
     """A BiLSTM over right-padded texts: float ``[n, length, d]`` to ``[n, length, 2 units]``.
 
@@ -134,18 +94,14 @@ class RightPaddedBiLSTM(keras.layers.Layer):
     needs none. States at padding are of no use.
     """
 
-    def __init__(
-        self, units: int, dropout: float = 0.0, use_cudnn: bool | str = "auto", **kwargs: Any
-    ) -> None:
+    def __init__(self, units: int, use_cudnn: bool | str = "auto", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.units = units
-        self.dropout = dropout
         self.use_cudnn = use_cudnn
         self.supports_masking = True
         self.forward_layer, self.backward_layer = (
             keras.layers.LSTM(
                 units,
-                dropout=dropout,
                 return_sequences=True,
                 use_cudnn=use_cudnn,
                 dtype=self.dtype_policy,
@@ -157,7 +113,6 @@ class RightPaddedBiLSTM(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.forward_layer.build(input_shape)
         self.backward_layer.build(input_shape)
-        super().build(input_shape)
 
     def call(self, inputs: Any, mask: Any = None, training: bool = False) -> Any:
         # A computed tensor carries no mask, which the LSTMs would else pick up by themselves.
@@ -179,24 +134,12 @@ class RightPaddedBiLSTM(keras.layers.Layer):
         backward = self.backward_layer(turn(inputs, inputs.shape[-1]), mask=None, training=training)
         return ops.concatenate([forward, turn(backward, self.units)], axis=-1)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (*input_shape[:2], 2 * self.units)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "dropout": self.dropout,
-            "use_cudnn": self.use_cudnn,
-        }
-
-
-@keras.saving.register_keras_serializable("arxiv")
-class WordBeginnings(keras.layers.Layer):
-    """Replaces each word by its first letters: token ids to ids of beginnings, int32, same shape.
+class WordPrefixes(keras.layers.Layer):
+    """Replaces each word by its prefix: token ids to ids of prefixes, int32, same shape.
 
     Padding and the unknown word keep their ids, which are below ``first``. Before :meth:`adapt`,
-    every word is its own beginning.
+    every word is its own prefix.
     """
 
     def __init__(self, vocabulary_size: int, letters: int, first: int, **kwargs: Any) -> None:
@@ -206,36 +149,24 @@ class WordBeginnings(keras.layers.Layer):
         self.first = first
 
     def build(self, _: tuple[int | None, ...]) -> None:
-        self.beginnings = self.add_weight(
-            name="beginnings",
+        self.prefixes = self.add_weight(
+            name="prefixes",
             shape=(self.vocabulary_size,),
             dtype="int32",
             initializer=lambda shape, dtype: ops.arange(shape[0], dtype=dtype),
             trainable=False,
         )
-        super().build(_)
 
     def adapt(self, words: Sequence[str]) -> None:
-        """Numbers the beginnings of the words, of which word i has the token id i + ``first``."""
+        """Numbers the prefixes of the words, of which word i has the token id i + ``first``."""
         numbers: dict[str, int] = {}
         ids = np.arange(self.vocabulary_size, dtype=np.int32)
         for token, word in enumerate(words, self.first):
             ids[token] = numbers.setdefault(word[: self.letters], len(numbers) + self.first)
-        self.beginnings.assign(ids)
+        self.prefixes.assign(ids)
 
     def call(self, tokens: Any) -> Any:
-        return ops.take(self.beginnings, tokens, axis=0)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "letters": self.letters,
-            "first": self.first,
-        }
+        return ops.take(self.prefixes, tokens, axis=0)
 
 
 def ngram_codes(tokens: Any, order: int) -> tuple[Any, Any]:
@@ -259,7 +190,6 @@ def ngram_codes(tokens: Any, order: int) -> tuple[Any, Any]:
     return codes, real
 
 
-@keras.saving.register_keras_serializable("arxiv")
 class WideNgrams(keras.layers.Layer):
     """A linear model over n-grams: token ids ``[n, length]`` to logits ``[n, width]``.
 
@@ -267,7 +197,7 @@ class WideNgrams(keras.layers.Layer):
     table and a fixed importance; others count for nothing. An n-gram that a text holds c times
     weighs ``(1 + log c)`` times its importance there. The text's rows are summed by weight and
     divided by the Euclidean norm of the weights: scikit-learn's ``TfidfTransformer`` with sublinear
-    term frequencies. Dropout removes whole n-grams.
+    term frequencies.
     """
 
     def __init__(
@@ -275,7 +205,6 @@ class WideNgrams(keras.layers.Layer):
         width: int,
         size: int,
         orders: Sequence[int],
-        dropout: float = 0.0,
         scale: float = 1.0,
         **kwargs: Any,
     ) -> None:
@@ -283,11 +212,9 @@ class WideNgrams(keras.layers.Layer):
         self.width = width
         self.size = size
         self.orders = tuple(orders)
-        self.dropout = dropout
         self.scale = scale
-        self._seeds = keras.random.SeedGenerator()
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, _: tuple[int | None, ...]) -> None:
         self.table = self.add_weight(
             name=NGRAM_TABLE, shape=(self.size, self.width), initializer="zeros"
         )
@@ -298,7 +225,6 @@ class WideNgrams(keras.layers.Layer):
         self.importance = self.add_weight(
             name="importance", shape=(self.size,), initializer="zeros", trainable=False
         )
-        super().build(input_shape)
 
     def adapt(self, tokens: npt.NDArray[np.integer[Any]]) -> None:
         """Chooses the n-grams, and their weights, from the train split, int ``[n, length]``.
@@ -324,7 +250,7 @@ class WideNgrams(keras.layers.Layer):
         self.codes.assign(np.pad(codes[chosen], (0, free), constant_values=_FREE))
         self.importance.assign(np.pad(importance, (0, free)).astype(np.float32))
 
-    def call(self, tokens: Any, training: bool = False) -> Any:
+    def call(self, tokens: Any) -> Any:
         rows, counts = self._counted(tokens)
         importance = ops.take(self.importance, rows, axis=0)
         weights = ops.where(
@@ -333,8 +259,6 @@ class WideNgrams(keras.layers.Layer):
             0.0,
         )
         norm = ops.sqrt(ops.sum(ops.square(weights), axis=1, keepdims=True))
-        if training and self.dropout:
-            weights = keras.random.dropout(weights, self.dropout, seed=self._seeds)
         logits = ops.matmul(weights[:, None, :], ops.take(self.table, rows, axis=0))[:, 0]
         return logits * self.scale / ops.maximum(norm, 1e-6)
 
@@ -371,19 +295,6 @@ class WideNgrams(keras.layers.Layer):
         # A row of its own is not needed for what counts 0 times.
         chosen = ops.where(counts > 0, ops.take_along_axis(rows, chosen, axis=1), 0)
         return chosen, counts
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (input_shape[0], self.width)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "width": self.width,
-            "size": self.size,
-            "orders": self.orders,
-            "dropout": self.dropout,
-            "scale": self.scale,
-        }
 
 
 def _distinct_codes(tokens: npt.NDArray[np.integer[Any]], order: int) -> npt.NDArray[np.int64]:

@@ -18,9 +18,6 @@ class ModelSettings(Settings):
         "models over n-grams) or notebook (the original model of fixed size, with which the other "
         "keys of this table keep their defaults).",
     )
-    word_dropout: float = Field(
-        0.0, ge=0, lt=1, description="Share of words replaced by the unknown word in training."
-    )
     embedding_dropout: float = Field(
         0.2,
         ge=0,
@@ -29,9 +26,6 @@ class ModelSettings(Settings):
     )
     lstm_units: int = Field(
         64, ge=0, le=1024, description="Units per direction; 0 leaves the recurrent path out."
-    )
-    lstm_dropout: float = Field(
-        0.0, ge=0, lt=1, description="Dropout on the LSTM's inputs, one mask a text."
     )
     lstm_pooling: tuple[Pooling, ...] = Field(
         ("max", "mean", "attention"), description="How the LSTM's states become one vector."
@@ -65,9 +59,6 @@ class ModelSettings(Settings):
     )
     wide_orders: tuple[int, ...] = Field(
         (1, 2), description="Lengths of the n-grams in the wide paths, each 1 to 4."
-    )
-    wide_dropout: float = Field(
-        0.0, ge=0, lt=1, description="Share of a text's n-grams dropped in training."
     )
     wide_scale: float = Field(
         5.0,

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,13 @@ from components.errors import UserError
 
 FloatArray = npt.NDArray[np.float32]
 
+_BINARY = "binary data; give GloVe text, a word and its numbers a line"
 _NUMBER_BYTES = b"0123456789.+-eE "
 # A text line of 300 numbers has some 3,000 bytes; a binary file may have no line end at all.
 _LONGEST_LINE = 1 << 20
 # Random rows stay closer to the mean than found ones: they carry no meaning to be loud about.
 _RANDOM_SCALE = 0.5
+_COMPRESSED: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
 # What decompressors raise on damaged input.
 _DAMAGED = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
 
@@ -54,16 +56,16 @@ class Coverage:
     """How much of a vocabulary the vectors cover.
 
     Attributes:
-      words: words of the vocabulary, pad and out-of-vocabulary ids not counted.
-      found: words with a vector of their own.
-      borrowed: words with the vector of a variant.
-      filled: words whose row the file had nothing to say about.
-      token_share: share of running words, by the counts given, with a vector of their own; None
-        where no counts were given.
-      mean, sd: over all numbers of the found rows.
-      matrix_mean, matrix_sd: over all numbers of the embedding matrix, filled rows included.
-      missing: the most frequent words without a vector of their own, with their counts, the most
-        frequent first; empty where no counts were given.
+        words: words of the vocabulary, pad and out-of-vocabulary ids not counted.
+        found: words with a vector of their own.
+        borrowed: words with the vector of a variant.
+        filled: words whose row the file had nothing to say about.
+        token_share: share of running words, by the counts given, with a vector of their own; None
+            where no counts were given.
+        mean, sd: over all numbers of the found rows.
+        matrix_mean, matrix_sd: over all numbers of the embedding matrix, filled rows included.
+        missing: the most frequent words without a vector of their own, with their counts, the most
+            frequent first; empty where no counts were given.
     """
 
     words: int
@@ -88,12 +90,9 @@ def _open(path: Path, dimension: int) -> Iterator[BinaryIO]:
     if not path.is_file():
         raise UserError(f"{path}: no such GloVe file; set data.glove to the path of the vectors")
     suffix = path.suffix.lower()
-    if suffix == ".gz":
-        with gzip.open(path) as stream:
-            yield io.BufferedReader(stream, 1 << 20)  # type: ignore[type-var]
-    elif suffix == ".xz":
-        with lzma.open(path) as stream:
-            yield io.BufferedReader(stream, 1 << 20)  # type: ignore[type-var]
+    if suffix in _COMPRESSED:
+        with _COMPRESSED[suffix](path) as stream:
+            yield io.BufferedReader(stream, 1 << 20)
     elif suffix == ".zip":
         try:
             archive = zipfile.ZipFile(path)
@@ -130,92 +129,80 @@ def read_vectors(
     that nobody wants are not parsed. The first of several rows of a word counts.
 
     Args:
-      lines: lines with their ends.
-      wanted: UTF-8 words to keep.
-      dimension: numbers a word must have.
-      source: name of the file, for messages.
+        lines: lines with their ends.
+        wanted: UTF-8 words to keep.
+        dimension: numbers a word must have.
+        source: name of the file, for messages.
 
     Returns:
-      word -> float32 [dimension].
+        word -> float32 [dimension].
 
     Raises:
-      UserError: names file and line of the first line that is no GloVe row of this width.
+        UserError: names file and line of the first line that is no GloVe row of this width.
     """
     vectors: dict[bytes, FloatArray] = {}
     number = 0
-    iterator = iter(lines)
-    while True:
-        try:
-            line = next(iterator)
-        except StopIteration:
-            break
-        except _DAMAGED as error:
-            raise UserError(
-                f"{source}:{number + 1}: the file is damaged or cut short ({error}); fetch it again"
-            ) from None
-        number += 1
-        if not line.endswith(b"\n"):
-            if number == 1 and (b"\0" in line or len(line) >= _LONGEST_LINE):
-                raise UserError(
-                    f"{source}:1: binary data; give GloVe text, a word and its numbers a line"
-                )
-            raise UserError(
-                f"{source}:{number}: the last line has no line end, so the file is cut short; "
-                "fetch it again (or end the line, if the file is complete)"
-            )
-        parts = line.rstrip(b"\r\n").rsplit(b" ", dimension)
-        word, numbers = parts[0], parts[1:]
-        if len(numbers) != dimension or not word or (b" " in word and _has_number(word)):
-            raise UserError(_width_message(line, number, dimension, source))
-        rest = line[len(word) :].rstrip(b"\r\n")
-        if rest.translate(None, _NUMBER_BYTES):
-            raise UserError(
-                f"{source}:{number}: {_first_bad(numbers)!r} after the word {_show(word)} is not a "
-                "finite number; give GloVe text, a word and its numbers a line"
-            )
-        if word in wanted and word not in vectors:
-            try:
-                vector = np.array(numbers, dtype=np.float32)
-            except ValueError:
-                vector = np.array([np.nan], dtype=np.float32)
-            if not np.isfinite(vector).all():
-                raise UserError(
-                    f"{source}:{number}: {_first_bad(numbers)!r} after the word {_show(word)} is "
-                    "not a finite number; mend the line or fetch the file again"
-                )
-            vectors[word] = vector
+    try:
+        for number, line in enumerate(lines, 1):
+            word, numbers = _split(line, number, dimension, source)
+            if word in wanted and word not in vectors:
+                try:
+                    vector = np.array(numbers, dtype=np.float32)
+                except ValueError:
+                    vector = np.array([np.nan], dtype=np.float32)
+                if not np.isfinite(vector).all():
+                    raise _not_a_number(word, numbers, f"{source}:{number}")
+                vectors[word] = vector
+    except _DAMAGED as error:
+        raise UserError(
+            f"{source}:{number + 1}: the file is damaged or cut short ({error}); fetch it again"
+        ) from None
     if number == 0:
         raise UserError(f"{source}:1: the file is empty; fetch the vectors again")
     return vectors
 
 
-def _show(word: bytes) -> str:
-    text = word.decode("utf-8", "replace")
-    return repr(text if len(text) <= 40 else text[:40] + "…")
+def _split(line: bytes, number: int, dimension: int, source: str) -> tuple[bytes, list[bytes]]:
+    """Splits a line into the word and its numbers, not parsed yet, and checks it."""
+    if not line.endswith(b"\n"):
+        if number == 1 and (b"\0" in line or len(line) >= _LONGEST_LINE):
+            raise UserError(f"{source}:1: {_BINARY}")
+        raise UserError(
+            f"{source}:{number}: the last line has no line end, so the file is cut short; "
+            "fetch it again (or end the line, if the file is complete)"
+        )
+    word, *numbers = line.rstrip(b"\r\n").rsplit(b" ", dimension)
+    # A "word" with spaces that holds a number: the line has too many of them.
+    long = b" " in word and any(map(_is_finite, filter(None, word.split(b" ")[1:])))
+    if len(numbers) != dimension or not word or long:
+        raise UserError(_width_message(line, number, dimension, source))
+    if line[len(word) :].rstrip(b"\r\n").translate(None, _NUMBER_BYTES):
+        raise _not_a_number(word, numbers, f"{source}:{number}")
+    return word, numbers
 
 
-def _is_finite_number(text: bytes) -> bool:
+def _is_finite(text: bytes) -> bool:
     try:
         return bool(np.isfinite(np.float32(float(text))))
     except ValueError:
         return False
 
 
-def _has_number(word: bytes) -> bool:
-    """Whether a "word" with spaces holds a number: then the line has too many of them."""
-    return any(_is_finite_number(part) for part in word.split(b" ")[1:] if part)
-
-
-def _first_bad(numbers: Sequence[bytes]) -> str:
-    bad = next((text for text in numbers if not _is_finite_number(text)), b"")
-    return bad[:40].decode("utf-8", "replace")
+def _not_a_number(word: bytes, numbers: Sequence[bytes], where: str) -> UserError:
+    bad = next((text for text in numbers if not _is_finite(text)), b"")
+    shown = word.decode("utf-8", "replace")
+    shown = shown if len(shown) <= 40 else shown[:40] + "…"
+    return UserError(
+        f"{where}: {bad[:40].decode('utf-8', 'replace')!r} after the word {shown!r} is not a "
+        "finite number; mend the line, or give GloVe text, a word and its numbers a line"
+    )
 
 
 def _width_message(line: bytes, number: int, dimension: int, source: str) -> str:
     fields = line.split()
     count = max(len(fields) - 1, 0)
     if b"\0" in line:
-        return f"{source}:{number}: binary data; give GloVe text, a word and its numbers a line"
+        return f"{source}:{number}: {_BINARY}"
     if number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields):
         return f"{source}:1: a word2vec header line; GloVe files have none, so remove it"
     return (
@@ -258,7 +245,7 @@ def fill_missing(
     the vector of its first known variant among the vocabulary's words, else random.
 
     Returns:
-      float32 [len(words) + 2, dimension] and how many words borrowed a vector.
+        float32 [len(words) + 2, dimension] and how many words borrowed a vector.
     """
     found = np.stack(list(vectors.values())) if vectors else np.zeros((1, dimension), np.float32)
     mean, sd = found.mean(axis=0), found.std(axis=0)
@@ -293,20 +280,20 @@ def load_glove(
     """Loads the embedding matrix of a vocabulary from a GloVe file.
 
     Args:
-      path: ``.txt``, ``.txt.gz``, ``.txt.xz`` or ``.zip``.
-      words: the vocabulary, word i with id i + 2.
-      dimension: numbers a vector has.
-      how: what rows of missing words hold; see :func:`fill_missing`.
-      seed: of random rows.
-      counts: how often each id occurs in running text, int64 [len(words) + 2]; ids 0 and 1 are
-        not words and do not count.
+        path: ``.txt``, ``.txt.gz``, ``.txt.xz`` or ``.zip``.
+        words: the vocabulary, word i with id i + 2.
+        dimension: numbers a vector has.
+        how: what rows of missing words hold; see :func:`fill_missing`.
+        seed: of random rows.
+        counts: how often each id occurs in running text, int64 [len(words) + 2]; ids 0 and 1 are
+            not words and do not count.
 
     Returns:
-      float32 [len(words) + 2, dimension], and the coverage.
+        float32 [len(words) + 2, dimension], and the coverage.
 
     Raises:
-      UserError: the file is missing, damaged, not GloVe text, of another width, or holds none of
-        the words.
+        UserError: the file is missing, damaged, not GloVe text, of another width, or holds none of
+            the words.
     """
     wanted = frozenset(word.encode() for word in words)
     try:
@@ -350,11 +337,11 @@ def check_first_row(path: Path, dimension: int) -> None:
     """Checks that a GloVe file can be opened, and its first row, in no time.
 
     Args:
-      path: ``.txt``, ``.txt.gz``, ``.txt.xz`` or ``.zip``.
-      dimension: numbers a word must have.
+        path: ``.txt``, ``.txt.gz``, ``.txt.xz`` or ``.zip``.
+        dimension: numbers a word must have.
 
     Raises:
-      UserError: there is no such file, or its first line is no GloVe row of this width.
+        UserError: there is no such file, or its first line is no GloVe row of this width.
     """
     with _open(path, dimension) as stream:
         read_vectors(itertools.islice(stream, 1), frozenset(), dimension, str(path))

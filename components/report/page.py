@@ -436,12 +436,12 @@ def _beginning(text: str) -> str:
 
 
 def _lineage(facts: Facts) -> dict[str, Any]:
-    sources, code = facts.sources, facts.code
-    checkout = f"git checkout {code.commit}\n" if code.commit else ""
+    sources, commit = facts.sources, facts.commit.removesuffix("-dirty")
+    checkout = f"git checkout {commit}\n" if commit else ""
     return {
         "nodes": facts.nodes,
         "seconds": sum(node.seconds for node in facts.nodes if node.run == sources.run),
-        "code": code,
+        "code": {"commit": commit, "modified": facts.commit != commit},
         "versions": facts.versions,
         "config": tomlkit.dumps(facts.sources.config),
         "command": f"{checkout}make env\n.venv/bin/python -m pipeline run --config run.toml",

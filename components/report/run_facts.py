@@ -15,6 +15,7 @@ from components.contracts import features
 from components.contracts.model_files import EXTRA_ASSETS, REPORT
 from components.evaluation.node import METRICS_FILE
 from components.ingestion.row_counts import FILE_NAME, IngestionSummary
+from components.metadata_store import Execution, MetadataStore, State
 from components.metrics import classification
 from components.metrics.bootstrap import Comparison, bootstrap
 from components.predictions.prediction_rows import (
@@ -25,7 +26,6 @@ from components.predictions.prediction_rows import (
     read_texts,
     split_files,
 )
-from components.report import lineage
 from components.validation.node import DISTANCES_FILE, FINDINGS_FILE
 
 MISTAKES = 20
@@ -100,8 +100,8 @@ class Facts:
     comparison: Comparison
     mistakes: Sequence[Mistake]
     wrong_rows: int
-    nodes: Sequence[lineage.NodeRecord]
-    code: lineage.Code
+    nodes: Sequence[Execution]
+    commit: str
     versions: Mapping[str, str]
 
 
@@ -136,10 +136,31 @@ def collect(sources: Sources) -> Facts:
         ),
         mistakes=mistakes,
         wrong_rows=wrong,
-        nodes=lineage.trace(sources.database, sources.artifact_ids, sources.run),
-        code=lineage.code(),
+        nodes=executions_behind(sources.database, sources.artifact_ids, sources.run),
+        commit=provenance.commit() or "",
         versions=provenance.versions(),
     )
+
+
+def executions_behind(
+    database: Path, artifact_ids: Sequence[int], run: str = ""
+) -> list[Execution]:
+    """Returns the executions that artifacts come from and the finished ones of a run, by age.
+
+    Args:
+      database: ML Metadata's SQLite file; nothing is returned where it is not there, as on a remote
+        worker.
+      artifact_ids: where to start.
+      run: whose other executions are returned too. One that was taken from the cache is not: the
+        execution that did the work is.
+    """
+    if not database.is_file():
+        return []
+    lineage = MetadataStore(database).lineage()
+    found = {one.id: one for one in lineage.makers(artifact_ids)}
+    finished = (State.RAN, State.RESOLVED)
+    found |= {one.id: one for one in lineage.runs.get(run, []) if one.state in finished}
+    return [found[number] for number in sorted(found)]
 
 
 def _json(path: Path) -> Any:

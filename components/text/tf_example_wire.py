@@ -30,11 +30,11 @@ class _Field(NamedTuple):
     """One field of each row, all tensors [n]; undefined where ``ok`` is false.
 
     Attributes:
-      number: of the field.
-      start, length: where its bytes are, in a length-delimited field.
-      after: where the next field starts.
-      ok: whether there is such a field before the end of the message.
-      delimited: whether it is ok and length-delimited.
+        number: of the field.
+        start, length: where its bytes are, in a length-delimited field.
+        after: where the next field starts.
+        ok: whether there is such a field before the end of the message.
+        delimited: whether it is ok and length-delimited.
     """
 
     number: tf.Tensor
@@ -49,12 +49,12 @@ def string_columns(serialized: tf.Tensor, names: Sequence[str]) -> dict[str, tf.
     """First string of each column of each row.
 
     Args:
-      serialized: tf.Examples, string [n]; anything may be in them.
-      names: of the columns.
+        serialized: tf.Examples, string [n]; anything may be in them.
+        names: of the columns.
 
     Returns:
-      string [n] by name. Empty where the column is missing, holds no value or numbers, and in every
-      column of a row that is not a tf.Example or takes more than `MAX_FIELDS` turns.
+        string [n] by name. Empty where the column is missing or holds no value or numbers, and in
+        every column of a row that is not a tf.Example or takes more than `MAX_FIELDS` turns.
     """
     lengths = tf.cast(tf.strings.length(serialized), tf.int64)
     starts = tf.cumsum(lengths, exclusive=True)

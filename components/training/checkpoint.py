@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,63 +14,42 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from components import atomic
+
 Arrays = list[npt.NDArray[Any]]
 
 _FILE = "state.npz"
-_META = "progress"
+_HISTORY = "history"
+_GROUPS = ("best", "weights", "optimizer", "seeds")
 # Folders of other settings or data that are kept, in case one goes back to them.
 _KEPT_OTHERS = 2
 
 
 @dataclass
-class Progress:
-    """Counters of a training after a finished epoch.
+class State:
+    """A training after a finished epoch: its history and every array that later steps read.
 
     Attributes:
-      phase: 1 or 2.
-      finished: epochs done in this phase.
-      done: whether this phase has ended.
-      history: one record an epoch, over both phases.
-      best: best value of the monitored figure so far, signed so that less is better.
-      best_record: index into ``history`` of that value.
-      phase_best: the same within this phase.
-      waited: epochs of this phase since ``phase_best``.
+        history: one record an epoch, over all phases.
+        best: weights of the best epoch.
+        weights, optimizer, seeds: of the last epoch.
     """
 
-    phase: int = 1
-    finished: int = 0
-    done: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
-    best: float = float("inf")
-    best_record: int = -1
-    phase_best: float = float("inf")
-    waited: int = 0
-
-
-@dataclass
-class State:
-    """A training after a finished epoch: its counters and every array that later steps read."""
-
-    progress: Progress
-    best: Arrays
-    weights: Arrays
-    optimizer: Arrays
-    seeds: Arrays
+    best: Arrays = field(default_factory=list)
+    weights: Arrays = field(default_factory=list)
+    optimizer: Arrays = field(default_factory=list)
+    seeds: Arrays = field(default_factory=list)
 
 
 def seed_states(model: keras.Model) -> list[keras.Variable]:
-    """Variables of the model's random generators (dropout), in a fixed order."""
-    found: dict[int, keras.Variable] = {}
-    for layer in model._flatten_layers(include_self=False):
-        weights = {id(weight) for weight in layer.weights}
-        for variable in layer.variables:
-            if id(variable) not in weights:
-                found[id(variable)] = variable
-    return list(found.values())
+    """Returns the variables of the model's random generators (dropout), in a fixed order."""
+    weights = {id(weight) for weight in model.weights}
+    return [variable for variable in model.variables if id(variable) not in weights]
 
 
 def read_variables(variables: Sequence[keras.Variable]) -> Arrays:
-    """Copies of the variables' values."""
+    """Returns copies of the variables' values."""
     return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
 
 
@@ -79,7 +57,7 @@ def assign_variables(variables: Sequence[keras.Variable], arrays: Arrays) -> Non
     """Sets the variables.
 
     Raises:
-      ValueError: their number or a shape differs.
+        ValueError: their number or a shape differs.
     """
     if [tuple(variable.shape) for variable in variables] != [array.shape for array in arrays]:
         raise ValueError("the saved state belongs to another model")
@@ -88,20 +66,15 @@ def assign_variables(variables: Sequence[keras.Variable], arrays: Arrays) -> Non
 
 
 def save_state(folder: Path, state: State) -> None:
-    """Writes the state so that at any moment the folder holds the old one or the new one, whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, npt.NDArray[Any]] = {
-        _META: np.frombuffer(json.dumps(asdict(state.progress)).encode(), np.uint8)
+    """Writes the state; at any moment the folder holds the old one or the new one, whole."""
+    arrays = {
+        f"{group}.{index}": array
+        for group in _GROUPS
+        for index, array in enumerate(getattr(state, group))
     }
-    for group in ("best", "weights", "optimizer", "seeds"):
-        for index, array in enumerate(getattr(state, group)):
-            arrays[f"{group}.{index}"] = array
-    temporary = folder / f"{_FILE}.writing"
-    with temporary.open("wb") as stream:
+    arrays[_HISTORY] = np.frombuffer(json.dumps(state.history).encode(), np.uint8)
+    with atomic.replacing(folder / _FILE) as scratch, scratch.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(folder / _FILE)
 
 
 def load_state(folder: Path) -> State | None:
@@ -112,18 +85,14 @@ def load_state(folder: Path) -> State | None:
             (folder / _FILE).open("rb") as stream,
             np.load(stream, allow_pickle=False) as arrays,
         ):
-            progress = Progress(**json.loads(bytes(arrays[_META])))
-            return State(
-                progress,
-                *(_group(arrays, name) for name in ("best", "weights", "optimizer", "seeds")),
-            )
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+            groups: dict[str, Arrays] = {group: [] for group in _GROUPS}
+            # In the order of writing.
+            for name in arrays.files:
+                if name != _HISTORY:
+                    groups[name.partition(".")[0]].append(arrays[name])
+            return State(json.loads(bytes(arrays[_HISTORY])), **groups)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
-
-
-def _group(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> Arrays:
-    count = sum(key.startswith(f"{name}.") for key in arrays)
-    return [arrays[f"{name}.{index}"] for index in range(count)]
 
 
 def prune_states(root: Path, key: str) -> None:

@@ -27,10 +27,10 @@ class Examples:
     """One split in memory, in an order that depends on its content alone.
 
     Attributes:
-      tokens: int32 [n, sequence_length], 0 on the right as padding.
-      labels: int32 [n], indices into the classes.
-      categories: int32 [n], finer labels, -1 for none.
-      lengths: int32 [n], tokens that are not padding.
+        tokens: int32 [n, sequence_length], 0 on the right as padding.
+        labels: int32 [n], indices into the classes.
+        categories: int32 [n], finer labels, -1 for none.
+        lengths: int32 [n], tokens that are not padding.
     """
 
     tokens: IntArray
@@ -72,9 +72,9 @@ def make_examples(
     The order of records in files depends on workers and shards; training must not.
 
     Args:
-      tokens: integer [n, sequence_length].
-      labels: integer [n].
-      categories: integer [n], -1 for none; None for none at all.
+        tokens: integer [n, sequence_length].
+        labels: integer [n].
+        categories: integer [n], -1 for none; None for none at all.
     """
     tokens = np.ascontiguousarray(tokens, dtype=np.int32)
     labels = np.ascontiguousarray(labels, dtype=np.int32)
@@ -97,14 +97,14 @@ def load_examples(
     """Reads a split that Transform wrote.
 
     Args:
-      files: patterns of its files.
-      data_accessor: the Trainer's, ``fn_args.data_accessor``.
-      schema: of the transformed examples.
-      classes: labels must lie in [0, classes).
-      split: its name, for messages.
+        files: patterns of its files.
+        data_accessor: the Trainer's, ``fn_args.data_accessor``.
+        schema: of the transformed examples.
+        classes: labels must lie in [0, classes).
+        split: its name, for messages.
 
     Raises:
-      UserError: the split is empty, or a label is not a class.
+        UserError: the split is empty, or a label is not a class.
     """
     dataset = data_accessor.tf_dataset_factory(
         list(files),
@@ -176,11 +176,11 @@ def plan_epoch(
     the batches are shuffled. The plan depends on the arguments alone.
 
     Args:
-      lengths: int32 [n].
-      buckets: ascending widths; ``sequence_length`` is always the last. Empty: one width.
+        lengths: int32 [n].
+        buckets: ascending widths; ``sequence_length`` is always the last. Empty: one width.
 
     Returns:
-      ceil(n / batch_size) batches.
+        ceil(n / batch_size) batches.
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(len(lengths)).astype(np.int32)
@@ -220,8 +220,8 @@ def training_dataset(
     :func:`steps_per_epoch` batches for each epoch.
 
     Args:
-      targets: int32 [n] by the name of the model's output.
-      further: inputs after the tokens, float32 [n, k] each; if any, the inputs are a tuple.
+        targets: int32 [n] by the name of the model's output.
+        further: inputs after the tokens, float32 [n, k] each; if any, the inputs are a tuple.
     """
 
     def plans() -> Iterator[tuple[IntArray, np.int32]]:

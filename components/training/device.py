@@ -13,9 +13,9 @@ class Device:
     """Where training runs.
 
     Attributes:
-      strategy: how variables and batches are spread; the default strategy on up to one GPU.
-      description: for people, such as "2 x NVIDIA A100-SXM4-40GB, mirrored" or "CPU, 2 threads".
-      gpus: GPUs in use.
+        strategy: how variables and batches are spread; the default strategy on up to one GPU.
+        description: for people, such as "2 x NVIDIA A100-SXM4-40GB, mirrored" or "CPU, 2 threads".
+        gpus: GPUs in use.
     """
 
     strategy: tf.distribute.Strategy
@@ -27,7 +27,7 @@ def prepare_device(threads: int) -> Device:
     """Picks all visible GPUs, or the CPU, and lets GPU memory grow instead of taking all of it.
 
     Args:
-      threads: of the CPU, for the description.
+        threads: of the CPU, for the description.
     """
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:

@@ -35,7 +35,7 @@ def rebuild_for_serving(
     A graph traced where a GPU is visible would hold cuDNN's kernel and fail on a CPU server.
 
     Returns:
-      Token ids int [n, length] to logits float32 [n, classes].
+        Token ids int [n, length] to logits float32 [n, classes].
     """
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
@@ -46,15 +46,11 @@ def rebuild_for_serving(
             sequence_length,
             classes,
             groups=groups,
-            use_cudnn=False,
+            serving=True,
         )
     finally:
         keras.config.set_dtype_policy(policy)
     model.set_weights(trained.get_weights())
-    for layer in model._flatten_layers(include_self=False):
-        if isinstance(layer, keras.layers.LSTMCell):
-            # The loop draws its mask in inference too, and a SavedModel cannot hold the generator.
-            layer.dropout = 0.0
     return model
 
 
@@ -77,10 +73,10 @@ class Classifier(tf.Module):
         """Keeps the parts.
 
         Args:
-          scorer: token ids int [n, length] to scores float32 [n, k].
-          transform: output of the Transform node.
-          classes: names of the scores' columns.
-          trim: whether padding that all rows of a request share may be cut off.
+            scorer: token ids int [n, length] to scores float32 [n, k].
+            transform: output of the Transform node.
+            classes: names of the scores' columns.
+            trim: whether padding that all rows of a request share may be cut off.
         """
         super().__init__(name="classifier")
         self._scorer = scorer
@@ -152,11 +148,11 @@ def reference_answers(
     They are computed in float32 on the CPU, like the exported model's, whatever trained it.
 
     Args:
-      texts: of any content.
-      model: from :func:`rebuild_for_serving`.
-      transform: output of the Transform node.
-      classes: in the order of the logits.
-      temperature, bias: scores are ``softmax((logits + bias) / temperature)``.
+        texts: of any content.
+        model: from :func:`rebuild_for_serving`.
+        transform: output of the Transform node.
+        classes: in the order of the logits.
+        temperature, bias: scores are ``softmax((logits + bias) / temperature)``.
     """
     raw = tf.constant([[text.content] for text in texts])
     ids = transform.transform_features_layer()({features.ABSTRACT: raw})[features.TOKENS].numpy()
@@ -170,7 +166,7 @@ def read_abstracts(files: Sequence[str]) -> Iterator[bytes]:
     """Abstracts of gzipped TFRecords of raw tf.Examples, those without one left out.
 
     Args:
-      files: patterns of their names.
+        files: patterns of their names.
     """
     names = tf.data.Dataset.list_files(list(files), shuffle=False)
     records = tf.data.TFRecordDataset(names, compression_type="GZIP").batch(_READ_ROWS)
@@ -191,12 +187,12 @@ def export_model(
     """Writes the SavedModel with its three signatures.
 
     Args:
-      folder: made by the call.
-      model: from :func:`rebuild_for_serving`.
-      transform: output of the Transform node.
-      classes: in the order of the logits.
-      temperature, bias: scores are ``softmax((logits + bias) / temperature)``.
-      trim: see :class:`Classifier`.
+        folder: made by the call.
+        model: from :func:`rebuild_for_serving`.
+        transform: output of the Transform node.
+        classes: in the order of the logits.
+        temperature, bias: scores are ``softmax((logits + bias) / temperature)``.
+        trim: see :class:`Classifier`.
     """
     module = Classifier(with_probabilities(model, temperature, bias), transform, classes, trim)
     tf.saved_model.save(module, str(folder), signatures=module.signatures())

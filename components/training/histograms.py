@@ -17,8 +17,8 @@ class WeightHistograms(keras.callbacks.Callback):
     Of a large one, evenly spaced numbers are taken.
 
     Args:
-      folder: TensorBoard folder; made with the first histogram.
-      every: epochs between histograms; 0 for none.
+        folder: TensorBoard folder; made with the first histogram.
+        every: epochs between histograms; 0 for none.
     """
 
     def __init__(self, folder: str, every: int) -> None:

@@ -47,12 +47,12 @@ class TextTrainer(base_component.BaseComponent):
     """Trains on transformed examples, and exports with requests made of raw ones.
 
     Args:
-      run_fn: dotted path of the training function.
-      examples: transformed, with the splits train and eval.
-      raw_examples: the same before Transform; the eval split gives real requests.
-      transform_graph, schema: Transform's graph and the reviewed schema.
-      custom_config: for ``run_fn``; part of the cache key.
-      hyperparameters: a Tuner's; may be left out.
+        run_fn: dotted path of the training function.
+        examples: transformed, with the splits train and eval.
+        raw_examples: the same before Transform; the eval split gives real requests.
+        transform_graph, schema: Transform's graph and the reviewed schema.
+        custom_config: for ``run_fn``; part of the cache key.
+        hyperparameters: a Tuner's; may be left out.
     """
 
     SPEC_CLASS = TextTrainerSpec

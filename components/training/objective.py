@@ -27,48 +27,24 @@ def class_weights(counts: npt.NDArray[np.int64], power: float) -> FloatArray:
     return weights * counts.sum() / (weights * counts).sum()
 
 
-def log_shares(counts: npt.NDArray[np.int64]) -> FloatArray:
-    """Log of each class's share, float64 [k]; a class without examples counts as half of one."""
-    shares = np.maximum(counts, 0.5)
-    return np.log(shares / shares.sum())
+def log_priors(counts: npt.NDArray[np.int64]) -> FloatArray:
+    """Returns the classes' log priors, float64 [k]; one without examples counts as half of one."""
+    smoothed = np.maximum(counts, 0.5)
+    return np.log(smoothed / smoothed.sum())
 
 
-@keras.saving.register_keras_serializable("arxiv")
 class WeightedCrossEntropy(keras.losses.Loss):
-    """Cross-entropy from logits with label smoothing, class weights and logit adjustment.
+    """Mean cross-entropy from logits, float [n, k], each example weighted by its class."""
 
-    Logit adjustment adds ``adjustment``, a multiple of the log class shares, to the logits inside
-    the loss (Menon et al., 2021, "Long-tail learning via logit adjustment").
-    """
-
-    def __init__(
-        self,
-        weights: FloatArray,
-        smoothing: float = 0.0,
-        adjustment: FloatArray | None = None,
-        name: str = "loss",
-    ) -> None:
-        super().__init__(name=name, reduction="sum_over_batch_size")
+    def __init__(self, weights: npt.NDArray[Any]) -> None:
+        super().__init__(name="loss", reduction="sum_over_batch_size")
         self._weights = np.asarray(weights, np.float32)
-        self._smoothing = smoothing
-        self._adjustment = (
-            np.zeros_like(self._weights)
-            if adjustment is None
-            else np.asarray(adjustment, np.float32)
-        )
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
         targets = ops.one_hot(labels, len(self._weights), dtype="float32")
-        smooth = targets * (1.0 - self._smoothing) + self._smoothing / len(self._weights)
-        logits = ops.cast(y_pred, "float32") + self._adjustment
-        losses = -ops.sum(smooth * ops.log_softmax(logits, axis=-1), axis=-1)
-        return losses * ops.sum(targets * self._weights, axis=-1)
-
-
-def cross_entropy(classes: int) -> WeightedCrossEntropy:
-    """Plain cross-entropy from logits over that many targets."""
-    return WeightedCrossEntropy(np.ones(classes))
+        logs = ops.log_softmax(ops.cast(y_pred, "float32"), axis=-1)
+        return -ops.sum(targets * logs, axis=-1) * ops.sum(targets * self._weights, axis=-1)
 
 
 @keras.saving.register_keras_serializable("arxiv")
@@ -91,7 +67,7 @@ class MacroF1(keras.metrics.Metric):
 
 
 def watched_metrics(classes: int) -> list[keras.metrics.Metric]:
-    """Accuracy, log loss (plain cross-entropy, no smoothing, no weights) and macro-F1."""
+    """Accuracy, log loss (cross-entropy without weights) and macro-F1."""
     return [
         keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
         keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="log_loss"),

@@ -1,4 +1,4 @@
-"""Adam as one kernel a variable, and Adagrad for the n-gram table."""
+"""Adam as one kernel a variable, and Adagrad for the n-gram tables."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from components.model.keras_compat import adam_slots
 from components.model.layers import NGRAM_TABLE
 
 
-@keras.saving.register_keras_serializable("arxiv")
 class FusedAdam(keras.optimizers.Adam):
-    """Keras's Adam, its update done by TensorFlow's fused kernel.
+    """Keras's Adam, with the update done by TensorFlow's fused kernel.
 
-    Keras composes the update of some ten operations, each a pass over the whole variable, which
-    tells for a table of word vectors: the kernel needs less than half the time. The formula, its
-    epsilon and the optimizer's variables are the same.
+    Keras composes the update of some ten operations, each a pass over the whole variable. For a
+    table of word vectors the kernel needs less than half of their time. The formula, its epsilon
+    and the optimizer's variables are the same.
 
     A variable named :data:`~components.model.layers.NGRAM_TABLE` gets Adagrad (Duchi et al., 2011)
-    with a constant rate of its own instead: one epoch of it fits a linear model over rare features
-    as well as many of Adam, without leaving the rare classes behind. Its sums of squared gradients
-    start at ``table_accumulator``; from 0, the first step of each row would be a whole rate long
-    however little the gradient says, which for rare n-grams is mostly noise.
+    with a constant rate instead: one epoch of it fits a linear model over rare features as well as
+    many of Adam, without leaving the rare classes behind. Its sums of squared gradients start at
+    ``table_accumulator``. From 0, the first step of each row would be a whole rate long however
+    small the gradient is, which for rare n-grams is mostly noise.
     """
 
     def __init__(
@@ -35,30 +35,27 @@ class FusedAdam(keras.optimizers.Adam):
         super().__init__(*args, **kwargs)
         self.table_learning_rate = table_learning_rate
         self.table_accumulator = table_accumulator
-        self._tables: set[int] = set()
+        self._table_sums: set[int] = set()
 
     def build(self, variables: Any) -> None:
-        """Makes the slots, and notes which of the Keras variables are n-gram tables."""
+        """Makes the slots, and notes those of the n-gram tables."""
         super().build(variables)
-        # Updates get TensorFlow's variables, whose names are others.
-        self._tables = {
-            self._get_variable_index(variable)
-            for variable in variables
-            if variable.name == NGRAM_TABLE
-        }
-        for index in self._tables:
-            sums = self._velocities[index]
-            sums.assign(keras.ops.full_like(sums, self.table_accumulator))
+        # Updates get TensorFlow's variables, which have other names.
+        for variable in variables:
+            if variable.name == NGRAM_TABLE:
+                _, sums = adam_slots(self, variable)
+                sums.assign(keras.ops.full_like(sums, self.table_accumulator))
+                self._table_sums.add(id(sums))
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Updates one variable, float32, from its gradient, dense or IndexedSlices."""
         dtype = variable.dtype
-        index = self._get_variable_index(variable)
-        if index in self._tables:
+        momentum, velocity = adam_slots(self, variable)
+        if id(velocity) in self._table_sums:
             rows, sums = _summed_rows(gradient)
             tf.raw_ops.ResourceSparseApplyAdagradV2(
                 var=_handle(variable),
-                accum=_handle(self._velocities[index]),
+                accum=_handle(velocity),
                 lr=tf.constant(self.table_learning_rate, dtype),
                 epsilon=tf.constant(self.epsilon, dtype),
                 grad=tf.cast(sums, dtype),
@@ -68,8 +65,8 @@ class FusedAdam(keras.optimizers.Adam):
         step = tf.cast(tf.convert_to_tensor(self.iterations) + 1, dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=_handle(variable),
-            m=_handle(self._momentums[index]),
-            v=_handle(self._velocities[index]),
+            m=_handle(momentum),
+            v=_handle(velocity),
             beta1_power=tf.pow(tf.cast(self.beta_1, dtype), step),
             beta2_power=tf.pow(tf.cast(self.beta_2, dtype), step),
             lr=tf.cast(learning_rate, dtype),
@@ -79,17 +76,9 @@ class FusedAdam(keras.optimizers.Adam):
             grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
         )
 
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "table_learning_rate": self.table_learning_rate,
-            "table_accumulator": self.table_accumulator,
-        }
-
 
 def _summed_rows(gradient: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """The rows that a gradient touches, each once, and the sums of what it holds for them.
+    """Returns the rows that a gradient touches, each once, and the sum of its values for each.
 
     A batch reaches a few per cent of a table, and Adagrad leaves the others as they are.
     """

@@ -1,183 +1,216 @@
-"""What a phase trains, what it leaves as it is, and the model compiled for it."""
+"""The phases of a training: what each leaves frozen, what it minimizes, and how fast."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
-from components.errors import UserError
 from components.model.architectures import (
-    CATEGORY_LAYER_OF,
     CATEGORY_LAYERS,
     DEEP_LAYER,
     EMBEDDING_LAYER,
+    LINEAR_LAYERS,
     LOGITS_LAYER,
     PATH_LAYERS,
 )
-from components.model.layers import WideNgrams
 from components.training import dataset, objective
-from components.training.schedule import make_optimizer
-from components.training.training_settings import TrainingSettings
+from components.training.optimizer import FusedAdam
+from components.training.training_settings import PhaseSettings, TrainingSettings
 
 # Validation keeps no gradients, so larger batches fit.
-EVALUATION_FACTOR = 4
+_EVALUATION_FACTOR = 4
 
 
-def held_paths(model: keras.Model, number: int) -> list[str]:
-    """Names of the paths that phase ``number`` leaves as they are.
+@dataclass(frozen=True)
+class Phase:
+    """One phase of a training, which has an optimizer of its own.
 
-    Phase 2 leaves the linear paths, if there is another one: a second pass over them with a new
-    optimizer would only memorize.
+    Attributes:
+        name: of its settings under ``training``, and of its TensorBoard folder.
+        frozen: patterns, as :mod:`fnmatch` takes them, of the names of layers that it leaves as
+            they are.
+        own: how long and how fast it trains.
+        shared: what it has in common with the other phases, such as the batch size.
     """
-    names = {layer.name for layer in model.layers}
-    if number == 1 or EMBEDDING_LAYER not in names:
-        return []
-    return [name for name in PATH_LAYERS if name in names and name != DEEP_LAYER]
 
+    name: str
+    frozen: tuple[str, ...]
+    own: PhaseSettings
+    shared: TrainingSettings
 
-def objective_outputs(
-    model: keras.Model, settings: TrainingSettings, number: int
-) -> dict[str, float]:
-    """Names of the logits whose losses phase ``number`` adds up, and their weights.
+    def freezes(self, layer: str) -> bool:
+        """Returns whether the phase leaves the layer of this name as it is."""
+        return any(fnmatchcase(layer, pattern) for pattern in self.frozen)
 
-    The model's own logits are always among them, since they are what is watched; those of paths
-    that the phase leaves as they are never.
+    def frozen_paths(self, model: keras.Model) -> list[str]:
+        """Returns the names of the model's path logits that stay the same in this phase."""
+        names = {layer.name for layer in model.layers}
+        return [name for name in PATH_LAYERS if name in names and self.freezes(name)]
 
-    Raises:
-      UserError: nothing that the model has carries a weight.
-    """
-    held = held_paths(model, number)
-    names = {layer.name for layer in model.layers}
-    names -= {*held, *(CATEGORY_LAYER_OF[name] for name in held)}
-    outputs = {LOGITS_LAYER: settings.whole_loss}
-    paths = [name for name in PATH_LAYERS if name in names]
-    if len(paths) + len(held) > 1:
-        if settings.path_loss:
-            outputs |= dict.fromkeys(paths, settings.path_loss)
-    else:
-        # With one path, the model's logits are the path's.
-        outputs[LOGITS_LAYER] += settings.path_loss
-    if settings.category_loss:
-        outputs |= dict.fromkeys(
-            sorted(names.intersection(CATEGORY_LAYERS)), settings.category_loss
+    def loss_weights(self, model: keras.Model) -> dict[str, float]:
+        """Returns the weight of each loss by the name of the layer whose logits it judges.
+
+        Each path that is not frozen learns by losses of its own. The model's logits are always
+        among the names, since the metrics watch them.
+        """
+        names = {layer.name for layer in model.layers}
+        trained = {name for name in names if not self.freezes(name)}
+        if len(names.intersection(PATH_LAYERS)) > 1:
+            weights = {LOGITS_LAYER: 0.0}
+            weights |= {name: 1.0 for name in PATH_LAYERS if name in trained}
+        else:
+            # With one path, the model's logits are the path's.
+            weights = {LOGITS_LAYER: 1.0}
+        if self.shared.category_loss:
+            categories = sorted(trained.intersection(CATEGORY_LAYERS))
+            weights |= dict.fromkeys(categories, self.shared.category_loss)
+        return weights
+
+    def make_optimizer(self, steps: int) -> FusedAdam:
+        """Returns a new optimizer for epochs of ``steps`` steps."""
+        rate: Any = self.own.learning_rate
+        if self.own.schedule == "cosine":
+            rate = keras.optimizers.schedules.CosineDecay(
+                rate, steps * self.own.epochs, alpha=self.own.final_rate
+            )
+        return FusedAdam(
+            rate,
+            table_learning_rate=self.shared.table_learning_rate,
+            table_accumulator=self.shared.table_accumulator,
+            global_clipnorm=self.shared.clip_norm or None,
         )
-    if not any(outputs.values()):
-        raise UserError(
-            "training.whole_loss = 0 and path_loss = 0: this model has no categories to train by; "
-            "set one above 0"
+
+    def compile(self, model: keras.Model, train: dataset.Examples) -> keras.Model:
+        """Sets what is trainable, and makes the model that is fitted.
+
+        Args:
+            model: token ids int [n, length] to logits float32 [n, classes].
+            train: the train split.
+
+        Returns:
+            A compiled model on the same weights. Its outputs are those of :meth:`loss_weights`;
+            its inputs after the token ids are the logits of :meth:`frozen_paths`, float32
+            [n, classes] each, which are not computed anew at each step.
+        """
+        for layer in model.layers:
+            layer.trainable = not self.freezes(layer.name)
+        weights = self.loss_weights(model)
+        counts = train.class_counts(model.output_shape[-1])
+        by_class = objective.class_weights(counts, self.shared.class_weighting)
+        with model.distribute_strategy.scope():
+            frozen = [model.get_layer(name).output for name in self.frozen_paths(model)]
+            compiled = keras.Model(
+                [model.input, *frozen] if frozen else model.input,
+                {name: model.get_layer(name).output for name in weights},
+                name=f"{model.name}_training",
+            )
+            compiled.compile(
+                optimizer=self.make_optimizer(dataset.steps_per_epoch(train, self.batch_size)),
+                loss={
+                    name: objective.WeightedCrossEntropy(
+                        np.ones(compiled.output[name].shape[-1])
+                        if name in CATEGORY_LAYERS
+                        else by_class
+                    )
+                    for name in weights
+                },
+                loss_weights=weights,
+                metrics={LOGITS_LAYER: objective.watched_metrics(len(counts))},
+                jit_compile=False,
+            )
+            # Compiling may have wrapped it for loss scaling.
+            compiled.optimizer.build(compiled.trainable_variables)
+        return compiled
+
+    @property
+    def batch_size(self) -> int:
+        """Examples a step."""
+        return self.shared.batch_size
+
+    def training_batches(
+        self,
+        model: keras.Model,
+        examples: dataset.Examples,
+        groups: dataset.IntArray,
+        first_epoch: int,
+    ) -> tf.data.Dataset:
+        """Returns endless batches for the compiled model; see :func:`dataset.training_dataset`.
+
+        Args:
+            model: what :meth:`compile` was given.
+            examples: the train split.
+            groups: from :func:`dataset.category_groups`.
+            first_epoch: counted over all phases, so that each epoch has an order of its own.
+        """
+        return dataset.training_dataset(
+            examples,
+            *self._columns(model, examples, groups),
+            self.shared.length_buckets,
+            self.batch_size,
+            self.shared.seed,
+            first_epoch,
         )
-    return outputs
+
+    def validation_batches(
+        self, model: keras.Model, examples: dataset.Examples, groups: dataset.IntArray
+    ) -> tf.data.Dataset:
+        """Returns every example once for the compiled model; arguments as above."""
+        return dataset.evaluation_dataset(
+            examples,
+            *self._columns(model, examples, groups),
+            self.shared.length_buckets,
+            self.batch_size * _EVALUATION_FACTOR,
+        )[0]
+
+    def _columns(
+        self, model: keras.Model, examples: dataset.Examples, groups: dataset.IntArray
+    ) -> tuple[dict[str, dataset.IntArray], list[npt.NDArray[np.float32]]]:
+        """Returns the targets by output, int32 [n], and the logits of the frozen paths."""
+        categories = dataset.category_targets(examples, groups)
+        targets = {
+            name: categories if name in CATEGORY_LAYERS else examples.labels
+            for name in self.loss_weights(model)
+        }
+        frozen = [model.get_layer(name).output for name in self.frozen_paths(model)]
+        if not frozen:
+            return targets, []
+        return targets, _predict(keras.Model(model.input, frozen), examples, self.shared)
 
 
-def with_outputs(model: keras.Model, names: Iterable[str], held: Sequence[str] = ()) -> keras.Model:
-    """A model on the same weights that gives the logits of several layers, by layer name.
+def make_phases(model: keras.Model, settings: TrainingSettings) -> list[Phase]:
+    """Returns the two phases of a model from :func:`build_model`.
 
-    Args:
-      model: token ids int [n, length] to logits.
-      names: of the layers.
-      held: layers that are not computed: their logits, float32 [n, classes], are inputs after the
-        token ids.
+    Phase 1 leaves the word vectors as GloVe has them. Phase 2 trains them and freezes the linear
+    paths, if there is another one: a second pass over them with a new optimizer would only
+    memorize.
     """
-    outputs = {
-        name: model.output if name == LOGITS_LAYER else model.get_layer(name).output
-        for name in names
-    }
-    inputs = [model.input, *(model.get_layer(name).output for name in held)]
-    return keras.Model(inputs if held else model.input, outputs, name=f"{model.name}_training")
-
-
-def make_targets(
-    examples: dataset.Examples, groups: dataset.IntArray, names: Iterable[str]
-) -> dict[str, dataset.IntArray]:
-    """What each of the named logits is to predict, int32 [n]."""
-    return {
-        name: dataset.category_targets(examples, groups)
-        if name in CATEGORY_LAYERS
-        else examples.labels
-        for name in names
-    }
-
-
-def compile_phase(
-    model: keras.Model,
-    number: int,
-    settings: TrainingSettings,
-    class_counts: npt.NDArray[np.int64],
-    steps: int,
-) -> keras.Model:
-    """Makes a model ready for phase ``number``: what is trainable, new optimizer, loss, metrics.
-
-    Args:
-      model: see :func:`train_two_phases`; call in the scope of its strategy.
-      number: 1 or 2.
-      settings: of the training.
-      class_counts: examples of each class, int64 [k].
-      steps: of one epoch.
-
-    Returns:
-      The compiled model on the same weights, whose outputs are :func:`objective_outputs` and whose
-      inputs after the token ids are the logits of :func:`held_paths`.
-    """
-    held = held_paths(model, number)
-    for layer in model.layers:
-        if layer.name == EMBEDDING_LAYER:
-            layer.trainable = number == 2
-        elif isinstance(layer, WideNgrams):
-            layer.trainable = not held
-    phase = settings.phase1 if number == 1 else settings.phase2
-    outputs = objective_outputs(model, settings, number)
-    by_class = objective.WeightedCrossEntropy(
-        objective.class_weights(class_counts, settings.class_weighting),
-        settings.label_smoothing,
-        settings.loss_adjustment * objective.log_shares(class_counts),
-    )
-    compiled = with_outputs(model, outputs, held)
-    compiled.compile(
-        optimizer=make_optimizer(phase, settings, steps * phase.epochs),
-        loss={
-            name: objective.cross_entropy(compiled.output[name].shape[-1])
-            if name in CATEGORY_LAYERS
-            else by_class
-            for name in outputs
-        },
-        loss_weights=outputs,
-        metrics={LOGITS_LAYER: objective.watched_metrics(len(class_counts))},
-        jit_compile=False,
-    )
-    # Compiling may have wrapped it for loss scaling.
-    compiled.optimizer.build(compiled.trainable_variables)
-    return compiled
+    deep = any(layer.name == DEEP_LAYER for layer in model.layers)
+    linear = LINEAR_LAYERS if deep else ()
+    return [
+        Phase("phase1", (EMBEDDING_LAYER,), settings.phase1, settings),
+        Phase("phase2", linear, settings.phase2, settings),
+    ]
 
 
 def predict_logits(
     model: keras.Model, examples: dataset.Examples, settings: TrainingSettings
 ) -> npt.NDArray[np.float32]:
-    """Logits of each example, float32 [n, classes], in the examples' order."""
+    """Returns the logits of each example, float32 [n, classes], in the examples' order."""
     return _predict(model, examples, settings)[0]
-
-
-def held_logits(
-    model: keras.Model,
-    names: Sequence[str],
-    examples: dataset.Examples,
-    settings: TrainingSettings,
-) -> list[npt.NDArray[np.float32]]:
-    """Logits of each example from the named layers, float32 [n, classes] each."""
-    if not names:
-        return []
-    outputs = [model.get_layer(name).output for name in names]
-    return _predict(keras.Model(model.input, outputs), examples, settings)
 
 
 def _predict(
     model: keras.Model, examples: dataset.Examples, settings: TrainingSettings
 ) -> list[npt.NDArray[np.float32]]:
-    """Each output for each example, in the examples' order."""
+    """Returns each output for each example, in the examples' order."""
     batches, order = dataset.evaluation_dataset(
-        examples, {}, [], settings.length_buckets, settings.batch_size * EVALUATION_FACTOR
+        examples, {}, [], settings.length_buckets, settings.batch_size * _EVALUATION_FACTOR
     )
     predicted = model.predict(batches.map(lambda tokens, _: tokens), verbose=0)
     back = np.argsort(order)

@@ -19,6 +19,7 @@ from absl import logging
 from components import provenance
 from components.contracts import features
 from components.contracts.model_files import ANSWERS, EXTRA_ASSETS, REPORT, WARMUP
+from components.contracts.progress import Note
 from components.model.architectures import adapt, build_model
 from components.model.model_settings import ModelSettings
 from components.model.word_vectors import load_glove
@@ -26,9 +27,9 @@ from components.training import dataset, export, golden_predictions, objective
 from components.training.checkpoint import prune_states
 from components.training.device import prepare_device, uses_cudnn
 from components.training.node import RAW_FILES
-from components.training.phase import predict_logits
+from components.training.phase import make_phases, predict_logits
+from components.training.training_loop import train as train_phases
 from components.training.training_settings import TrainingSettings, check_settings
-from components.training.two_phase import train_two_phases
 from components.training.warmup_requests import write_warmup
 
 # Real abstracts that go with the model, as warm-up requests and with their answers.
@@ -41,15 +42,15 @@ def run_fn(fn_args: Any) -> None:
     """Trains and exports the classifier.
 
     Args:
-      fn_args: TFX's FnArgs. ``custom_config`` holds ``model`` and ``training`` (dumps of their
-        settings), ``classes``, ``glove`` (path), ``glove_sha256``, ``checkpoint_dir`` (outside the
-        pipeline root: TFX removes a failed node's folders) and ``fingerprint`` of the sources; also
-        ``raw_files`` (patterns of the raw eval split), without which neither warm-up requests nor
-        reference answers are written.
+        fn_args: TFX's FnArgs. ``custom_config`` holds ``model`` and ``training`` (dumps of their
+            settings), ``classes``, ``glove`` (path), ``glove_sha256``, ``checkpoint_dir`` (outside
+            the pipeline root: TFX removes a failed node's folders), ``fingerprint`` of the sources,
+            and ``raw_files`` (patterns of the raw eval split), without which neither warm-up
+            requests nor golden predictions are written.
 
-    Writes the SavedModel to ``serving_model_dir``; TensorBoard logs and ``training.json`` to
+    Writes the SavedModel to ``serving_model_dir``, and TensorBoard logs and ``training.json`` to
     ``model_run_dir``; the latter also beside the SavedModel in ``assets.extra``, with warm-up
-    requests and reference answers.
+    requests and golden predictions.
     """
     started = time.monotonic()
     config = fn_args.custom_config
@@ -81,11 +82,10 @@ def run_fn(fn_args: Any) -> None:
         seed=settings.seed,
         counts=train.token_counts(vocabulary_size),
     )
-    logging.info(
-        "training: %d + %d examples on %s; GloVe has %.1f %% of the words, %.1f %% of the text",
-        train.size, evaluation.size, device.description,
-        100 * coverage.word_share, 100 * (coverage.token_share or 0),
-    )  # fmt: skip
+    sizes = f"training: {train.size} + {evaluation.size} examples on {device.description}"
+    words_found, text_found = 100 * coverage.word_share, 100 * (coverage.token_share or 0)
+    found = f"GloVe has {words_found:.1f} % of the words, {text_found:.1f} % of the text"
+    logging.info("%s", Note(f"{sizes}; {found}"))
 
     groups = dataset.category_groups(train, len(classes)).tolist()
     trim = bool(settings.length_buckets)
@@ -97,14 +97,14 @@ def run_fn(fn_args: Any) -> None:
             model = build_model(model_settings, matrix, length, len(classes), groups=groups)
         adapt(model, train.tokens, words)
         cudnn = uses_cudnn(model, train.sequence_length) if device.gpus else False
-        logging.info("training: cuDNN's LSTM kernel is %s", "used" if cudnn else "not used")
+        used = "used" if cudnn else "not used"
+        logging.info("%s", Note(f"training: cuDNN's LSTM kernel is {used}"))
         key = _key(config, words, train, evaluation)
         state_dir = Path(config["checkpoint_dir"]) / key
         prune_states(state_dir.parent, key)
-        outcome = train_two_phases(
-            model, train, evaluation, settings,
-            classes=len(classes), state_dir=state_dir, log_dir=state_dir / "logs",
-            strategy=device.strategy,
+        outcome = train_phases(
+            model, make_phases(model, settings), train, evaluation,
+            state_dir=state_dir, log_dir=state_dir / "logs",
         )  # fmt: skip
     finally:
         keras.config.set_dtype_policy(policy)
@@ -112,7 +112,7 @@ def run_fn(fn_args: Any) -> None:
     serving = export.rebuild_for_serving(
         model, model_settings, matrix.shape, length, len(classes), groups
     )
-    bias = -settings.logit_adjustment * objective.log_shares(train.class_counts(len(classes)))
+    bias = -settings.logit_adjustment * objective.log_priors(train.class_counts(len(classes)))
     logits = predict_logits(serving, evaluation, settings)
     temperature = 1.0
     if settings.fit_temperature:

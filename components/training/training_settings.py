@@ -11,7 +11,7 @@ from components.model.model_settings import ModelSettings
 from components.settings import BASIC, Settings
 
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
-Schedule = Literal["constant", "linear", "cosine"]
+Schedule = Literal["constant", "cosine"]
 Monitor = Literal["log_loss", "accuracy", "macro_f1"]
 Missing = Literal["zeros", "mean", "random", "variants"]
 
@@ -30,20 +30,14 @@ class PhaseSettings(Settings):
     schedule: Schedule = Field(
         "constant", description="How the learning rate falls from its peak over the phase."
     )
-    warmup: float = Field(
-        0.0, ge=0, lt=1, description="Share of the phase's steps in which the rate rises from 0."
-    )
     final_rate: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="Where linear and cosine schedules end, as a share of the peak.",
+        description="Where the cosine schedule ends, as a share of the peak.",
     )
     patience: int = Field(
         3, ge=1, description="Epochs without improvement after which the phase stops."
-    )
-    weight_decay: float = Field(
-        0.0, ge=0, le=1, description="Decoupled weight decay (AdamW); biases are exempt."
     )
 
 
@@ -78,23 +72,12 @@ class TrainingSettings(Settings):
     deterministic: bool = Field(
         False, description="Bitwise repeatable TensorFlow ops, slower on a GPU."
     )
-    label_smoothing: float = Field(
-        0.0, ge=0, le=0.5, description="Share of each label spread evenly over all classes."
-    )
-    whole_loss: float = Field(
-        0.0, ge=0, le=100, description="Weight of the loss of the model's logits in the objective."
-    )
-    path_loss: float = Field(
-        1.0,
-        ge=0,
-        le=100,
-        description="Weight of the loss of each path's own logits, deep and wide.",
-    )
     category_loss: float = Field(
         1.0,
         ge=0,
         le=100,
-        description="Weight of the loss of the finer category, in models that predict it.",
+        description="Weight of the loss of the finer category beside that of the class, in models "
+        "that predict it.",
     )
     table_learning_rate: float = Field(
         0.2, gt=0, le=10, description="Adagrad's rate for the wide paths' n-gram tables."
@@ -118,20 +101,8 @@ class TrainingSettings(Settings):
         le=2,
         description="Factor on the log priors that are subtracted from the logits after training.",
     )
-    loss_adjustment: float = Field(
-        0.0,
-        ge=0,
-        le=2,
-        description="Times the log class share that is added to the logits inside the loss.",
-    )
     fit_temperature: bool = Field(
         True, description="Scale the logits by the temperature with the least eval log loss."
-    )
-    ema_momentum: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="Momentum of the moving average of weights that is validated and kept; 0: off.",
     )
     clip_norm: float = Field(
         0.0, ge=0, description="Largest global norm of a step's gradients; 0: no clipping."
@@ -179,16 +150,10 @@ def check_settings(model: ModelSettings, training: TrainingSettings) -> None:
     """Checks what the two groups of settings demand of each other.
 
     Raises:
-      UserError: batches would be trimmed for a model that reads its padding, or nothing would
-        train the model's classes.
+        UserError: batches would be trimmed for a model that reads its padding.
     """
     if model.architecture == "notebook" and training.length_buckets:
         raise UserError(
             f"training.length_buckets = {list(training.length_buckets)}: the notebook architecture "
             "reads its padding, so batches must not be trimmed; set it to []"
-        )
-    if not (training.whole_loss or training.path_loss):
-        raise UserError(
-            "training.whole_loss = 0 and training.path_loss = 0: nothing would train the classes; "
-            "set one of them above 0"
         )

@@ -23,10 +23,10 @@ def warmup_requests(texts: Sequence[bytes]) -> Iterator[predict_pb2.PredictReque
     """Requests for ``serving_default``: `SINGLES` of one text, then `BATCHES` of `BATCH_ROWS`.
 
     Args:
-      texts: real abstracts; used again from the first where they are too few.
+        texts: real abstracts; used again from the first where they are too few.
 
     Raises:
-      ValueError: there are no texts.
+        ValueError: there are no texts.
     """
     if not texts:
         raise ValueError("warm-up needs at least one text")
@@ -44,8 +44,8 @@ def write_warmup(path: Path, texts: Sequence[bytes]) -> None:
     """Writes the requests as a TFRecord file of PredictionLogs, the same bytes for the same texts.
 
     Args:
-      path: ``assets.extra/tf_serving_warmup_requests`` of a SavedModel.
-      texts: see :func:`warmup_requests`.
+        path: ``assets.extra/tf_serving_warmup_requests`` of a SavedModel.
+        texts: see :func:`warmup_requests`.
     """
     with tf.io.TFRecordWriter(str(path)) as writer:
         for request in warmup_requests(texts):
@@ -58,8 +58,8 @@ def read_warmup(path: Path) -> list[predict_pb2.PredictRequest]:
     """Reads the requests of a warm-up file.
 
     Raises:
-      tf.errors.OpError: the file cannot be read.
-      google.protobuf.message.DecodeError: a record is no PredictionLog.
+        tf.errors.OpError: the file cannot be read.
+        google.protobuf.message.DecodeError: a record is no PredictionLog.
     """
     return [
         prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request

@@ -67,13 +67,13 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     """Maps raw papers to model inputs, the label id and the slice features.
 
     Args:
-      inputs: raw columns of :mod:`components.contracts.features`, string.
-      custom_config: ``vocabulary_size`` (pad and out-of-vocabulary included),
-        ``sequence_length`` (words kept from the head) and ``classes`` (the schema's order).
+        inputs: raw columns of :mod:`components.contracts.features`, string.
+        custom_config: ``vocabulary_size`` (pad and out-of-vocabulary included),
+            ``sequence_length`` (words kept from the head) and ``classes`` (the schema's order).
 
     Returns:
-      ``tokens`` int64 [n, sequence_length], ``label_id`` and ``category_id`` int64 [n] (-1 for an
-      unknown one), and string [n] for each slice feature.
+        ``tokens`` int64 [n, sequence_length], ``label_id`` and ``category_id`` int64 [n] (-1 for an
+        unknown one), and string [n] for each slice feature.
     """
     text = _dense_column(inputs[features.ABSTRACT])
     words = split_words(clean_tensor(text))

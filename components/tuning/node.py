@@ -14,6 +14,7 @@ from tfx.dsl.components.base import executor_spec
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import json_utils
 
+from components.contracts.progress import Note
 from components.model.model_settings import ModelSettings
 from components.training.training_settings import TrainingSettings
 from components.tuning.best_values import to_toml
@@ -35,7 +36,7 @@ class TunerExecutor(stock.Executor):  # type: ignore[misc]
         """Runs the search to its end.
 
         Raises:
-          UserError: no trial finished.
+            UserError: no trial finished.
         """
         super().Do(input_dict, output_dict, exec_properties)
         config = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
@@ -66,10 +67,9 @@ class TunerExecutor(stock.Executor):  # type: ignore[misc]
             "its end. Set tuning.enabled to false with them, or the search starts again from here."
         )
         file.write_text(to_toml(model, training, best, comment), encoding="utf-8")
-        logging.info(
-            "[progress] tuning: best of %d trials: %s; %s", len(trials), figure, shown(best)
-        )
-        logging.info("[progress] tuning: to train with these values: %s", file)
+        best_of = Note(f"tuning: best of {len(trials)} trials: {figure}; {shown(best)}")
+        logging.info("%s", best_of)
+        logging.info("%s", Note(f"tuning: to train with these values: {file}"))
 
 
 class Tuner(component.Tuner):  # type: ignore[misc]

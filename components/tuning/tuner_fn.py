@@ -20,12 +20,14 @@ from keras_tuner.oracles import BayesianOptimizationOracle, RandomSearchOracle
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
+from components import atomic
 from components.contracts import features
 from components.contracts.model_files import REPORT
+from components.contracts.progress import Note
 from components.errors import UserError
 from components.model.model_settings import ModelSettings
 from components.training import dataset, run_fn
-from components.training.training_settings import TrainingSettings
+from components.training.training_settings import PhaseSettings, TrainingSettings
 from components.tuning.tuning_settings import (
     Range,
     TuningSettings,
@@ -66,12 +68,13 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     """Makes the search.
 
     Args:
-      fn_args: TFX's. ``custom_config`` holds what the Trainer's does, and ``tuning`` (a dump of
-        its settings) and ``tuning_dir``, outside the pipeline root. There each search has a folder
-        of its own, so that the next call with the same settings and data goes on with it.
+        fn_args: TFX's. ``custom_config`` holds what the Trainer's does, and ``tuning`` (a dump of
+            its settings) and ``tuning_dir``, outside the pipeline root. There each search has a
+            folder of its own, so that the next call with the same settings and data goes on with
+            it.
 
     Raises:
-      UserError: the space does not fit the settings.
+        UserError: the space does not fit the settings.
     """
     config = fn_args.custom_config
     model = ModelSettings.model_validate(config["model"])
@@ -117,8 +120,8 @@ def make_oracle(tuning: TuningSettings, first: dict[str, Any] | None) -> Any:
     """Picks the trials' values, by the search's own seed.
 
     Args:
-      first: what the first trial takes, so that the search cannot do worse than the settings as
-        they are; None where the space does not hold them.
+        first: what the first trial takes, so that the search cannot do worse than the settings as
+            they are; None where the space does not hold them.
     """
     arguments: dict[str, Any] = {}
     if tuning.algorithm == "bayesian":
@@ -170,7 +173,7 @@ def decoded(tuning: TuningSettings, values: dict[str, Any]) -> dict[str, Any]:
 
 
 class Search(base_tuner.BaseTuner):  # type: ignore[misc]
-    """Runs the Trainer's function for each trial, and keeps the trial's figures at once."""
+    """Runs the Trainer's function for each trial, and keeps the trial's metrics at once."""
 
     def __init__(
         self,
@@ -184,7 +187,7 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
         """Takes up the search in ``folder / name``, or starts it.
 
         Raises:
-          ValueError, KeyError, OSError, RuntimeError: its files cannot be read.
+            ValueError, KeyError, OSError, RuntimeError: its files cannot be read.
         """
         self._fn_args, self._model, self._training = fn_args, model, training
         self._tuning = tuning
@@ -199,17 +202,16 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
     def on_search_begin(self) -> None:
         """Says how many trials are left, and makes the search one that can be taken up."""
         done = len(self.oracle.end_order)
-        logging.info(
-            "[progress] tuning: %d of %d trials done, by %s on the eval split",
-            min(done, self._tuning.trials), self._tuning.trials, self._tuning.objective,
-        )  # fmt: skip
+        trials = f"{min(done, self._tuning.trials)} of {self._tuning.trials} trials done"
+        by = f"by {self._tuning.objective} on the eval split"
+        logging.info("%s", Note(f"tuning: {trials}, {by}"))
         self.save()
 
     def run_trial(self, trial: Any, **_: Any) -> dict[str, float]:
         """Trains with the trial's values.
 
         Returns:
-          The eval-split figures of what would be exported: log_loss, accuracy, macro_f1.
+            The eval-split metrics of what would be exported: log_loss, accuracy, macro_f1.
         """
         values = decoded(self._tuning, trial.hyperparameters.values)
         text = json.dumps(values, sort_keys=True)
@@ -221,20 +223,15 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
                 # KerasTuner would take it for a bad trial and go on.
                 raise FatalError(str(error)) from error
         result = json.loads(kept.read_text(encoding="utf-8"))
+        which = f"tuning: trial {int(trial.trial_id) + 1} of {self._tuning.trials}"
         if "error" in result:
             self._error = result["error"]
-            logging.info(
-                "[progress] tuning: trial %d of %d failed: %s",
-                int(trial.trial_id) + 1, self._tuning.trials, self._error,
-            )  # fmt: skip
+            logging.info("%s", Note(f"{which} failed: {self._error}"))
             raise FailedTrialError(self._error)
-        figures: dict[str, float] = result["eval"]
-        logging.info(
-            "[progress] tuning: trial %d of %d: %s; %s",
-            int(trial.trial_id) + 1, self._tuning.trials,
-            ", ".join(f"{name} {figure:.4f}" for name, figure in figures.items()), shown(values),
-        )  # fmt: skip
-        return figures
+        metrics: dict[str, float] = result["eval"]
+        measured = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        logging.info("%s", Note(f"{which}: {measured}; {shown(values)}"))
+        return metrics
 
     def _train(self, values: dict[str, Any], kept: Path) -> None:
         """Runs the Trainer's function and writes the result; a killed run is taken up there."""
@@ -265,17 +262,14 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
             result = {"values": values, "error": str(error)}
         finally:
             keras.backend.clear_session()
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        new = kept.with_suffix(".new")
-        new.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        new.replace(kept)
+        atomic.write_text(kept, json.dumps(result, indent=1) + "\n")
         shutil.rmtree(place, ignore_errors=True)
 
     def on_trial_end(self, trial: Any) -> None:
         """Files the trial.
 
         Raises:
-          UserError: as many in a row failed as KerasTuner allows.
+            UserError: as many in a row failed as KerasTuner allows.
         """
         try:
             super().on_trial_end(trial)
@@ -289,7 +283,7 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
         """Refuses a search of which nothing came.
 
         Raises:
-          UserError: no trial finished.
+            UserError: no trial finished.
         """
         trials = self.oracle.trials.values()
         if not any(trial.status == TrialStatus.COMPLETED for trial in trials):
@@ -302,9 +296,11 @@ def short(training: TrainingSettings, epochs: int) -> TrainingSettings:
     """The same training with at most ``epochs`` a phase, 0 for no limit, and no histograms."""
     changes: dict[str, Any] = {"histogram_every": 0}
     if epochs:
-        for name in ("phase1", "phase2"):
-            phase = getattr(training, name)
-            changes[name] = phase.model_copy(update={"epochs": min(phase.epochs, epochs)})
+        changes |= {
+            name: value.model_copy(update={"epochs": min(value.epochs, epochs)})
+            for name, value in training
+            if isinstance(value, PhaseSettings)
+        }
     return training.model_copy(update=changes)
 
 

@@ -8,8 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from pipeline.cli.options import AsJson, Config, OutputDir, locate
-
-LOCK_BUSY = 4
+from pipeline.launch.exit_codes import LOCK_BUSY
 
 EPILOG = """\b
 Exit codes:
@@ -55,20 +54,20 @@ def gc(
     It waits for no run: while one holds the lock, nothing is looked at.
     """
     place = locate(config, output_dir)
+    from rich.filesize import decimal
+
+    from components.metadata_store import MetadataStore
     from pipeline.cli import shown
     from pipeline.runs import garbage, lock
-    from pipeline.runs.status import RunStore
-    from pipeline.runs.store import connect
 
     place.history()  # says what is wrong with the folder before a lock file is made in it
     try:
-        with lock.exclusive(place.database, 0.0, print):
-            plan = garbage.plan(
-                place.history(), place.pipeline_root, place.output_dir, keep, keep_blessed
-            )
+        with lock.exclusive(place.folder, 0.0, print):
+            plan = garbage.plan(place.history(), place.folder, keep, keep_blessed)
             if yes:
-                RunStore(place.database).cancel_unfinished()
-                garbage.carry_out(plan, connect(place.database, write=True))
+                store = MetadataStore(place.folder.metadata_file, write=True)
+                store.cancel_unfinished()
+                garbage.carry_out(plan, store)
     except lock.LockBusyError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(LOCK_BUSY) from None
@@ -80,14 +79,13 @@ def gc(
         scratch = [one for one in plan.removals if one.why == garbage.SCRATCH]
         for removal in plan.removals:
             if removal.why != garbage.SCRATCH:
-                table.add_row(shown.size(removal.size), removal.why, str(removal.path))
+                table.add_row(decimal(removal.size), removal.why, str(removal.path))
         if scratch:
-            total = sum(one.size for one in scratch)
-            where = f"{len(scratch)} of them under {place.pipeline_root}"
-            table.add_row(shown.size(total), garbage.SCRATCH, where)
+            where = f"{len(scratch)} of them under {place.folder.pipeline_root}"
+            table.add_row(decimal(sum(one.size for one in scratch)), garbage.SCRATCH, where)
         shown.console().print(table)
     verb = "Removed" if yes else "Would remove"
-    count = f"{len(plan.removals)} folders and files, {shown.size(plan.size)}"
+    count = f"{len(plan.removals)} folders and files, {decimal(plan.size)}"
     print(f"{verb} {count}; {len(plan.kept)} artifacts stay")
     if plan.gone:
         print(f"{len(plan.gone)} artifacts without a folder{' marked as deleted' if yes else ''}")

@@ -12,8 +12,8 @@ import typer
 
 from components.errors import UserError
 from pipeline.cli import gc, health, inputs, report, run, runs, serving, versions
+from pipeline.launch.exit_codes import USAGE
 
-USAGE = 2
 _PROGRAM = "arxiv-pipeline"
 
 app = typer.Typer(

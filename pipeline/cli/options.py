@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from components.errors import UserError
-from pipeline.runs import layout
+from pipeline.runs.layout import OutputFolder
 
 if TYPE_CHECKING:
     from pipeline.runs.history import History
@@ -37,22 +37,12 @@ class Place:
     """Where runs write.
 
     Attributes:
-        output_dir: their folder.
-        configured_serving_dir: TF Serving's model folder; None where no configuration names it.
+        folder: their output folder.
+        configured_serving_dir: TF Serving's model folder; None if no configuration names it.
     """
 
-    output_dir: Path
+    folder: OutputFolder
     configured_serving_dir: Path | None = None
-
-    @property
-    def database(self) -> Path:
-        """ML Metadata's SQLite database."""
-        return layout.metadata_file(self.output_dir)
-
-    @property
-    def pipeline_root(self) -> Path:
-        """The folder of the nodes' artifacts."""
-        return layout.pipeline_root(self.output_dir)
 
     @property
     def serving_dir(self) -> Path:
@@ -65,18 +55,17 @@ class Place:
             return self.configured_serving_dir
         from pipeline.runs import record
 
-        records = record.read_all(self.output_dir)
-        run = records[max(records)].configuration.get("run", {}) if records else {}
+        root = self.folder.serving_root
+        run = record.latest_configuration(self.folder).get("run", {})
         if run.get("serving_dir"):
             return Path(run["serving_dir"])
         if run.get("name"):
-            return layout.serving_dir(self.output_dir, str(run["name"]))
-        folders = self.output_dir / "serving"
-        models = [one for one in folders.iterdir() if one.is_dir()] if folders.is_dir() else []
+            return root / str(run["name"])
+        models = [one for one in root.iterdir() if one.is_dir()] if root.is_dir() else []
         if len(models) == 1:
             return models[0]
         raise UserError(
-            f"{self.output_dir} does not tell where its models are served; name the configuration "
+            f"{self.folder.path} does not tell where its models are served; name the configuration "
             "with --config"
         )
 
@@ -88,7 +77,7 @@ class Place:
         """
         from pipeline.runs.history import History
 
-        return History(self.database, self.output_dir)
+        return History(self.folder)
 
 
 def locate(config: Path | None, output_dir: Path | None) -> Place:
@@ -100,11 +89,11 @@ def locate(config: Path | None, output_dir: Path | None) -> Place:
     if output_dir is not None:
         if config is not None:
             raise UserError("--config and --output-dir: give one of them")
-        return Place(output_dir.expanduser().absolute())
+        return Place(OutputFolder(output_dir.expanduser().absolute()))
     from pipeline.config.pipeline_config import load_run_settings
 
     settings = load_run_settings(config)
-    return Place(settings.output_dir, settings.model_folder)
+    return Place(OutputFolder(settings.output_dir), settings.model_folder)
 
 
 def complete_run(context: typer.Context, incomplete: str) -> list[str]:
@@ -116,11 +105,11 @@ def complete_run(context: typer.Context, incomplete: str) -> list[str]:
         ids = [LATEST, *reversed(place.history().ids)]
     except UserError:
         return []
-    # A colon ends a word in bash, so that only a head without one can be completed.
+    # A colon ends a word in bash, so that only a prefix without one can be completed.
     return [one for one in ids if one.startswith(incomplete)]
 
 
-_NAMED_BY = "id, a unique head of it, or 'latest'."
+_NAMED_BY = "id, a unique prefix of it, or 'latest'."
 
 
 def _run_argument(metavar: str, which: str) -> Any:

@@ -51,7 +51,7 @@ def open_report(
     if run_id == LATEST and history.ids:
         page = history.latest_report()
     else:
-        page = history.report(history.find(run_id))
+        page = history.find(run_id).report
     if page is None:
         which = "no run" if run_id == LATEST else f"run {run_id}"
         verb = "has a report" if run_id == LATEST else "has no report"

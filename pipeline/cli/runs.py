@@ -19,11 +19,10 @@ from pipeline.cli.options import (
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
-    from pipeline.runs.compare import Change, Comparison
-    from pipeline.runs.history import History, Run
-    from pipeline.runs.status import Verdict
+    from pipeline.runs.compare import Change
+    from pipeline.runs.history import Run
+    from pipeline.runs.verdict import Verdict
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -58,8 +57,8 @@ def list_runs(
     """List runs, the latest first.
 
     Each with its id (as much of it as tells it from the others), when it started and how long it
-    took, its state, the test split's figures, whether the model was blessed, and the version it was
-    pushed as ("gone" where that is not served any more).
+    took, its state, the test split's metrics, whether the model was blessed, and the version it was
+    pushed as ("gone" if that is not served any more).
 
     \b
     State:
@@ -71,15 +70,14 @@ def list_runs(
     """
     history = locate(config, output_dir).history()
     found = history.latest(limit)
-    if as_json:
-        _print_json([_summary(run) for run in found])
-        return
     from pipeline.cli import shown
 
-    numbers = ("took", "accuracy", "macro-F1", "log loss")
-    table = shown.table(
-        "", "run", "when", "took", "state", *numbers[1:], "blessed", "pushed", right=numbers
-    )
+    if as_json:
+        shown.print_json([_summary(run) for run in found])
+        return
+    metrics = ("accuracy", "macro-F1", "log loss")
+    head = ("run", "when", "took", "state", *metrics, "blessed", "pushed")
+    table = shown.table("", *head, right=("took", *metrics))
     names = short_ids(history.ids)
     now = datetime.now().astimezone()
     for run in found:
@@ -89,9 +87,9 @@ def list_runs(
             f"{shown.duration(max(0.0, (now - run.started).total_seconds()))} ago",
             shown.duration(run.seconds),
             run.state.value,
-            shown.figure(verdict.accuracy),
-            shown.figure(verdict.macro_f1),
-            shown.figure(verdict.cross_entropy),
+            shown.number(verdict.accuracy),
+            shown.number(verdict.macro_f1),
+            shown.number(verdict.cross_entropy),
             _blessed(verdict.blessed),
             _pushed(verdict),
         )
@@ -125,9 +123,11 @@ def show_run(
     history = locate(config, output_dir).history()
     run = history.find(run_id)
     if as_json:
-        _print_json(_details(history, run))
+        from pipeline.cli import shown
+
+        shown.print_json(_details(run))
     else:
-        _show(history, run)
+        _show(run)
 
 
 @app.command(
@@ -149,23 +149,33 @@ def compare_runs(
 ) -> None:
     """Set two runs side by side.
 
-    The configuration keys, sources and data that differ; every figure of the test split; and its
+    The configuration keys, sources and data that differ; every metric of the test split; and its
     slices, those that changed most first. Differences are B minus A.
     """
     history = locate(config, output_dir).history()
-    from pipeline.runs import compare
+    from pipeline.cli import shown
+    from pipeline.runs.compare import compare
 
-    runs = (history.find(first), history.find(second))
-    compared = compare.compare(history, *runs)
+    runs = [history.find(one) for one in (first, second)]
+    compared = compare(*runs)
     if as_json:
-        named = {"first": runs[0].id, "second": runs[1].id}
-        _print_json({**named, **_comparison(compared)})
+        shown.print_json({"first": runs[0].id, "second": runs[1].id, **vars(compared)})
+        return
+    console = shown.console()
+    ids = [run.id for run in runs]
+    names = [short_ids(ids)[one] for one in ids]
+    if compared.configuration_known:
+        _print_changes(console, "Configuration", names, compared.configuration)
     else:
-        _show_comparison(compared, *runs)
+        print("Configuration: not known, since a run left no record of its own\n")
+    _print_changes(console, "Code", names, compared.code)
+    _print_changes(console, "Data", names, compared.data)
+    _print_changes(console, "Test split", names, compared.metrics, differences=True)
+    _print_changes(console, "Slices", names, compared.slices, differences=True)
 
 
 def short_ids(ids: list[str]) -> dict[str, str]:
-    """Returns {id: head of it that no other id has}, whole seconds where these suffice."""
+    """Returns {id: prefix that no other id has}, down to whole seconds if these suffice."""
     shortest = len("2026-11-22T17:20:54")
     ordered = sorted(ids)
     short = {}
@@ -180,178 +190,108 @@ def short_ids(ids: list[str]) -> dict[str, str]:
 
 
 def _summary(run: Run) -> dict[str, Any]:
-    failure = run.failure
+    failed_node, cause = run.failure or (None, None)
     verdict = run.verdict
     return {
         "id": run.id,
         "started": run.started,
         "seconds": round(run.seconds, 3),
         "state": run.state,
-        "accuracy": verdict.accuracy,
-        "macro_f1": verdict.macro_f1,
-        "cross_entropy": verdict.cross_entropy,
-        "blessed": verdict.blessed,
-        "pushed_to": verdict.pushed_to,
+        **vars(verdict),
+        "held_back": verdict.held_back or None,
         "served": verdict.pushed_to is not None and verdict.pushed_to.is_dir(),
-        "failed_node": failure[0] if failure else None,
-        "cause": failure[1] if failure else None,
+        "failed_node": failed_node,
+        "cause": cause,
     }
 
 
-def _details(history: History, run: Run) -> dict[str, Any]:
+def _details(run: Run) -> dict[str, Any]:
     own = run.record
-    nodes = [
-        {
-            "node": status.node,
-            "state": status.state,
-            "seconds": status.seconds,
-            "outputs": [
-                {"id": artifact.id, "type": artifact.type, "uri": artifact.uri}
-                for artifact in history.put_out(run, status)
-            ],
-        }
-        for status in run.nodes
-    ]
     return {
         **_summary(run),
-        "reasons": run.verdict.reasons,
-        "infra_blessed": run.verdict.infra_blessed,
-        "infra_reasons": run.verdict.infra_reasons,
-        "held_back": run.verdict.held_back or None,
-        "command": own.command if own else None,
-        "log": own.log_file if own else None,
-        "commit": own.commit if own else None,
-        "versions": own.versions if own else None,
-        "configuration": own.configuration if own else None,
-        "nodes": nodes,
-        "data": history.data(run),
-        "metrics": history.metrics(run),
-        "report": history.report(run),
-    }
-
-
-def _comparison(compared: Comparison) -> dict[str, Any]:
-    def plain(changes: tuple[Change, ...]) -> list[dict[str, Any]]:
-        return [
+        "command": own and own.command,
+        "log": own and own.log_file,
+        "commit": own and own.commit,
+        "versions": own and own.versions,
+        "configuration": own and own.configuration,
+        "nodes": [
             {
-                "key": change.key,
-                "first": change.before,
-                "second": change.after,
-                "difference": change.difference,
+                "node": status.node,
+                "state": status.state,
+                "seconds": status.seconds,
+                "outputs": [
+                    {"id": one.id, "type": one.type, "uri": one.uri} for one in status.put_out
+                ],
             }
-            for change in changes
-        ]
-
-    return {
-        "configuration_known": compared.configuration_known,
-        "configuration": plain(compared.configuration),
-        "code": plain(compared.code),
-        "data": plain(compared.data),
-        "metrics": plain(compared.metrics),
-        "slices": plain(compared.slices),
+            for status in run.nodes
+        ],
+        "data": run.data,
+        "metrics": run.metrics,
+        "report": run.report,
     }
 
 
-def _show(history: History, run: Run) -> None:
+def _show(run: Run) -> None:
     from pipeline.cli import shown
+    from pipeline.runs.compare import overall_metrics
 
     console = shown.console()
-    own = run.record
-    facts = shown.table("", "", "")
-    facts.show_header = False
-    facts.add_row("run", run.id)
-    facts.add_row("started", run.started.isoformat(sep=" ", timespec="seconds"))
-    facts.add_row("took", shown.duration(run.seconds))
-    facts.add_row("state", run.state.value)
+    own, verdict = run.record, run.verdict
+    facts = [
+        ("run", run.id),
+        ("started", run.started.isoformat(" ", "seconds")),
+        ("took", shown.duration(run.seconds)),
+        ("state", run.state.value),
+    ]
     if run.failure:
-        facts.add_row("failed", f"node {run.failure[0]}: {run.failure[1]}")
-    facts.add_row("blessed", _blessed(run.verdict.blessed))
-    for reason in run.verdict.reasons:
-        facts.add_row("", reason)
-    for reason in run.verdict.infra_reasons:
-        facts.add_row("not servable", reason)
-    facts.add_row("pushed", str(run.verdict.pushed_to or shown.NOTHING))
-    if run.verdict.held_back:
-        facts.add_row("", run.verdict.held_back)
+        facts.append(("failed", f"node {run.failure[0]}: {run.failure[1]}"))
+    facts.append(("blessed", _blessed(verdict.blessed)))
+    facts += [("", reason) for reason in verdict.reasons]
+    facts += [("not servable", reason) for reason in verdict.infra_reasons]
+    facts.append(("pushed", str(verdict.pushed_to or shown.NOTHING)))
+    if verdict.held_back:
+        facts.append(("", verdict.held_back))
     if own:
-        facts.add_row("command", own.command)
-        facts.add_row("log", own.log_file)
-        facts.add_row("commit", own.commit or shown.NOTHING)
-    facts.add_row("report", str(history.report(run) or shown.NOTHING))
-    console.print(facts)
+        commit = own.commit or shown.NOTHING
+        facts += [("command", own.command), ("log", own.log_file), ("commit", commit)]
+    facts.append(("report", str(run.report or shown.NOTHING)))
+    console.print(shown.pairs("", facts))
 
     nodes = shown.table("Nodes", "node", "outcome", "seconds", "put out", right=("seconds",))
     for status in run.nodes:
-        put_out = history.put_out(run, status)
-        seconds = shown.figure(status.seconds, 1) if status.execution_id else shown.NOTHING
-        uris = "\n".join(artifact.uri for artifact in put_out)
+        seconds = shown.number(status.seconds if status.execution else None, 1)
+        uris = "\n".join(artifact.uri for artifact in status.put_out)
         nodes.add_row(status.node, status.state.value, seconds, uris)
     console.print(nodes)
 
-    _print_values(console, "Data", history.data(run))
-    from pipeline.runs.compare import overall_figures
-
-    _print_values(console, "Test split", overall_figures(history.metrics(run)))
-
-
-def _print_values(console: Console, title: str, values: dict[str, Any]) -> None:
-    from pipeline.cli import shown
-
-    if not values:
-        return
-    table = shown.table(title, "", "")
-    table.show_header = False
-    for name, value in values.items():
-        table.add_row(name, _cell(value))
-    console.print(table)
-
-
-def _show_comparison(compared: Comparison, first: Run, second: Run) -> None:
-    from pipeline.cli import shown
-
-    console = shown.console()
-    heads = short_ids([first.id, second.id])
-    names = (heads[first.id], heads[second.id])
-    if compared.configuration_known:
-        _print_changes(console, "Configuration", names, compared.configuration)
-    else:
-        print("Configuration: not known, since a run left no record of its own\n")
-    _print_changes(console, "Code", names, compared.code)
-    _print_changes(console, "Data", names, compared.data)
-    _print_changes(console, "Test split", names, compared.metrics, differences=True)
-    _print_changes(console, "Slices", names, compared.slices, differences=True)
+    for title, values in (("Data", run.data), ("Test split", overall_metrics(run.metrics))):
+        if values:
+            console.print(shown.pairs(title, [(key, _cell(one)) for key, one in values.items()]))
 
 
 def _print_changes(
     console: Console,
     title: str,
-    names: tuple[str, str],
+    names: list[str],
     changes: tuple[Change, ...],
     *,
     differences: bool = False,
 ) -> None:
-    if not changes:
-        print(f"{title}: {'no figures' if differences else 'the same'}\n")
-        return
-    console.print(_change_table(title, names, changes, differences))
-
-
-def _change_table(
-    title: str, names: tuple[str, str], changes: tuple[Change, ...], differences: bool
-) -> Table:
     from pipeline.cli import shown
 
-    if not differences:
-        table = shown.table(title, "", *names)
-        for change in changes:
-            table.add_row(change.key, _cell(change.before), _cell(change.after))
-        return table
-    table = shown.table(title, "", *names, "difference", right=(*names, "difference"))
+    if not changes:
+        print(f"{title}: {'no metrics' if differences else 'the same'}\n")
+        return
+    more = ["difference"] if differences else []
+    right = [*names, *more] if differences else []
+    table = shown.table(title, "", *names, *more, right=right)
     for change in changes:
-        difference = change.difference
-        signed = shown.NOTHING if difference is None else f"{difference:+.4g}"
-        table.add_row(change.key, _cell(change.before), _cell(change.after), signed)
-    return table
+        cells = [change.key, _cell(change.first), _cell(change.second)]
+        if differences:
+            signed = change.difference is not None
+            cells.append(f"{change.difference:+.4g}" if signed else shown.NOTHING)
+        table.add_row(*cells)
+    console.print(table)
 
 
 def _cell(value: Any) -> str:
@@ -362,7 +302,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     text = str(value)
-    # A hash is told from another by its head.
+    # The first digits tell a hash from another.
     is_hash = len(text) >= 40 and all(character in "0123456789abcdef" for character in text)
     return text[:12] if is_hash else text
 
@@ -375,9 +315,3 @@ def _pushed(verdict: Verdict) -> str:
     if verdict.pushed_to is None:
         return "-"
     return verdict.pushed_to.name + ("" if verdict.pushed_to.is_dir() else " (gone)")
-
-
-def _print_json(value: Any) -> None:
-    from pipeline.cli import shown
-
-    shown.print_json(value)

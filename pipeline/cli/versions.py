@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -132,7 +132,6 @@ def prune(
 def _pushed_at(version: int) -> str:
     """Versions are Unix times, or one more where a second saw two pushes."""
     try:
-        moment = datetime.fromtimestamp(version, tz=timezone.utc).astimezone()
+        return datetime.fromtimestamp(version).astimezone().isoformat(" ", "seconds")
     except (OverflowError, ValueError, OSError):
         return "-"
-    return moment.isoformat(sep=" ", timespec="seconds")

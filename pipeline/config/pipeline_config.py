@@ -36,7 +36,7 @@ from components.model.model_settings import ModelSettings
 from components.settings import BASIC, Settings, declared_keys, is_group
 from components.training.training_settings import TrainingSettings, check_settings
 from components.tuning.tuning_settings import TuningSettings, check_tuning
-from pipeline.runs import layout
+from pipeline.runs.layout import OutputFolder
 
 CONFIG_VARIABLE = "ARXIV_PIPELINE_CONFIG"
 # A link to the top-level folder; the wheel holds the files.
@@ -123,7 +123,7 @@ class RunSettings(Settings):
     @property
     def model_folder(self) -> Path:
         """TF Serving's model base path: numeric version folders."""
-        return self.serving_dir or layout.serving_dir(self.output_dir, self.name)
+        return self.serving_dir or OutputFolder(self.output_dir).serving_root / self.name
 
 
 class SplitSettings(Settings):
@@ -229,34 +229,9 @@ class PipelineConfig(Settings):
         return self.run.name
 
     @property
-    def output_dir(self) -> Path:
-        """The folder that holds everything the run writes."""
-        return self.run.output_dir
-
-    @property
-    def pipeline_root(self) -> Path:
-        """The folder of the nodes' artifacts."""
-        return layout.pipeline_root(self.output_dir)
-
-    @property
-    def metadata_file(self) -> Path:
-        """ML Metadata's SQLite database."""
-        return layout.metadata_file(self.output_dir)
-
-    @property
-    def checkpoint_dir(self) -> Path:
-        """Training state of unfinished runs; outside ``pipeline_root``, which failures empty."""
-        return self.output_dir / "checkpoints"
-
-    @property
-    def tuning_dir(self) -> Path:
-        """Searches for better settings and their finished trials; outside ``pipeline_root`` too."""
-        return self.output_dir / "tuning"
-
-    @property
-    def log_dir(self) -> Path:
-        """The folder of the run logs."""
-        return self.output_dir / "logs"
+    def folder(self) -> OutputFolder:
+        """What lies where in the folder that holds everything the run writes."""
+        return OutputFolder(self.run.output_dir)
 
     @property
     def serving_dir(self) -> Path:

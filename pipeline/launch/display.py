@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -14,13 +14,13 @@ from rich.progress_bar import ProgressBar
 from rich.segment import Segment
 from rich.text import Text
 
-from pipeline.launch.progress import Display, Epoch
+from components.contracts.progress import EpochProgress
+from pipeline.launch.progress import PlainDisplay
 from pipeline.launch.terminal import Terminal
 
 _FRAMES_A_SECOND = 4.0
 _WIDEST_BAR = 30
 _NARROWEST_TEXT = 4
-_INDENT = 8
 _SPINNER = "\u280b\u2819\u2839\u2838\u283c\u2834\u2826\u2827\u2807\u280f"
 _ASCII_SPINNER = "-\\|/"
 
@@ -38,33 +38,7 @@ class Expected:
     epochs: Mapping[int, int]
 
 
-class PlainDisplay:
-    """A line for each thing that happens.
-
-    Args:
-        say: writes one line.
-    """
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-
-    def start(self, place: str, node: str) -> None:
-        """Says that a node starts."""
-        self._say(f"{place} {node} ...")
-
-    def note(self, line: str) -> None:
-        """Passes on what a node says."""
-        self._say(f"{' ' * _INDENT}{line}")
-
-    def epoch(self, epoch: Epoch) -> None:
-        """Does nothing: its line was a note."""
-
-    def end(self, place: str, node: str, outcome: str, seconds: float, rate: float | None) -> None:
-        """Says how a node ended."""
-        self._say(end_line(place, node, outcome, seconds, rate))
-
-
-class LiveDisplay:
+class LiveDisplay(PlainDisplay):
     """Finished nodes and epochs as lines, and below them what is going on, redrawn as it goes on.
 
     Args:
@@ -73,32 +47,28 @@ class LiveDisplay:
     """
 
     def __init__(self, screen: Terminal, expected: Expected) -> None:
-        self._screen = screen
+        super().__init__(screen.say)
         self._expected = expected
         self._began = time.monotonic()
         self._place = self._node = ""
         self._started = self._began
-        self._epoch: Epoch | None = None
+        self._epoch: EpochProgress | None = None
         self._epoch_ended = self._began
-        self._note = ""
 
     def start(self, place: str, node: str) -> None:
         """Shows a node as running."""
         self._place, self._node, self._started = place, node, time.monotonic()
-        self._epoch, self._note = None, ""
+        self._epoch = None
 
-    def note(self, line: str) -> None:
-        """Keeps what a node says as a line."""
-        self._screen.say(f"{' ' * _INDENT}{line}")
-
-    def epoch(self, epoch: Epoch) -> None:
-        """Moves the bar of the training on."""
+    def epoch(self, epoch: EpochProgress) -> None:
+        """Moves the bar of the training on, and keeps the epoch's line."""
         self._epoch, self._epoch_ended = epoch, time.monotonic()
+        super().epoch(epoch)
 
     def end(self, place: str, node: str, outcome: str, seconds: float, rate: float | None) -> None:
-        """Keeps how a node ended as a line."""
+        """Takes the moving lines away and keeps how the node ended as a line."""
         self._node = ""
-        self._screen.say(end_line(place, node, outcome, seconds, rate))
+        super().end(place, node, outcome, seconds, rate)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draws the moving lines, none wider than the terminal."""
@@ -131,25 +101,20 @@ class LiveDisplay:
         last = self._epoch
         if last is None:
             return None
-        later = {
-            phase: epochs for phase, epochs in self._expected.epochs.items() if phase > last.phase
-        }
-        earlier = sum(
-            epochs for phase, epochs in self._expected.epochs.items() if phase < last.phase
-        )
-        left = last.left_in_phase + sum(later.values())
+        most = self._expected.epochs
+        earlier = sum(epochs for phase, epochs in most.items() if phase < last.phase)
+        later = sum(epochs for phase, epochs in most.items() if phase > last.phase)
+        left = last.epochs_left + later
         running = min((now - self._epoch_ended) / last.seconds, 1.0) if last.seconds else 0.0
         # A phase that stopped early is as done as one that went to its end.
-        done = earlier + (last.epochs if last.stopped else last.epoch)
-        share = (done + (running if left else 0.0)) / (done + left) if done + left else 1.0
-        text = Text(f"phase {last.phase} epoch {last.epoch}/{last.epochs}")
+        done = earlier + (last.epochs if last.done else last.epoch)
+        share = (done + (running if left else 0.0)) / (done + left)
+        text = Text(f"phase {last.phase} epoch {last.epoch}/{last.epochs}  ")
         if left:
-            text.append(f"  at most {clock(max(0.0, (left - running) * last.seconds))} left")
+            text.append(f"at most {clock(max(0.0, (left - running) * last.seconds))} left")
         else:
-            text.append("  exporting")
-        text.append(f"  loss {last.loss}")
-        if last.accuracy:
-            text.append(f"  val accuracy {last.accuracy}")
+            text.append("exporting")
+        text.append(f"  loss {last.loss:.4f}  val accuracy {last.val_accuracy:.4f}")
         return share, text
 
     @staticmethod
@@ -169,7 +134,7 @@ class LiveDisplay:
 
 
 @contextlib.contextmanager
-def showing(screen: Terminal, expected: Expected) -> Iterator[Display]:
+def showing(screen: Terminal, expected: Expected) -> Iterator[PlainDisplay]:
     """Shows progress in the way that the terminal allows, and clears the moving lines at the end.
 
     Args:
@@ -217,9 +182,3 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def end_line(place: str, node: str, outcome: str, seconds: float, rate: float | None) -> str:
-    """Returns the line that says how a node ended."""
-    rows = f", {rate:,.0f} rows/s" if rate is not None else ""
-    return f"{place} {node} {outcome} ({seconds:.1f} s{rows})"

@@ -9,8 +9,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -19,22 +19,18 @@ from typing import Any, NoReturn
 from rich.table import Table
 
 from components.errors import UserError
+from components.metadata_store import MetadataStore
 from components.pushing.versions import list_versions
 from pipeline import environment
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.launch import display, session, terminal
-from pipeline.launch.progress import ProgressHandler
+from pipeline.launch.exit_codes import COMPLETE, LOCK_BUSY, NODE_FAILED, NOT_BLESSED, USAGE
+from pipeline.launch.progress import ProgressHandler, rows_read
 from pipeline.launch.terminal import Terminal
 from pipeline.runs import causes, lock, record
-from pipeline.runs.history import History
+from pipeline.runs.history import History, Run
 from pipeline.runs.record import RunRecord
-from pipeline.runs.status import NodeStatus, RunStore, State, Verdict
-
-COMPLETE = 0
-NODE_FAILED = 1
-USAGE = 2
-NOT_BLESSED = 3
-LOCK_BUSY = 4
+from pipeline.runs.verdict import Verdict
 
 PipelineBuilder = Callable[[PipelineConfig], Any]
 
@@ -53,14 +49,37 @@ class Interrupted(KeyboardInterrupt):
         self.signal_number = signal_number
 
 
-@dataclass
-class _Outcome:
-    """What the runner's own account of a run is; ML Metadata completes it."""
+@dataclass(frozen=True)
+class _Launch:
+    """What stays the same over one run.
 
-    expected: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    failed_node: str | None = None
-    error: BaseException | None = None
+    Attributes:
+        config: its configuration.
+        build: makes the TFX pipeline.
+        command: what a person types to resume it.
+        screen: where it speaks to a person.
+        log_file: gets everything else.
+    """
+
+    config: PipelineConfig
+    build: PipelineBuilder
+    command: str
+    screen: Terminal
+    log_file: Path
+
+    def say_failure(self, what: str, cause: BaseException | str) -> None:
+        """Says what failed and why, and how to go on."""
+        line = cause if isinstance(cause, str) else causes.one_line(cause)
+        self.screen.warn(f"FAILED: {what}: {line}")
+        self.screen.warn(f"Log: {self.log_file}")
+        self.screen.warn(f"Resume (finished nodes are cached): {self.command}")
+
+    def write(self, own: RunRecord) -> None:
+        """Writes the run's record; a run is worth more than it."""
+        try:
+            own.write(self.config.folder)
+        except OSError:
+            _LOGGER.exception("the run's record could not be written")
 
 
 def run(
@@ -79,8 +98,8 @@ def run(
     Returns:
         The exit code: 0 all nodes complete or cached and the model blessed; 1 a node failed; 2 the
         configuration cannot be used; 3 complete, but the model was not blessed, by the Evaluator or
-        for want of fitness to be served, or was rolled back before; 4 another run held the lock;
-        128 + the signal's number where one ended the run.
+        since it cannot be served, or was rolled back before; 4 another run held the lock; 128 plus
+        the signal's number if one ended the run.
     """
     build = build or _graph
     if _cli_reads_pipeline():
@@ -152,87 +171,80 @@ def _cli_reads_pipeline() -> bool:
 
 
 def _locked_run(config: PipelineConfig, build: PipelineBuilder, command: str) -> int:
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    log_file = config.log_dir / f"{stamp}-{os.getpid()}.log"
+    folder = config.folder
+    log_file = folder.log_dir / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
     with contextlib.ExitStack() as stack:
         try:
             screen = stack.enter_context(terminal.captured(log_file))
         except OSError as error:
             print(f"error: cannot write to {log_file.parent}: {error.strerror}", file=sys.stderr)
             return USAGE
-        stack.enter_context(_signals(screen, command, log_file))
+        launch = _Launch(config, build, command, screen, log_file)
+        stack.enter_context(_signals(launch))
         try:
             check_serving_dir(config)
-            stack.enter_context(
-                lock.exclusive(config.metadata_file, config.run.lock_wait_seconds, screen.say)
-            )
-        except lock.LockBusyError as error:
-            screen.warn(f"error: {error}")
-            return LOCK_BUSY
+            wait = config.run.lock_wait_seconds
+            stack.enter_context(lock.exclusive(folder, wait, screen.say))
         except UserError as error:
             screen.warn(f"error: {error}")
-            return USAGE
+            return LOCK_BUSY if isinstance(error, lock.LockBusyError) else USAGE
         except OSError as error:
-            screen.warn(f"error: cannot write to {config.output_dir}: {error.strerror}")
+            screen.warn(f"error: cannot write to {folder.path}: {error.strerror}")
             return USAGE
-        return _run(config, build, command, screen, log_file)
+        return _run(launch)
 
 
-def _run(
-    config: PipelineConfig, build: PipelineBuilder, command: str, screen: Terminal, log_file: Path
-) -> int:
+def _run(launch: _Launch) -> int:
     started = time.monotonic()
-    screen.say(f"Pipeline {config.name}: results in {config.output_dir}, log in {log_file}")
+    config, folder, screen = launch.config, launch.config.folder, launch.screen
+    screen.say(f"Pipeline {config.name}: results in {folder.path}, log in {launch.log_file}")
     environment.prepare(quiet=False)
     try:
-        store = RunStore(config.metadata_file)
+        store = MetadataStore(folder.metadata_file, create=True)
         store.cancel_unfinished()
-        pipeline = build(config)
+        pipeline = launch.build(config)
     except UserError as error:
         _LOGGER.exception("the pipeline could not be built")
         screen.warn(f"error: {causes.one_line(error)}")
         return USAGE
     except Exception as error:
         _LOGGER.exception("the pipeline could not be built")
-        _say_failure(screen, "the pipeline could not be built", error, log_file, command)
+        launch.say_failure("the pipeline could not be built", error)
         return NODE_FAILED
-    # Local time, as TFX would choose it: ids sort by age.
     own = record.begin(
+        # As TFX would choose it.
         datetime.now().isoformat(timespec="microseconds"),
         config.model_dump(mode="json"),
         [node.id for node in pipeline.components],
-        command,
-        log_file,
+        launch.command,
+        launch.log_file,
     )
-    _write(own, config)
+    launch.write(own)
     try:
-        outcome = _execute(pipeline, own.run_id, config, screen, store)
+        with display.showing(screen, _expected(config)) as shown:
+            handler = ProgressHandler(
+                list(own.nodes),
+                shown,
+                lambda node: rows_read(store.lineage(own.run_id).latest(own.run_id).get(node)),
+            )
+            raised = _run_nodes(launch, pipeline, own.run_id, handler, store)
     except Interrupted as interrupted:
-        _write(own.ended(128 + interrupted.signal_number), config)
+        launch.write(own.ended(128 + interrupted.signal_number))
         raise
     try:
-        nodes = store.nodes(own.run_id, outcome.expected)
-        verdict = store.verdict(nodes)
+        came = History(folder).run(own.run_id, own)
+        verdict = came.verdict
     except Exception as error:
         _LOGGER.exception("ML Metadata could not be read")
         what = "what the run came to could not be read from ML Metadata"
-        _say_failure(screen, what, outcome.error or error, log_file, command)
-        _write(own.ended(NODE_FAILED, cause=what), config)
+        launch.say_failure(what, raised or error)
+        launch.write(own.ended(NODE_FAILED, cause=what))
         return NODE_FAILED
-    report = _Report(config, outcome, nodes, verdict, time.monotonic() - started, log_file, command)
-    code = _report(report, screen)
-    node, cause = _first_failure(report) or ("", "")
-    line = cause if isinstance(cause, str) else causes.one_line(cause)
-    _write(own.ended(code, node, line), config)
+    failure = _failure(came, handler.current, raised)
+    _say_nodes(launch, came, handler.seconds, time.monotonic() - started)
+    code = _say_outcome(launch, came, verdict, failure)
+    launch.write(own.ended(code, *(failure or ())))
     return code
-
-
-def _write(own: RunRecord, config: PipelineConfig) -> None:
-    """Writes the run's record; a run is worth more than it."""
-    try:
-        own.write(config.output_dir)
-    except OSError:
-        _LOGGER.exception("the run's record could not be written")
 
 
 def _with_run_id(pipeline: Any, run_id: str) -> Any:
@@ -249,36 +261,24 @@ def _with_run_id(pipeline: Any, run_id: str) -> Any:
 
 def _expected(config: PipelineConfig) -> display.Expected:
     """What earlier runs and the configuration say of this one; the display can do without."""
-    seconds: Mapping[str, float] = {}
+    seconds: dict[str, float] = {}
     try:
-        seconds = History(config.metadata_file, config.output_dir).usual_seconds
+        seconds = History(config.folder).usual_seconds
     except Exception:
         _LOGGER.exception("earlier runs could not be read")
     training = config.training
     return display.Expected(seconds, {1: training.phase1.epochs, 2: training.phase2.epochs})
 
 
-def _execute(
-    pipeline: Any, run_id: str, config: PipelineConfig, screen: Terminal, store: RunStore
-) -> _Outcome:
-    """Runs LocalDagRunner once; whatever a node raises ends up in the outcome."""
+def _run_nodes(
+    launch: _Launch, pipeline: Any, run_id: str, handler: ProgressHandler, store: MetadataStore
+) -> Exception | None:
+    """Runs LocalDagRunner once; returns what a node raised."""
     from absl import logging as absl_logging
 
     absl_logging.set_verbosity(absl_logging.INFO)
     for device in environment.claim_gpus():
-        screen.say(f"GPU: {device}")
-    outcome = _Outcome(expected=[node.id for node in pipeline.components])
-    with display.showing(screen, _expected(config)) as shown:
-        handler = ProgressHandler(
-            outcome.expected, shown, lambda node: store.rows_read(run_id, node)
-        )
-        _run_nodes(pipeline, run_id, outcome, handler, store)
-    return outcome
-
-
-def _run_nodes(
-    pipeline: Any, run_id: str, outcome: _Outcome, handler: ProgressHandler, store: RunStore
-) -> None:
+        launch.screen.say(f"GPU: {device}")
     root = logging.getLogger()
     root.addHandler(handler)
     try:
@@ -288,15 +288,15 @@ def _run_nodes(
             store.cancel_unfinished()
         raise
     except Exception as error:
-        _LOGGER.exception("node %s failed", handler.times.current)
-        outcome.error, outcome.failed_node = error, handler.times.current
+        _LOGGER.exception("node %s failed", handler.current)
+        return error
     finally:
         root.removeHandler(handler)
-        outcome.seconds = handler.times.seconds
+    return None
 
 
 @contextlib.contextmanager
-def _signals(screen: Terminal, command: str, log_file: Path) -> Iterator[None]:
+def _signals(launch: _Launch) -> Iterator[None]:
     """Turns SIGINT and SIGTERM into one line and an ``Interrupted``; a second one ends at once."""
     seen = False
 
@@ -306,57 +306,55 @@ def _signals(screen: Terminal, command: str, log_file: Path) -> Iterator[None]:
             os._exit(128 + number)
         seen = True
         # Said here, not where it is caught: `tfx run create` kills the runner soon after Ctrl-C.
-        screen.warn(
+        launch.screen.warn(
             f"Stopped by {signal.Signals(number).name}; finished nodes are kept. "
-            f"Resume with: {command}  Log: {log_file}"
+            f"Resume with: {launch.command}  Log: {launch.log_file}"
         )
         raise Interrupted(number)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with session.signals_to(stop):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
-@dataclass(frozen=True)
-class _Report:
-    config: PipelineConfig
-    outcome: _Outcome
-    nodes: list[NodeStatus]
-    verdict: Verdict
-    seconds: float
-    log_file: Path
-    command: str
+def _failure(came: Run, stopped_at: str | None, raised: Exception | None) -> tuple[str, str] | None:
+    """Returns the first node, in order, that has no result, and why; None if all have one."""
+    for status in came.nodes:
+        if status.state.complete:
+            continue
+        if raised is not None and stopped_at in (status.node, None):
+            return status.node, causes.one_line(raised)
+        default = "an input could not be resolved: the node before it put out nothing usable"
+        return status.node, status.cause or default
+    return (stopped_at or "(none)", causes.one_line(raised)) if raised is not None else None
 
 
-def _report(report: _Report, screen: Terminal) -> int:
-    """Prints the closing table and lines, and returns the exit code."""
-    table = Table(title=f"{report.config.name}: {report.seconds:.0f} s")
-    table.add_column("node")
-    table.add_column("outcome")
+def _say_nodes(launch: _Launch, came: Run, seconds: dict[str, float], took: float) -> None:
+    """Prints the closing table; ``seconds`` are those that were seen of the nodes that ended."""
+    table = Table("node", "outcome", title=f"{launch.config.name}: {took:.0f} s")
     table.add_column("seconds", justify="right")
-    for status in report.nodes:
-        seconds = report.outcome.seconds.get(status.node, status.seconds)
-        shown = "" if status.state is State.NOT_RUN else f"{seconds:.1f}"
+    for status in came.nodes:
+        shown = f"{seconds.get(status.node, status.seconds):.1f}" if status.execution else ""
         table.add_row(status.node, status.state.value, shown)
     with contextlib.suppress(OSError):
-        screen.out.print(table)
-    verdict = report.verdict
+        launch.screen.out.print(table)
+
+
+def _say_outcome(
+    launch: _Launch, came: Run, verdict: Verdict, failure: tuple[str, str] | None
+) -> int:
+    """Prints the closing lines and returns the exit code."""
+    screen, serving_dir = launch.screen, launch.config.serving_dir
     if verdict.accuracy is not None and verdict.macro_f1 is not None:
         screen.say(f"Test accuracy {verdict.accuracy:.4f}, macro-F1 {verdict.macro_f1:.4f}")
-    failure = _first_failure(report)
     if failure:
         node, cause = failure
-        _say_failure(screen, f"node {node} failed", cause, report.log_file, report.command)
-        if verdict.pushed_to:
-            _say_served(screen, verdict, report.config.serving_dir)
+        launch.say_failure(f"node {node} failed", cause)
+        _say_served(screen, verdict, serving_dir)
         return NODE_FAILED
     code = COMPLETE
     if verdict.blessed:
         screen.say(f"Blessed: yes: {'; '.join(verdict.reasons) or 'every threshold holds'}")
-    elif any(status.node == "Evaluator" for status in report.nodes):
+    elif any(status.node == "Evaluator" for status in came.nodes):
         reasons = "; ".join(verdict.reasons) or "the Evaluator gave no reason, see the log"
         screen.warn(f"NOT BLESSED, nothing was pushed: {reasons}")
         code = NOT_BLESSED
@@ -368,20 +366,21 @@ def _report(report: _Report, screen: Terminal) -> int:
     if verdict.held_back:
         screen.warn(f"NOT PUSHED: {verdict.held_back}")
         code = NOT_BLESSED
-    present = list_versions(report.config.serving_dir)
+    present = list_versions(serving_dir)
     if code == NOT_BLESSED and present:
-        screen.say(f"Still served: {report.config.serving_dir / str(present[-1])}")
-    if verdict.pushed_to:
-        _say_served(screen, verdict, report.config.serving_dir)
-    if verdict.report:
-        screen.say(f"Report: {verdict.report}")
-    screen.say(f"Log: {report.log_file}")
+        screen.say(f"Still served: {serving_dir / str(present[-1])}")
+    _say_served(screen, verdict, serving_dir)
+    if came.report:
+        screen.say(f"Report: {came.report}")
+    screen.say(f"Log: {launch.log_file}")
     return code
 
 
 def _say_served(screen: Terminal, verdict: Verdict, serving_dir: Path) -> None:
-    """Names the pushed model's folder or, where a cached push names one that is gone, another."""
-    if verdict.pushed_to is not None and verdict.pushed_to.is_dir():
+    """Names the pushed model's folder or, if a cached push names one that is gone, another."""
+    if verdict.pushed_to is None:
+        return
+    if verdict.pushed_to.is_dir():
         screen.say(f"Pushed model: {verdict.pushed_to}")
         return
     gone = f"the pushed model's folder {verdict.pushed_to} is gone (a copy: {verdict.pushed_copy})"
@@ -391,27 +390,3 @@ def _say_served(screen: Terminal, verdict: Verdict, serving_dir: Path) -> None:
         screen.warn(f"Served model: {served[-1]}; {gone}")
     else:
         screen.warn(f"NOTHING IS SERVED: {gone}, and {serving_dir} holds no version")
-
-
-def _first_failure(report: _Report) -> tuple[str, BaseException | str] | None:
-    """The first node, in order, that has no result, and why; None where all have one."""
-    outcome = report.outcome
-    for status in report.nodes:
-        if status.state.complete:
-            continue
-        if outcome.error is not None and outcome.failed_node in (status.node, None):
-            return status.node, outcome.error
-        default = "an input could not be resolved: the node before it put out nothing usable"
-        return status.node, status.cause or default
-    if outcome.error is not None:
-        return outcome.failed_node or "(none)", outcome.error
-    return None
-
-
-def _say_failure(
-    screen: Terminal, what: str, cause: BaseException | str, log_file: Path, command: str
-) -> None:
-    line = cause if isinstance(cause, str) else causes.one_line(cause)
-    screen.warn(f"FAILED: {what}: {line}")
-    screen.warn(f"Log: {log_file}")
-    screen.warn(f"Resume (finished nodes are cached): {command}")

@@ -10,9 +10,10 @@ import json
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 SESSION_VARIABLE = "ARXIV_PIPELINE_SESSION"
 
@@ -98,3 +99,14 @@ def opened(command: str) -> Iterator[Session]:
                 del os.environ[SESSION_VARIABLE]
             else:
                 os.environ[SESSION_VARIABLE] = before
+
+
+@contextlib.contextmanager
+def signals_to(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Has a handler take SIGINT and SIGTERM, and on leaving whatever took them before."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

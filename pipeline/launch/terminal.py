@@ -94,11 +94,16 @@ def captured(log_file: Path) -> Iterator[Terminal]:
         os.fdopen(kept_out, "w", encoding="utf-8", errors="replace") as out,
         os.fdopen(kept_err, "w", encoding="utf-8", errors="replace") as err,
         log_file.open("a", encoding="utf-8", errors="replace") as log,
+        log_file.open("a", encoding="utf-8", errors="replace", buffering=1) as lines,
     ):
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         try:
-            with _logging_to(log_file), contextlib.redirect_stdout(log), _stderr_to(log_file):
+            with (
+                _logging_to(log_file),
+                contextlib.redirect_stdout(log),
+                contextlib.redirect_stderr(lines),
+            ):
                 faulthandler.enable(log)
                 yield Terminal(Screen(file=out), Screen(file=err, stderr=True))
         finally:
@@ -107,15 +112,6 @@ def captured(log_file: Path) -> Iterator[Terminal]:
                 log.flush()
             os.dup2(kept_out, 1)
             os.dup2(kept_err, 2)
-
-
-@contextlib.contextmanager
-def _stderr_to(log_file: Path) -> Iterator[None]:
-    with (
-        log_file.open("a", encoding="utf-8", errors="replace", buffering=1) as log,
-        contextlib.redirect_stderr(log),
-    ):
-        yield
 
 
 @contextlib.contextmanager

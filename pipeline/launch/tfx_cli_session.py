@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from components.errors import UserError
 from pipeline import environment
 from pipeline.launch import session
+from pipeline.launch.exit_codes import NODE_FAILED, USAGE
 from pipeline.runs import causes
 
 if TYPE_CHECKING:
@@ -51,13 +52,13 @@ def run(config: PipelineConfig, command: str, runner: Path = RUNNER) -> int:
         UserError: models cannot be pushed to the serving folder.
     """
     from pipeline.launch import terminal
-    from pipeline.launch.pipeline_run import NODE_FAILED, USAGE, check_serving_dir
+    from pipeline.launch.pipeline_run import check_serving_dir
 
     _prepare_environment(config)
-    log_file = config.log_dir / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}-tfx-cli.log"
+    log_file = config.folder.log_dir / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}-tfx-cli.log"
     try:
         # The output folder first: by default the other lies in it.
-        config.log_dir.mkdir(parents=True, exist_ok=True)
+        config.folder.log_dir.mkdir(parents=True, exist_ok=True)
         check_serving_dir(config)
         with terminal.captured(log_file):
             _register(config, runner)
@@ -75,7 +76,7 @@ def run(config: PipelineConfig, command: str, runner: Path = RUNNER) -> int:
     return _fail(
         NODE_FAILED,
         "the run ended before it could report (killed, often for want of memory, or not started); "
-        f"logs: {config.log_dir}; resume with: {command}",
+        f"logs: {config.folder.log_dir}; resume with: {command}",
     )
 
 
@@ -94,7 +95,6 @@ def main() -> int:
     command = " ".join([first, *map(shlex.quote, more)])
     _end_at_once_on_signals(command)
     from pipeline.config.pipeline_config import load_config
-    from pipeline.launch.pipeline_run import USAGE
 
     try:
         code = run(load_config(), command)
@@ -131,7 +131,7 @@ def _prepare_environment(config: PipelineConfig) -> None:
     os.environ["PATH"] = os.pathsep.join(
         [os.fspath(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
     )
-    os.environ.setdefault("LOCAL_HOME", os.fspath(config.output_dir / "tfx-cli"))
+    os.environ.setdefault("LOCAL_HOME", os.fspath(config.folder.tfx_cli_dir))
 
 
 def _register(config: PipelineConfig, runner: Path) -> None:
@@ -154,7 +154,7 @@ def _create_or_update(folder: Path, config: PipelineConfig, runner: Path) -> Non
     recorded = folder / "pipeline_args.json"
     wanted = {
         "pipeline_dsl_path": os.fspath(runner),
-        "pipeline_root": os.fspath(config.pipeline_root),
+        "pipeline_root": os.fspath(config.folder.pipeline_root),
     }
     # A registration that was cut short may have left no more than the folder.
     verb = "update" if folder.exists() else "create"
@@ -210,12 +210,8 @@ def _passed_on_to(here: session.Session) -> Iterator[list[int]]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(here.pid, number)
 
-    before = {number: signal.signal(number, take) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with session.signals_to(take):
         yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

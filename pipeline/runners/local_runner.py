@@ -10,6 +10,7 @@ import sys
 from components.errors import UserError
 from pipeline import environment
 from pipeline.launch import session
+from pipeline.launch.exit_codes import USAGE
 
 
 def main() -> int:
@@ -26,7 +27,7 @@ def main() -> int:
         return pipeline_run.run(load_config())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return pipeline_run.USAGE
+        return USAGE
 
 
 if __name__ == "__main__":

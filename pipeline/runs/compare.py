@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.runs.history import History, Run
+from pipeline.runs.history import Run
 
-_FIGURES = (
+_METRICS = (
+    "examples",
     "accuracy",
     "macro_f1",
     "micro_f1",
@@ -16,8 +17,8 @@ _FIGURES = (
     "cross_entropy",
     "expected_calibration_error",
 )
-_SLICE_FIGURES = ("accuracy", "macro_f1")
-# Counts that are the same for every file of a kind, and so say nothing.
+_SLICE_METRICS = ("accuracy", "macro_f1")
+# Properties that are the same for every file of a kind, and so say nothing.
 _NOT_DATA = ("span", "split_names", "file_format", "payload_format")
 
 
@@ -27,20 +28,21 @@ class Change:
 
     Attributes:
         key: of the value, parts joined by dots.
-        before: in the first run; None where it has none.
-        after: in the second run; None where it has none.
+        first: in the first run; None if it has none.
+        second: in the second run; None if it has none.
+        difference: second minus first; None if one of them is no number.
     """
 
     key: str
-    before: Any
-    after: Any
+    first: Any
+    second: Any
+    difference: float | None = field(init=False, default=None)
 
-    @property
-    def difference(self) -> float | None:
-        """``after - before``; None where one of them is no number."""
-        if _is_number(self.before) and _is_number(self.after):
-            return float(self.after - self.before)
-        return None
+    def __post_init__(self) -> None:
+        """Computes the difference."""
+        values = (self.first, self.second)
+        if all(isinstance(one, int | float) and not isinstance(one, bool) for one in values):
+            object.__setattr__(self, "difference", float(self.second - self.first))
 
 
 @dataclass(frozen=True)
@@ -48,48 +50,36 @@ class Comparison:
     """Two runs side by side.
 
     Attributes:
+        configuration_known: False if a run left no record of its configuration.
         configuration: the keys whose values differ.
-        configuration_known: False where a run left no record of its configuration.
-        code: the nodes whose sources differ, and the commits where they do.
+        code: the nodes whose sources differ, and the commits if they do.
         data: the counts and hashes that differ.
-        metrics: every figure of the whole test split, also those that are the same.
-        slices: every figure of each slice, by how much it differs.
+        metrics: every metric of the whole test split, also those that are the same.
+        slices: every metric of each slice, by how much it differs.
     """
 
-    configuration: tuple[Change, ...]
     configuration_known: bool
+    configuration: tuple[Change, ...]
     code: tuple[Change, ...]
     data: tuple[Change, ...]
     metrics: tuple[Change, ...]
     slices: tuple[Change, ...]
 
 
-def compare(history: History, first: Run, second: Run) -> Comparison:
+def compare(first: Run, second: Run) -> Comparison:
     """Sets two runs side by side."""
-    records = (first.record, second.record)
-    before, after = (flat(own.configuration) if own else {} for own in records)
-    code = differing(history.code(first), history.code(second))
-    commits = tuple(own.commit if own else "" for own in records)
-    if commits[0] != commits[1]:
-        code.insert(0, Change("commit", commits[0] or None, commits[1] or None))
-    data = [
-        change
-        for change in differing(history.data(first), history.data(second))
-        if change.key not in _NOT_DATA
-    ]
-    metrics = (history.metrics(first), history.metrics(second))
+    runs = (first, second)
+    records = [run.record for run in runs]
+    commits = [{"commit": (own and own.commit) or None} for own in records]
+    configurations = [flat(own.configuration) if own else {} for own in records]
+    slices = _changes(*(slice_metrics(run.metrics) for run in runs))
     return Comparison(
-        configuration=tuple(differing(before, after)) if all(records) else (),
         configuration_known=all(records),
-        code=tuple(code),
-        data=tuple(data),
-        metrics=tuple(_side_by_side(*(overall_figures(one) for one in metrics))),
-        slices=tuple(
-            sorted(
-                _side_by_side(*(slice_figures(one) for one in metrics)),
-                key=lambda change: -abs(change.difference or 0.0),
-            )
-        ),
+        configuration=tuple(differing(*configurations) if all(records) else ()),
+        code=(*differing(*commits), *differing(first.code, second.code)),
+        data=tuple(one for one in differing(first.data, second.data) if one.key not in _NOT_DATA),
+        metrics=tuple(_changes(*(overall_metrics(run.metrics) for run in runs))),
+        slices=tuple(sorted(slices, key=lambda change: -abs(change.difference or 0.0))),
     )
 
 
@@ -103,41 +93,29 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Change]:
     """Returns the keys whose values differ, in the order of the first mapping."""
-    return [
-        Change(key, before.get(key), after.get(key))
-        for key in _keys(before, after)
-        if before.get(key) != after.get(key)
-    ]
+    return [change for change in _changes(first, second) if change.first != change.second]
 
 
-def overall_figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns {figure: value} of the whole test split, each class's F1 included."""
+def overall_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns {metric: value} of the whole test split, each class's F1 included."""
     overall = metrics.get("overall", {})
-    found = {name: overall[name] for name in ("examples", *_FIGURES) if name in overall}
+    found = {name: overall[name] for name in _METRICS if name in overall}
     for name, scores in overall.get("per_class", {}).items():
         found[f"f1 of {name}"] = scores.get("f1")
     return found
 
 
-def slice_figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns {"feature=value figure": value} of each slice."""
+def slice_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns {"feature=value metric": value} of each slice."""
     return {
         f"{one['feature']}={one['value']} {name}": one[name]
         for one in metrics.get("slices", [])
-        for name in _SLICE_FIGURES
+        for name in _SLICE_METRICS
         if one.get(name) is not None
     }
 
 
-def _side_by_side(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[Change]:
-    return (Change(key, before.get(key), after.get(key)) for key in _keys(before, after))
-
-
-def _keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    return [*before, *(key for key in after if key not in before)]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Change]:
+    return [Change(key, first.get(key), second.get(key)) for key in {**first, **second}]

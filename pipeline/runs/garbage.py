@@ -8,26 +8,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-import ml_metadata as mlmd
-from ml_metadata.proto import metadata_store_pb2 as pb
-
 from components.errors import UserError
-from components.executions import COMPARED
+from components.metadata_store import Artifact, Lineage, MetadataStore
 from pipeline.runs import record
 from pipeline.runs.history import History, RunState
-from pipeline.runs.lineage import Lineage
+from pipeline.runs.layout import OutputFolder
 
 SCRATCH = "a finished node's own scratch folder"
 
 _SYSTEM = ".system"
-_ALIVE = (pb.Artifact.LIVE, pb.Artifact.UNKNOWN)
-_BLESSED = "blessed"
-_PUSHED = "pushed"
-_DESTINATION = "pushed_destination"
 
 
 @dataclass(frozen=True)
@@ -38,7 +31,7 @@ class Removal:
         path: of it.
         why: in a few words.
         size: of its files, bytes.
-        artifact: the artifact whose folder it is; None where no artifact has it.
+        artifact: id of the artifact whose folder it is; None if it is no artifact's.
     """
 
     path: Path
@@ -53,7 +46,7 @@ class Plan:
 
     Attributes:
         removals: folders and files, the largest first.
-        gone: artifacts that ML Metadata has for alive, whose folders are not there.
+        gone: artifacts that ML Metadata takes for alive, whose folders are not there.
         kept: {artifact id: why it stays}, of those alive.
         unfinished: executions that a killed run left as running.
     """
@@ -69,34 +62,8 @@ class Plan:
         return sum(removal.size for removal in self.removals)
 
 
-@dataclass
-class _Keeping:
-    """Collects what stays, each with the first reason given."""
-
-    lineage: Lineage
-    why: dict[int, str] = field(default_factory=dict)
-
-    def keep(self, artifacts: set[int], why: str) -> None:
-        for artifact in artifacts:
-            self.why.setdefault(artifact, why)
-
-    def with_origin(self, artifacts: set[int], why: str) -> None:
-        self.keep(artifacts, why)
-        ancestors = self.lineage.ancestors(artifacts)
-        self.keep(ancestors, f"origin of a {why}")
-        # An execution is taken from the cache with all that it put out, or not at all.
-        for links in self.lineage.outputs.values():
-            together = {link.artifact for link in links}
-            if together & ancestors:
-                self.keep(together, f"made along with the origin of a {why}")
-
-
 def plan(
-    history: History,
-    pipeline_root: Path,
-    output_dir: Path,
-    keep_runs: int,
-    keep_blessed: int | None = None,
+    history: History, folder: OutputFolder, keep_runs: int, keep_blessed: int | None = None
 ) -> Plan:
     """Decides what goes and what stays; changes nothing.
 
@@ -104,12 +71,11 @@ def plan(
     version is in the serving folder or was the last to be pushed; the verdicts on these models and
     the pushes of them; whatever they were made from, over any number of steps; what the last
     ``keep_runs`` complete runs and any run after them put out or were given; everything outside
-    ``pipeline_root``.
+    the folder of the nodes' artifacts.
 
     Args:
-        history: of the database.
-        pipeline_root: only what lies in it is ever removed.
-        output_dir: the folder of the runs' records.
+        history: of the folder.
+        folder: that the runs wrote into.
         keep_runs: how many complete runs keep everything, 1 or more.
         keep_blessed: how many of the models blessed last stay, 1 or more; None means all.
 
@@ -120,46 +86,46 @@ def plan(
         raise UserError(f"--keep {keep_runs}: at least one run must be kept")
     if keep_blessed is not None and keep_blessed < 1:
         raise UserError(f"--keep-blessed {keep_blessed}: at least one blessed model must be kept")
-    data = history.lineage
-    keeping = _Keeping(data)
-    _keep_models(keeping, keep_blessed)
-    for run_id in _recent(history, keep_runs):
-        for execution in data.runs[run_id]:
-            linked = [*data.inputs.get(execution, []), *data.outputs.get(execution, [])]
-            keeping.keep({link.artifact for link in linked}, f"run {run_id}")
-    root = Path(os.path.realpath(pipeline_root))
-    alive = {one.id: one for one in data.artifacts.values() if one.state in _ALIVE}
-    taken = {Path(os.path.normpath(one.uri)) for one in alive.values() if one.id in keeping.why}
+    lineage = history.lineage
+    why: dict[int, str] = {}
+    # The first reason given is the one that is shown.
+    for kept, reason in (*_of_models(lineage, keep_blessed), *_of_runs(history, keep_runs)):
+        why.setdefault(kept, reason)
+    root = Path(os.path.realpath(folder.pipeline_root))
+    alive = [artifact for artifact in lineage.artifacts.values() if artifact.alive]
+    taken = {_inside(artifact, root) for artifact in alive if artifact.id in why} - {None}
     removals: list[Removal] = []
     gone: list[int] = []
-    for artifact in alive.values():
-        place = _inside(artifact.uri, root)
-        if artifact.id in keeping.why or place is None:
+    for artifact in alive:
+        place = _inside(artifact, root)
+        if artifact.id in why or place is None:
             continue
         if not os.path.lexists(place):
             gone.append(artifact.id)
-        elif not _overlaps(place, taken, root):
-            why = f"{artifact.type} of no run that is kept"
-            removals.append(Removal(place, why, _size(place), artifact.id))
-    removals += _orphans(root, data)
-    removals += _lost_records(output_dir, data)
-    removals.sort(key=lambda removal: (-removal.size, removal.path))
-    unfinished = sum(
-        execution.last_known_state in (pb.Execution.RUNNING, pb.Execution.NEW)
-        for execution in data.executions.values()
-    )
+        elif not any(
+            there == place or there in place.parents or place in there.parents
+            for there in taken
+            if there
+        ):
+            reason = f"{artifact.type} of no run that is kept"
+            removals.append(Removal(place, reason, _size(place), artifact.id))
+    removals += _orphans(root, lineage)
+    for run_id in record.read_all(folder).keys() - history.ids:
+        file = folder.record_file(run_id)
+        reason = "record of a run that ML Metadata does not know"
+        removals.append(Removal(file, reason, _size(file)))
     return Plan(
-        tuple(removals),
+        tuple(sorted(removals, key=lambda removal: (-removal.size, removal.path))),
         tuple(gone),
-        {one: why for one, why in keeping.why.items() if one in alive},
-        unfinished,
+        {artifact.id: why[artifact.id] for artifact in alive if artifact.id in why},
+        sum(execution.left_running for execution in lineage.executions),
     )
 
 
-def carry_out(plan: Plan, store: mlmd.MetadataStore) -> None:
+def carry_out(plan: Plan, store: MetadataStore) -> None:
     """Removes what a plan names; call it only under the run lock that the plan was made under.
 
-    An artifact is marked before its folder goes: where this is cut short, the next plan finds a
+    An artifact is marked before its folder goes: if this is cut short, the next plan finds a
     folder that belongs to nothing.
 
     Args:
@@ -170,13 +136,7 @@ def carry_out(plan: Plan, store: mlmd.MetadataStore) -> None:
         UserError: a folder cannot be removed.
     """
     marked = [one.artifact for one in plan.removals if one.artifact is not None]
-    artifacts = (
-        list(store.get_artifacts_by_id([*marked, *plan.gone])) if marked or plan.gone else []
-    )
-    for artifact in artifacts:
-        artifact.state = pb.Artifact.DELETED
-    if artifacts:
-        store.put_artifacts(artifacts)
+    store.mark_deleted([*marked, *plan.gone])
     for removal in plan.removals:
         try:
             if removal.path.is_dir() and not removal.path.is_symlink():
@@ -190,59 +150,53 @@ def carry_out(plan: Plan, store: mlmd.MetadataStore) -> None:
             ) from error
 
 
-def _recent(history: History, keep_runs: int) -> list[str]:
-    """The last complete runs, and all that came after the oldest of them."""
-    ids: list[str] = []
+def _of_runs(history: History, keep_runs: int) -> Iterator[tuple[int, str]]:
+    """What the last complete runs, and all runs after the oldest of them, touched, with why."""
     complete = 0
     for run_id in reversed(history.ids):
-        ids.append(run_id)
+        for execution in history.lineage.runs.get(run_id, []):
+            for link in (*execution.inputs, *execution.outputs):
+                yield link.artifact.id, f"run {run_id}"
         complete += history.run(run_id).state is RunState.COMPLETE
         if complete == keep_runs:
-            break
-    return ids
+            return
 
 
-def _keep_models(keeping: _Keeping, keep_blessed: int | None) -> None:
-    """Keeps the blessed and the pushed models, their origin, and what came of them."""
-    data = keeping.lineage
-    users: dict[int, list[int]] = {}
-    for execution, links in data.inputs.items():
-        for link in links:
-            # Otherwise every later run would be about the models before it.
-            if link.key not in COMPARED:
-                users.setdefault(link.artifact, []).append(execution)
-    last_push = max(
-        (one.id for one in data.artifacts.values() if _number(one, _PUSHED) == 1), default=None
-    )
-    blessed = _last_blessed(data, keep_blessed)
-    for artifact in data.artifacts.values():
-        if artifact.state not in _ALIVE:
-            continue
+def _of_models(lineage: Lineage, keep_blessed: int | None) -> Iterator[tuple[int, str]]:
+    """The blessed and the pushed models, their origin, and what came of them, with why."""
+    pushes = [one.id for one in lineage.artifacts.values() if one.properties.get("pushed") == 1]
+    blessed = _last_blessed(lineage, keep_blessed)
+    for artifact in filter(lambda one: one.alive, lineage.artifacts.values()):
         if artifact.id in blessed:
             models, why = blessed[artifact.id], "blessed model"
-        elif artifact.type == "PushedModel" and _number(artifact, _PUSHED) == 1:
-            served = Path(artifact.custom_properties[_DESTINATION].string_value)
-            if not served.is_dir() and artifact.id != last_push:
+        elif artifact.type == "PushedModel" and artifact.id in pushes:
+            served = Path(str(artifact.properties.get("pushed_destination", "")))
+            if not served.is_dir() and artifact.id != max(pushes):
                 continue
-            models, why = _models_judged(data, artifact.id), "pushed model"
-            keeping.keep({artifact.id}, why)
+            models, why = _models_judged(lineage, artifact.id), "pushed model"
+            yield artifact.id, why
         else:
             continue
-        keeping.with_origin(models, why)
-        keeping.keep(_after(data, users, models), f"about a {why}")
+        yield from ((model, why) for model in models)
+        makers = lineage.makers(models)
+        for maker in makers:
+            yield from ((one.id, f"origin of a {why}") for one in maker.made_from)
+        # An execution is taken from the cache with all that it put out, or not at all.
+        for maker in makers:
+            yield from ((one.id, f"made along with the origin of a {why}") for one in maker.put_out)
+        yield from ((one, f"about a {why}") for one in lineage.descendants(models))
 
 
-def _last_blessed(data: Lineage, count: int | None) -> dict[int, set[int]]:
+def _last_blessed(lineage: Lineage, count: int | None) -> dict[int, set[int]]:
     """{blessing: models that it is about}, of the models that were blessed last; None: of all."""
     found: dict[int, set[int]] = {}
     models: set[int] = set()
-    for number in sorted(data.artifacts, reverse=True):
-        artifact = data.artifacts[number]
-        if artifact.type != "ModelBlessing" or _number(artifact, _BLESSED) != 1:
+    for number in sorted(lineage.artifacts, reverse=True):
+        artifact = lineage.artifacts[number]
+        blesses = artifact.type == "ModelBlessing" and artifact.properties.get("blessed") == 1
+        if not blesses or not artifact.alive:
             continue
-        if artifact.state not in _ALIVE:
-            continue
-        judged = _models_judged(data, number)
+        judged = _models_judged(lineage, number)
         # A model may have been blessed again and again.
         if count is None or judged <= models or len(models) < count:
             found[number] = judged
@@ -250,90 +204,54 @@ def _last_blessed(data: Lineage, count: int | None) -> dict[int, set[int]]:
     return found
 
 
-def _models_judged(data: Lineage, artifact: int) -> set[int]:
+def _models_judged(lineage: Lineage, artifact: int) -> set[int]:
     """The models that the makers of a blessing or a push were given."""
     return {
-        link.artifact
-        for execution, outputs in data.outputs.items()
-        if any(output.artifact == artifact for output in outputs)
-        for link in data.inputs.get(execution, [])
+        link.artifact.id
+        for execution in lineage.sources.get(artifact, [])
+        for link in execution.inputs
         if link.key == "model"
     }
 
 
-def _after(data: Lineage, users: dict[int, list[int]], artifacts: set[int]) -> set[int]:
-    """What was made out of these, over any number of steps."""
-    found: set[int] = set()
-    waiting = list(artifacts)
-    while waiting:
-        for execution in users.get(waiting.pop(), []):
-            for link in data.outputs.get(execution, []):
-                if link.artifact not in found:
-                    found.add(link.artifact)
-                    waiting.append(link.artifact)
-    return found
-
-
-def _orphans(root: Path, data: Lineage) -> Iterator[Removal]:
+def _orphans(root: Path, lineage: Lineage) -> Iterator[Removal]:
     """Folders of executions that no artifact lies in, and what nodes leave of their own work.
 
-    They are known by their last three parts, so that a folder which was copied or moved, whose
-    artifacts ML Metadata has elsewhere, is not taken for one of orphans.
+    They are told by their last three parts: ML Metadata has the artifacts of an output folder that
+    was copied or moved elsewhere, and their folders are no orphans.
     """
     known = {
-        tuple(Path(artifact.uri).parts[-3:])
-        for artifact in data.artifacts.values()
-        if artifact.state not in (pb.Artifact.DELETED, pb.Artifact.ABANDONED)
+        Path(artifact.uri).parts[-3:]
+        for artifact in lineage.artifacts.values()
+        if artifact.state not in ("DELETED", "ABANDONED")
     }
-    nodes = set(data.nodes.values())
-    for node in sorted(root.iterdir()) if root.is_dir() else []:
-        if node.name not in nodes or node.is_symlink() or not node.is_dir():
-            continue
-        for output in sorted(node.iterdir()):
-            if output.is_symlink() or not output.is_dir():
-                continue
+    for node in sorted({execution.node for execution in lineage.executions} - {""}):
+        for output in _folders(root / node):
             if output.name == _SYSTEM:
-                for kind in sorted(output.iterdir()):
-                    for left in sorted(kind.iterdir()) if kind.is_dir() else []:
-                        yield Removal(left, SCRATCH, _size(left))
+                for kind in _folders(output):
+                    yield from (Removal(one, SCRATCH, _size(one)) for one in sorted(kind.iterdir()))
                 continue
             for place in sorted(output.iterdir()):
-                if place.name.isdigit() and (node.name, output.name, place.name) not in known:
+                if place.name.isdigit() and (node, output.name, place.name) not in known:
                     yield Removal(place, "belongs to no artifact", _size(place))
 
 
-def _lost_records(output_dir: Path, data: Lineage) -> Iterator[Removal]:
-    for run_id, own in record.read_all(output_dir).items():
-        if run_id not in data.runs:
-            file = own.file(output_dir)
-            yield Removal(file, "record of a run that ML Metadata does not know", _size(file))
+def _folders(place: Path) -> Iterable[Path]:
+    """The folders in a folder; none of a link, nor links."""
+    if place.is_symlink() or not place.is_dir():
+        return ()
+    return (one for one in sorted(place.iterdir()) if one.is_dir() and not one.is_symlink())
 
 
-def _inside(uri: str, root: Path) -> Path | None:
-    """The folder of an artifact, where it is at least three levels below the root; else None."""
-    if not uri or "://" in uri:
+def _inside(artifact: Artifact, root: Path) -> Path | None:
+    """The artifact's folder if it is at least three levels below the root, else None."""
+    if not artifact.uri or "://" in artifact.uri:
         return None
-    path = Path(os.path.normpath(uri))
+    path = Path(os.path.normpath(artifact.uri))
     place = Path(os.path.realpath(path.parent)) / path.name
     if root not in place.parents or len(place.relative_to(root).parts) < 3:
         return None
     return place
-
-
-def _overlaps(place: Path, taken: set[Path], root: Path) -> bool:
-    """True where something that stays lies in the folder, or the folder in it."""
-    for other in taken:
-        there = _inside(os.fspath(other), root)
-        if there is not None and (
-            there == place or there in place.parents or place in there.parents
-        ):
-            return True
-    return False
-
-
-def _number(artifact: pb.Artifact, name: str) -> int:
-    table = artifact.custom_properties
-    return table[name].int_value if name in table else 0
 
 
 def _size(place: Path) -> int:

@@ -1,4 +1,4 @@
-"""What earlier runs came to, out of ML Metadata and the runs' own records."""
+"""What earlier runs came to, from ML Metadata and the runs' own records."""
 
 from __future__ import annotations
 
@@ -6,38 +6,29 @@ import os
 import socket
 import statistics
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ml_metadata.proto import metadata_store_pb2 as pb
-
 from components.errors import UserError
-from components.executions import fingerprint
-from pipeline.runs import lineage, lock, record
-from pipeline.runs.lineage import Lineage
+from components.metadata_store import Artifact, Execution, Lineage, MetadataStore, State
+from pipeline.runs import causes, lock, record
+from pipeline.runs.layout import OutputFolder
 from pipeline.runs.record import RunRecord
-from pipeline.runs.status import (
-    REPORT_FILE,
-    NodeStatus,
-    State,
-    Verdict,
-    node_status,
-    read_metrics,
-    verdict_of,
-)
-from pipeline.runs.store import connect
+from pipeline.runs.verdict import Verdict, read_metrics, verdict_of
 
 EXAMPLES_NODE = "ParquetExampleGen"
 METRICS_NODE = "EvaluationSummary"
 REPORT_NODE = "RunReport"
 REPORT_TYPE = "RunReport"
+# As components.report.node names it; importing that takes TFX.
+REPORT_FILE = "report.html"
 LATEST = "latest"
 
 _USUAL_RUNS = 50
-# Beyond as many, reading the whole database at once takes less time than run by run.
+# Reading the whole database at once takes less time than reading more runs than this one by one.
 _MANY_RUNS = 50
 
 
@@ -52,6 +43,40 @@ class RunState(str, Enum):
 
 
 @dataclass(frozen=True)
+class NodeStatus:
+    """One node in one run.
+
+    Attributes:
+        node: the node's id.
+        execution: its latest in the run; None if it was not run.
+    """
+
+    node: str
+    execution: Execution | None = None
+
+    @property
+    def state(self) -> State:
+        """How it ended."""
+        return self.execution.state if self.execution else State.NOT_RUN
+
+    @property
+    def seconds(self) -> float:
+        """From its registration to its last update; 0.0 if it was not run."""
+        return self.execution.seconds if self.execution else 0.0
+
+    @property
+    def cause(self) -> str:
+        """Why it failed, in one line; empty unless ML Metadata holds the text of an error."""
+        failed = self.state is State.FAILED and self.execution
+        return causes.from_traceback(failed.error) if failed and failed.error else ""
+
+    @property
+    def put_out(self) -> list[Artifact]:
+        """The artifacts that it put out, cached ones included."""
+        return self.execution.put_out if self.execution else []
+
+
+@dataclass(frozen=True)
 class Run:
     """One run.
 
@@ -60,9 +85,8 @@ class Run:
         started: when, with the zone of this machine.
         seconds: from its start to its last sign of life.
         state: how it stands. ``stopped`` is by Ctrl-C or SIGTERM; ``killed`` ended without a word.
-        nodes: in order; those that it should have had, where its record says so.
-        verdict: what came of the model.
-        record: its own account; None for a run that left none.
+        nodes: in the order in which they ran, then those that did not run but should have.
+        record: its own account; None if it left none.
     """
 
     id: str
@@ -70,18 +94,49 @@ class Run:
     seconds: float
     state: RunState
     nodes: tuple[NodeStatus, ...]
-    verdict: Verdict
     record: RunRecord | None = None
 
     @property
     def failure(self) -> tuple[str, str] | None:
-        """The node that failed and why, in one line; None where none did."""
+        """The node that failed and why, in one line; None if none did."""
         if self.record is not None and self.record.failed_node:
             return self.record.failed_node, self.record.cause
         for status in self.nodes:
             if status.state is State.FAILED:
                 return status.node, status.cause or "the log says why"
         return None
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """What came of the model."""
+        return verdict_of(self.put_out)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The content of ``metrics.json``; empty if there is none."""
+        return next(map(read_metrics, self.put_out(METRICS_NODE)), {})
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The ingested data's counts: rows by fate and split; and the hash of the files."""
+        return next((one.properties for one in self.put_out(EXAMPLES_NODE)), {})
+
+    @property
+    def code(self) -> dict[str, str]:
+        """{node: hash of the project's sources that it used}."""
+        used = ((one.node, one.execution.fingerprint) for one in self.nodes if one.execution)
+        return {node: fingerprint for node, fingerprint in used if fingerprint}
+
+    @property
+    def report(self) -> Path | None:
+        """The report's page; None if there is none, or it is gone."""
+        pages = [Path(one.uri) / REPORT_FILE for one in self.put_out(REPORT_NODE)]
+        return next((page for page in pages if page.is_file()), None)
+
+    def put_out(self, node: str) -> list[Artifact]:
+        """Returns what a node put out, if it has a result."""
+        found = [one.put_out for one in self.nodes if one.node == node and one.state.complete]
+        return found[0] if found else []
 
 
 class History:
@@ -91,51 +146,31 @@ class History:
         ids: of all runs, oldest first.
 
     Args:
-        database: the metadata database.
-        output_dir: the folder with the runs' records.
+        folder: with the database and the runs' records.
 
     Raises:
         UserError: there is no database, or it cannot be read.
     """
 
-    def __init__(self, database: Path, output_dir: Path) -> None:
-        self._database = database
-        self._output_dir = output_dir
-        self._store = connect(database)
+    def __init__(self, folder: OutputFolder) -> None:
+        self._folder = folder
+        self._store = MetadataStore(folder.metadata_file)
         self._read: dict[str, Lineage] = {}
-        self.ids = lineage.run_ids(self._store)
+        self.ids = self._store.run_ids()
 
     @cached_property
     def lineage(self) -> Lineage:
         """The whole database; a listing of a few runs does not need it."""
-        return lineage.snapshot(self._store)
-
-    def lineage_of(self, run_id: str) -> Lineage:
-        """Returns what the database has of one run.
-
-        Raises:
-            KeyError: there is no such run.
-        """
-        if "lineage" in vars(self):
-            return self.lineage
-        if run_id not in self._read:
-            self._read[run_id] = lineage.snapshot_of(self._store, run_id)
-        return self._read[run_id]
-
-    def put_out(self, run: Run, status: NodeStatus) -> list[pb.Artifact]:
-        """Returns what a node put out in a run."""
-        if status.execution_id is None:
-            return []
-        return self.lineage_of(run.id).put_out(status.execution_id)
+        return self._store.lineage()
 
     def find(self, name: str) -> Run:
-        """Returns the run that a whole id, the unique head of one, or ``latest`` names.
+        """Returns the run that a whole id, the unique prefix of one, or ``latest`` names.
 
         Raises:
             UserError: there is none, or several.
         """
         if not self.ids:
-            raise UserError(f"{self._database} holds no run yet")
+            raise UserError(f"{self._folder.metadata_file} holds no run yet")
         if name == LATEST:
             return self.run(self.ids[-1])
         # What a listing shows, with a blank for the T and without the fractions, will do too.
@@ -147,7 +182,7 @@ class History:
             raise UserError(f"no run's id starts with {name!r}; `runs list` shows the ids")
         if len(found) > 1:
             shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
-            raise UserError(f"{name!r} is the head of {len(found)} runs' ids ({shown}); add to it")
+            raise UserError(f"{len(found)} runs' ids start with {name!r} ({shown}); add to it")
         return self.run(found[0])
 
     def latest(self, count: int) -> list[Run]:
@@ -161,149 +196,81 @@ class History:
             _ = self.lineage
         return [self.run(one) for one in reversed(ids)]
 
-    def run(self, run_id: str) -> Run:
-        """Returns one run by its whole id.
+    def run(self, run_id: str, own: RunRecord | None = None) -> Run:
+        """Returns one run by its whole id; one that registered nothing ran no node.
 
-        Raises:
-            KeyError: there is none.
+        Args:
+            run_id: its id.
+            own: its record, if that need not be read.
         """
-        data = self.lineage_of(run_id)
-        own = record.read(self._output_dir, run_id)
-        latest = data.latest(run_id)
-        expected = [*own.nodes] if own and own.nodes else list(latest)
+        own = own or record.read(self._folder, run_id)
+        latest = self._lineage_of(run_id).latest(run_id)
+        names = dict.fromkeys((*(own.nodes if own else ()), *latest))
+        nodes = [NodeStatus(node, latest.get(node)) for node in names]
         # Nodes run in an order of their own; ids say which.
-        expected.sort(key=lambda node: latest.get(node, 1 << 62))
-        nodes = tuple(
-            node_status(node, data.executions.get(latest.get(node, 0))) for node in expected
-        )
-        outputs = {
-            status.node: data.put_out(status.execution_id)
-            for status in nodes
-            if status.execution_id is not None and status.state.complete
-        }
+        nodes.sort(key=lambda one: one.execution.id if one.execution else float("inf"))
         started, ended = self._times(run_id, own)
         return Run(
             id=run_id,
             started=started,
             seconds=max(0.0, (ended - started).total_seconds()),
-            state=self._state(run_id, own, nodes),
-            nodes=nodes,
-            verdict=verdict_of(outputs),
+            state=self._state(run_id, own, [one.state for one in nodes]),
+            nodes=tuple(nodes),
             record=own,
         )
 
-    def artifact(self, run: Run, node: str, key: str | None = None) -> pb.Artifact | None:
-        """Returns what a node of a run put out (its first artifact, or the one under ``key``)."""
-        data = self.lineage_of(run.id)
-        execution = data.latest(run.id).get(node)
-        found = data.put_out(execution, key) if execution is not None else []
-        return found[0] if found else None
-
-    def metrics(self, run: Run) -> dict[str, Any]:
-        """Returns the content of a run's ``metrics.json``; empty where there is none."""
-        found = self.artifact(run, METRICS_NODE)
-        return read_metrics(Path(found.uri)) if found is not None else {}
-
-    def data(self, run: Run) -> dict[str, Any]:
-        """Returns the ingested data's figures: rows by fate and split, and the files' hash."""
-        found = self.artifact(run, EXAMPLES_NODE)
-        return properties(found) if found is not None else {}
-
-    def code(self, run: Run) -> dict[str, str]:
-        """Returns {node: hash of the sources that it used in a run}."""
-        found = {}
-        data = self.lineage_of(run.id)
-        for node, execution in data.latest(run.id).items():
-            used = fingerprint(data.executions[execution])
-            if used:
-                found[node] = used
-        return found
-
-    def report(self, run: Run) -> Path | None:
-        """Returns a run's report page; None where it has none, or it is gone."""
-        return self._page(run.id)
-
     def latest_report(self) -> Path | None:
         """Returns the page of the latest run that has one; reads the runs back to that one."""
-        if not self._store.get_artifacts_by_type(REPORT_TYPE):
+        if not self._store.has_artifacts(REPORT_TYPE):
             return None
-        pages = (self._page(run_id) for run_id in reversed(self.ids))
+        pages = (self.run(run_id).report for run_id in reversed(self.ids))
         return next((page for page in pages if page is not None), None)
-
-    def _page(self, run_id: str) -> Path | None:
-        data = self.lineage_of(run_id)
-        execution = data.latest(run_id).get(REPORT_NODE)
-        for artifact in data.put_out(execution) if execution is not None else []:
-            if artifact.type == REPORT_TYPE and (Path(artifact.uri) / REPORT_FILE).is_file():
-                return Path(artifact.uri) / REPORT_FILE
-        return None
 
     @cached_property
     def usual_seconds(self) -> dict[str, float]:
         """{node: median seconds of its executions that did the work}, from the last 50 runs."""
         taken: dict[str, list[float]] = {}
         for run_id in self.ids[-_USUAL_RUNS:]:
-            data = self.lineage_of(run_id)
-            for number in data.runs[run_id]:
-                node = data.nodes.get(number, "")
-                status = node_status(node, data.executions[number])
-                if status.state is State.RAN:
-                    taken.setdefault(node, []).append(status.seconds)
+            for execution in self._lineage_of(run_id).runs.get(run_id, []):
+                if execution.state is State.RAN:
+                    taken.setdefault(execution.node, []).append(execution.seconds)
         return {node: statistics.median(seconds) for node, seconds in taken.items()}
 
-    def _times(self, run_id: str, own: RunRecord | None) -> tuple[datetime, datetime]:
-        data = self.lineage_of(run_id)
-        executions = [data.executions[one] for one in data.runs[run_id]]
-        started = _parse_time(own.started if own else run_id)
-        if started is None:
-            first = min((one.create_time_since_epoch for one in executions), default=0)
-            started = _from_milliseconds(first)
-        ended = _parse_time(own.finished) if own else None
-        if ended is None:
-            last = max((one.last_update_time_since_epoch for one in executions), default=0)
-            ended = _from_milliseconds(last)
-        return started, ended
+    def _lineage_of(self, run_id: str) -> Lineage:
+        if "lineage" in vars(self):
+            return self.lineage
+        if run_id not in self._read:
+            self._read[run_id] = self._store.lineage(run_id)
+        return self._read[run_id]
 
-    def _state(self, run_id: str, own: RunRecord | None, nodes: tuple[NodeStatus, ...]) -> RunState:
-        states = [status.state for status in nodes]
+    def _times(self, run_id: str, own: RunRecord | None) -> tuple[datetime, datetime]:
+        executions = self._lineage_of(run_id).runs.get(run_id, [])
+        first = min((one.started for one in executions), default=0.0)
+        last = max((one.updated for one in executions), default=0.0)
+        started = (own and own.started) or datetime.fromtimestamp(first)
+        ended = (own and own.finished) or datetime.fromtimestamp(last)
+        return started.astimezone(), ended.astimezone()
+
+    def _state(self, run_id: str, own: RunRecord | None, states: list[State]) -> RunState:
+        complete = bool(states) and all(state.complete for state in states)
         if own is not None and own.exit_code is not None:
             if own.exit_code > 128:
                 return RunState.STOPPED
-            return RunState.COMPLETE if _all_complete(states) else RunState.FAILED
+            return RunState.COMPLETE if complete else RunState.FAILED
         if self._is_running(run_id, own):
             return RunState.RUNNING
         if State.FAILED in states:
             return RunState.FAILED
-        return RunState.COMPLETE if _all_complete(states) else RunState.KILLED
+        return RunState.COMPLETE if complete else RunState.KILLED
 
     def _is_running(self, run_id: str, own: RunRecord | None) -> bool:
-        """True where the process that wrote the record is the one that holds the lock."""
-        if own is None or run_id != self.ids[-1]:
+        """True if the process that wrote the record is the one that holds the lock."""
+        if own is None or self.ids[-1:] != [run_id]:
             return False
-        holder = lock.holder(self._database)
+        holder = lock.holder(self._folder)
         if holder is None or (holder.pid, holder.host) != (own.pid, own.host):
             return False
         return own.host != socket.gethostname() or _is_alive(own.pid)
-
-
-def properties(artifact: pb.Artifact) -> dict[str, Any]:
-    """Returns an artifact's properties as plain values, TFX's own book-keeping left out."""
-    found: dict[str, Any] = {}
-    for table in (artifact.properties, artifact.custom_properties):
-        for name, value in table.items():
-            kind = value.WhichOneof("value")
-            if name not in ("tfx_version", "is_external") and kind in (
-                "int_value",
-                "double_value",
-                "string_value",
-                "bool_value",
-            ):
-                found[name] = getattr(value, kind)
-    return found
-
-
-def _all_complete(states: list[State]) -> bool:
-    return bool(states) and all(state.complete for state in states)
 
 
 def _is_alive(pid: int) -> bool:
@@ -314,14 +281,3 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _parse_time(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text).astimezone() if text else None
-    except ValueError:
-        return None
-
-
-def _from_milliseconds(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, tz=timezone.utc).astimezone()

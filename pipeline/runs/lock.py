@@ -1,61 +1,27 @@
-"""One run at a time for each metadata database, which allows one writer."""
+"""One run at a time in each output folder: ML Metadata's database allows one writer."""
+
+from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel
+
+from components import atomic
+from components.errors import UserError
+from pipeline.runs.layout import OutputFolder
 
 
-class LockBusyError(RuntimeError):
+class LockBusyError(UserError):
     """Another run held the lock for longer than this one would wait."""
 
 
-@contextlib.contextmanager
-def exclusive(database: Path, wait_seconds: float, say: Callable[[str], None]) -> Iterator[None]:
-    """Holds the database's lock; the kernel frees it however the process ends.
-
-    Args:
-        database: the metadata database; ``<name>.lock`` and ``<name>.holder.json`` lie beside it.
-        wait_seconds: how long to wait for another run; 0 does not wait.
-        say: gets one line where there is a wait: who holds the lock, since when.
-
-    Raises:
-        LockBusyError: the lock was still taken after ``wait_seconds``.
-    """
-    database.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(database.with_name(database.name + ".lock"))
-    holder = _holder_file(database)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if wait_seconds > 0:
-            say(f"{_describe(holder)} is using {database}; waiting up to {wait_seconds:g} s for it")
-        try:
-            lock.acquire(timeout=wait_seconds, poll_interval=0.2)
-        except Timeout:
-            raise LockBusyError(
-                f"{_describe(holder)} is still using {database}; "
-                f"wait for it to end, or name another output folder in the configuration"
-            ) from None
-    try:
-        _describe_self(holder)
-        yield
-    finally:
-        # Removed while the lock is held: after it, the file may be the next holder's.
-        with contextlib.suppress(OSError):
-            holder.unlink()
-        lock.release()
-
-
-@dataclass(frozen=True)
-class Holder:
+class Holder(BaseModel):
     """Who holds a lock, or held it when its process was killed.
 
     Attributes:
@@ -69,40 +35,63 @@ class Holder:
     since: str
 
 
-def holder(database: Path) -> Holder | None:
-    """Returns who says that it holds the database's lock, without trying the lock itself.
+@contextlib.contextmanager
+def exclusive(
+    folder: OutputFolder, wait_seconds: float, say: Callable[[str], None]
+) -> Iterator[None]:
+    """Holds an output folder's lock; the kernel frees it however the process ends.
 
-    A run that starts meanwhile would find a lock that is tried to be taken.
+    Args:
+        folder: whose database is to be written; it is made if needed.
+        wait_seconds: how long to wait for another run; 0 does not wait.
+        say: gets one line if there is a wait: who holds the lock, since when.
+
+    Raises:
+        LockBusyError: the lock was still taken after ``wait_seconds``.
     """
-    return _read_holder(_holder_file(database))
-
-
-def _holder_file(database: Path) -> Path:
-    return database.with_name(database.name + ".holder.json")
-
-
-def _read_holder(file: Path) -> Holder | None:
+    folder.path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.lock_file)
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        return Holder(int(content["pid"]), str(content["host"]), str(content["since"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        lock.acquire(timeout=0)
+    except Timeout:
+        using = f"using {folder.metadata_file}"
+        if wait_seconds > 0:
+            say(f"{_describe(folder)} is {using}; waiting up to {wait_seconds:g} s for it")
+        try:
+            lock.acquire(timeout=wait_seconds, poll_interval=0.2)
+        except Timeout:
+            raise LockBusyError(
+                f"{_describe(folder)} is still {using}; "
+                "wait for it to end, or name another output folder in the configuration"
+            ) from None
+    try:
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        own = Holder(pid=os.getpid(), host=socket.gethostname(), since=since)
+        atomic.write_text(folder.holder_file, own.model_dump_json())
+        yield
+    finally:
+        # Removed while the lock is held: after it, the file may be the next holder's.
+        with contextlib.suppress(OSError):
+            folder.holder_file.unlink()
+        lock.release()
+
+
+def holder(folder: OutputFolder) -> Holder | None:
+    """Returns who says that it holds the lock, without trying the lock itself.
+
+    Trying it would make a run that starts at that moment find it taken.
+    """
+    try:
+        return Holder.model_validate_json(folder.holder_file.read_bytes())
+    except (OSError, ValueError):
         return None
 
 
-def _describe_self(holder: Path) -> None:
-    since = datetime.now().astimezone().isoformat(timespec="seconds")
-    record = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
-    scratch = holder.with_name(f"{holder.name}.{os.getpid()}")
-    scratch.write_text(json.dumps(record), encoding="utf-8")
-    scratch.replace(holder)
-
-
-def _describe(holder: Path) -> str:
+def _describe(folder: OutputFolder) -> str:
     """Says who holds the lock; a holder that has just started may not have written it yet."""
     for _ in range(5):
-        found = _read_holder(holder)
+        found = holder(folder)
         if found is not None:
-            where = f"process {found.pid} on {found.host}"
-            return f"another run ({where}, since {found.since})"
+            return f"another run (process {found.pid} on {found.host}, since {found.since})"
         time.sleep(0.1)
     return "another run"

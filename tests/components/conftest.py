@@ -15,6 +15,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from google.protobuf import text_format
+from ml_metadata.proto import metadata_store_pb2 as pb
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 from tfx.components.trainer.fn_args_utils import DataAccessor, FnArgs
@@ -26,6 +27,7 @@ from tfx_bsl.tfxio import tensor_representation_util
 
 from components.arrow import pa
 from components.contracts import features
+from components.metadata_store import MetadataStore
 from components.model.model_settings import ModelSettings
 from components.training.training_settings import PhaseSettings, TrainingSettings
 from components.transform.preprocessing import preprocessing_fn
@@ -195,3 +197,60 @@ def workbench(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Wor
         )
     )
     return Workbench(folder, folder / "graph", examples, rows, glove)
+
+
+class Book:
+    """Writes executions as TFX does."""
+
+    def __init__(self, database: Path) -> None:
+        self.reader = MetadataStore(database, create=True)
+        self.store = self.reader.connection
+        self.types = {
+            name: self.store.put_context_type(pb.ContextType(name=name))
+            for name in ("pipeline_run", "node")
+        }
+        self.artifact = self.store.put_artifact_type(pb.ArtifactType(name="Model"))
+
+    def ran(
+        self,
+        node: str,
+        run: str,
+        inputs: dict[str, int],
+        outputs: list[int | str],
+        *,
+        state: int = pb.Execution.COMPLETE,
+        kind: str = "Trainer",
+        output_event: int = pb.Event.OUTPUT,
+        **properties: str,
+    ) -> tuple[int, list[int]]:
+        """Records an execution; an output is the uri of a new artifact or the id of an old one."""
+        type_id = self.store.put_execution_type(pb.ExecutionType(name=kind))
+        execution = pb.Execution(type_id=type_id, last_known_state=state)
+        for name, value in properties.items():
+            execution.custom_properties[name].string_value = value
+        contexts = [
+            pb.Context(type_id=self.types["pipeline_run"], name=run),
+            pb.Context(type_id=self.types["node"], name=f"arxiv.{node}"),
+        ]
+        pairs = []
+        for name, number in inputs.items():
+            (artifact,) = self.store.get_artifacts_by_id([number])
+            event = pb.Event(type=pb.Event.INPUT)
+            event.path.steps.add().key = name
+            event.path.steps.add().index = 0
+            pairs.append((artifact, event))
+        for output in outputs:
+            artifact = pb.Artifact(type_id=self.artifact, uri=str(output), state=pb.Artifact.LIVE)
+            if isinstance(output, int):
+                (artifact,) = self.store.get_artifacts_by_id([output])
+            pairs.append((artifact, pb.Event(type=output_event)))
+        number, artifacts, _ = self.store.put_execution(
+            execution, pairs, contexts, reuse_context_if_already_exist=True
+        )
+        return number, list(artifacts)[len(inputs) :]
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Book:
+    """An empty metadata database that executions can be written into."""
+    return Book(tmp_path / "m.sqlite")

@@ -70,7 +70,9 @@ def test_settings_do_not_change() -> None:
     "settings",
     [
         ModelSettings(wide_orders=(1, 2, 3), embedding_pooling=()),
-        TrainingSettings(length_buckets=(8, 24), phase1=PhaseSettings(warmup=0.25), clip_norm=1),
+        TrainingSettings(
+            length_buckets=(8, 24), phase1=PhaseSettings(final_rate=0.25), clip_norm=1
+        ),
         EvaluationSettings(slices=("year",)),
         TuningSettings(space={"model.lstm_units": Range(choices=(0, 64))}),
         InfraValidationSettings(max_latency_ms=1, runtime="tensorflow"),

@@ -12,10 +12,10 @@ import ml_metadata as mlmd
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from pipeline.runs import layout
+from components.metadata_store import MetadataStore
 from pipeline.runs.history import History
+from pipeline.runs.layout import OutputFolder
 from pipeline.runs.record import RunRecord
-from pipeline.runs.store import connect
 
 NODES = (
     "ParquetExampleGen",
@@ -45,20 +45,21 @@ class Ledger:
     def __init__(self, output_dir: Path) -> None:
         self.output_dir = output_dir
         output_dir.mkdir(parents=True, exist_ok=True)
-        self.database = layout.metadata_file(output_dir)
-        self.root = layout.pipeline_root(output_dir)
-        self.serving = layout.serving_dir(output_dir, "made")
-        self.store: mlmd.MetadataStore = connect(self.database, create=True)
+        self.folder = OutputFolder(output_dir)
+        self.database = self.folder.metadata_file
+        self.root = self.folder.pipeline_root
+        self.serving = self.folder.serving_root / "made"
+        self.reader = MetadataStore(self.database, create=True)
+        self.store: mlmd.MetadataStore = self.reader.connection
         self._types: dict[tuple[str, str], int] = {}
         self._folders = 0
 
     def history(self) -> History:
-        return History(self.database, self.output_dir)
+        return History(self.folder)
 
     def record(self, run_id: str, **values: Any) -> None:
-        RunRecord(run_id=run_id, started=f"{run_id}+00:00", **{"nodes": NODES, **values}).write(
-            self.output_dir
-        )
+        values = {"run_id": run_id, "started": f"{run_id}+00:00", "nodes": NODES, **values}
+        RunRecord.model_validate(values).write(self.folder)
 
     def run(
         self,

@@ -11,12 +11,12 @@ import pytest
 
 from components.contracts import features
 from components.model.architectures import (
-    BEGINNINGS_LAYER,
     CATEGORY_LAYERS,
     DEEP_CATEGORY_LAYER,
     DEEP_LAYER,
     EMBEDDING_LAYER,
     PATH_LAYERS,
+    PREFIX_LAYER,
     WIDE_LAYER,
     adapt,
     build_model,
@@ -26,7 +26,7 @@ from components.model.layers import WideNgrams
 from components.model.model_settings import ModelSettings
 
 WORDS, WIDTH, CLASSES = 40, 6, 7
-# Their first five letters make nine beginnings.
+# Their first five letters make nine prefixes.
 VOCABULARY = [f"word{'abcdefghi'[i % 9]}{i}" for i in range(WORDS - 2)]
 Tokens = npt.NDArray[np.int32]
 SMALL = ModelSettings(lstm_units=5, dense_units=8, wide_ngrams=1024)
@@ -134,8 +134,8 @@ def test_learns_order_that_only_ngrams_and_lstm_can_see() -> None:
         assert np.abs(forward - backward).max() > 1e-3
 
 
-def test_weights_fit_the_build_without_cudnn() -> None:
-    model, rebuilt = make_model(), make_model(use_cudnn=False)
+def test_weights_fit_the_build_for_serving() -> None:
+    model, rebuilt = make_model(), make_model(serving=True)
     rebuilt.set_weights([np.zeros_like(weight) for weight in rebuilt.get_weights()])
     rebuilt.set_weights(model.get_weights())
     tokens = make_tokens(rows=3)
@@ -152,12 +152,12 @@ def test_logits_are_the_mean_of_the_paths() -> None:
     np.testing.assert_allclose(predict(model, make_tokens(rows=3)), logits.mean(axis=0), atol=1e-5)
 
 
-def test_one_wide_path_sees_only_the_beginnings_of_words() -> None:
+def test_one_wide_path_sees_only_the_prefixes_of_words() -> None:
     model = make_model()
     paths = keras.Model(
-        model.input, [model.get_layer(name).output for name in (BEGINNINGS_LAYER, WIDE_LAYER)]
+        model.input, [model.get_layer(name).output for name in (PREFIX_LAYER, WIDE_LAYER)]
     )
-    # Tokens 2, 11 and 20 begin alike; 3 does not.
+    # Tokens 2, 11 and 20 have the same prefix; 3 has another.
     cut, whole = (np.array(p) for p in paths.predict_on_batch(np.array([[2, 11], [20, 2], [2, 3]])))
     np.testing.assert_allclose(cut[0], cut[1], atol=1e-6)
     assert np.abs(cut[0] - cut[2]).max() > 1e-3

@@ -1,4 +1,4 @@
-"""Values of the layers: n-gram codes, counts and weights, pooling, word dropout."""
+"""Values of the layers: n-gram codes, counts and weights, pooling."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from components.model.layers import (
     MaskedPooling,
     RightPaddedBiLSTM,
     WideNgrams,
-    WordBeginnings,
-    WordDropout,
+    WordPrefixes,
     ngram_codes,
 )
 
@@ -131,7 +130,7 @@ def test_sum_is_divided_by_the_norm_of_the_weights() -> None:
 
 
 def test_words_are_cut_to_their_first_letters() -> None:
-    layer = WordBeginnings(7, letters=3, first=2)
+    layer = WordPrefixes(7, letters=3, first=2)
     tokens = np.array([[0, 1, 2, 3, 4, 5, 6]], np.int32)
     np.testing.assert_array_equal(layer(tokens), tokens)
     layer.adapt(["model", "mode", "mod", "we", "moon"])
@@ -166,31 +165,6 @@ def test_attention_weighs_by_its_query() -> None:
 def test_unknown_pooling_is_refused() -> None:
     with pytest.raises(ValueError, match="received 'sum'"):
         MaskedPooling("sum")
-
-
-def test_word_dropout_replaces_its_share_of_words_in_training_only() -> None:
-    layer = WordDropout(0.25, replacement=1)
-    tokens = np.full((50, 200), 9, np.int32)
-    tokens[:, 150:] = 0
-    np.testing.assert_array_equal(layer(tokens, training=False), tokens)
-    dropped = keras.ops.convert_to_numpy(layer(tokens, training=True))
-    assert (dropped[:, 150:] == 0).all()
-    assert set(np.unique(dropped[:, :150])) == {1, 9}
-    assert (dropped[:, :150] == 1).mean() == pytest.approx(0.25, abs=0.03)
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        MaskedPooling("attention"),
-        WordDropout(0.1, 1),
-        WideNgrams(3, 64, (1, 2), dropout=0.2, scale=2.0),
-        WordBeginnings(30, letters=4, first=2),
-    ],
-)
-def test_configuration_survives_serialization(layer: keras.layers.Layer) -> None:
-    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
-    assert copy.get_config() == layer.get_config()
 
 
 def test_class_probability_is_the_sum_of_its_categories() -> None:

@@ -17,7 +17,7 @@ from components.model.model_settings import ModelSettings
         ({"lstm_unit": 64}, "Extra inputs are not permitted"),
         ({"lstm_units": -1}, "greater than or equal to 0"),
         ({"dense_units": 0}, "greater than or equal to 1"),
-        ({"wide_dropout": 1.0}, "less than 1"),
+        ({"dense_dropout": 1.0}, "less than 1"),
         ({"wide_scale": 0}, "greater than 0"),
         ({"wide_ngrams": -1}, "greater than or equal to 0"),
         ({"wide_orders": []}, "at least one length"),

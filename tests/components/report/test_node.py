@@ -15,7 +15,7 @@ from components.predictions.node import RowPredictions
 from components.report.node import REPORT_FILE, Report, RunReportExecutor
 from components.validation.node import AcceptedData
 from pipeline.config.pipeline_config import PipelineConfig, load_config
-from pipeline.runs import status
+from pipeline.runs import history, verdict
 
 from .conftest import MadeRun
 
@@ -122,4 +122,4 @@ def test_configuration_on_the_page_is_the_runs(
 
 
 def test_page_and_metrics_are_found_where_the_nodes_put_them() -> None:
-    assert (status.REPORT_FILE, status.METRICS_FILE) == (REPORT_FILE, METRICS_FILE)
+    assert (history.REPORT_FILE, verdict.METRICS_FILE) == (REPORT_FILE, METRICS_FILE)

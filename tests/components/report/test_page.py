@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -324,3 +325,20 @@ def test_characters_that_steer_are_taken_out(text: str, shown: str) -> None:
 )
 def test_figures_that_are_none_are_dashes(value: float | None, shown: str) -> None:
     assert figure(value) == shown
+
+
+def test_page_says_which_code_made_it(run: MadeRun) -> None:
+    facts = collect(run.sources)
+    made = "make env\n.venv/bin/python -m pipeline run --config run.toml"
+    for commit, command in (
+        ("ab" * 20 + "-dirty", f"git checkout {'ab' * 20}\n{made}"),
+        ("", made),
+    ):
+        parsed = BeautifulSoup(render(replace(facts, commit=commit)), "html.parser")
+        shown = parsed.find(attrs={"aria-label": "Command to reproduce"})
+        assert isinstance(shown, Tag)
+        assert shown.get_text() == command
+        text = parsed.get_text()
+        assert ("(modified)" in text) == bool(commit)
+        assert ("changes that are not in this commit" in text) == bool(commit)
+        assert ("is in no git repository" in text) == (not commit)

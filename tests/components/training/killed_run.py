@@ -1,4 +1,4 @@
-"""Run by test_two_phase.py in processes of their own: trains, dies half-way, goes on.
+"""Run by test_training_loop.py in processes of their own: trains, dies half-way, goes on.
 
 ``first FOLDER``: trains once without a break, then again, and dies in the middle of an epoch.
 ``second FOLDER``: goes on, breaks off twice more, and finishes.
@@ -22,20 +22,20 @@ from components.model.architectures import build_model
 from components.model.model_settings import ModelSettings
 from components.training.checkpoint import load_state
 from components.training.dataset import Examples, make_examples
+from components.training.phase import make_phases
+from components.training.training_loop import Outcome
+from components.training.training_loop import train as train_phases
 from components.training.training_settings import TrainingSettings
-from components.training.two_phase import Outcome, train_two_phases
 
 SETTINGS = TrainingSettings.model_validate({
-    "phase1": {"epochs": 3, "learning_rate": 0.01, "schedule": "cosine", "warmup": 0.1},
-    "phase2": {"epochs": 3, "learning_rate": 0.01, "weight_decay": 0.01},
+    "phase1": {"epochs": 3, "learning_rate": 0.01, "schedule": "cosine"},
+    "phase2": {"epochs": 3, "learning_rate": 0.01},
     "batch_size": 16,
-    "ema_momentum": 0.9,
     "length_buckets": [6],
     "class_weighting": 0.5,
-    "path_loss": 0.5,
     "histogram_every": 0,
 })  # fmt: skip
-MODEL = ModelSettings(lstm_units=4, lstm_dropout=0.2, dense_units=8, wide_ngrams=64)
+MODEL = ModelSettings(lstm_units=4, dense_units=8, wide_ngrams=64)
 CLASSES = 3
 
 
@@ -75,9 +75,9 @@ def train(folder: Path, strategy=None, callbacks=()) -> tuple[keras.Model, Outco
     matrix = np.random.default_rng(1).normal(size=(45, 6)).astype(np.float32)
     with (strategy or tf.distribute.get_strategy()).scope():
         model = build_model(MODEL, matrix, None, CLASSES)
-    outcome = train_two_phases(
-        model, *splits(), SETTINGS, classes=CLASSES, state_dir=folder / "state",
-        log_dir=folder / "logs", strategy=strategy, callbacks=callbacks,
+    outcome = train_phases(
+        model, make_phases(model, SETTINGS), *splits(), state_dir=folder / "state",
+        log_dir=folder / "logs", callbacks=callbacks,
     )  # fmt: skip
     return model, outcome
 
@@ -111,7 +111,7 @@ def main(part: str, folder: Path) -> None:
         try:
             train(folder / "killed", callbacks=[BreakAt(epoch, hard=False)])
         except BreakError:
-            assert len(load_state(folder / "killed" / "state").progress.history) == done
+            assert len(load_state(folder / "killed" / "state").history) == done
     save(folder / "resumed.npz", *train(folder / "killed"))
 
 

@@ -74,9 +74,9 @@ def finished(workbench, tmp_path_factory) -> Finished:
         models.append(model)
         return original(model, *args, **kwargs)
 
-    original = module.train_two_phases
+    original = module.train_phases
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "train_two_phases", keep)
+        patch.setattr(module, "train_phases", keep)
         module.run_fn(workbench.fn_args(folder, training=settings))
     report = json.loads((folder / "model_run" / "training.json").read_text())
     loaded = tf.saved_model.load(str(folder / "Format-Serving"))
@@ -388,7 +388,7 @@ def test_transform_signature_gives_transforms_own_features(finished: Finished, w
 def test_notebook_architecture_runs_untrimmed(workbench, tmp_path: Path) -> None:
     settings = TrainingSettings.model_validate({
         "phase1": {"epochs": 1}, "phase2": {"epochs": 1}, "batch_size": 240, "embedding_dim": 8,
-        "length_buckets": [], "class_weighting": 1.0, "label_smoothing": 0.0,
+        "length_buckets": [], "class_weighting": 1.0,
         "fit_temperature": False, "missing_words": "zeros", "histogram_every": 0,
     })  # fmt: skip
     module.run_fn(workbench.fn_args(tmp_path, ModelSettings(architecture="notebook"), settings))

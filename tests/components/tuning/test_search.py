@@ -136,8 +136,8 @@ def test_killed_search_goes_on_and_its_best_values_are_a_configuration(
     results = json.loads((tmp_path / "resumed" / "results" / "tuner_results.json").read_text())
     assert len(results) == 2
     assert results[0]["score"] == max(result["score"] for result in results)
-    assert any(line.startswith("[progress] tuning: 1 of 2 trials done") for line in lines)
-    assert f"[progress] tuning: to train with these values: {best / BEST_FILE}" in lines
+    assert any(line.startswith("tuning: 1 of 2 trials done") for line in lines)
+    assert f"tuning: to train with these values: {best / BEST_FILE}" in lines
 
     for name in ("papers.parquet", "glove.txt"):
         (tmp_path / name).touch()

@@ -54,7 +54,7 @@ def test_relative_paths_start_from_the_files_folder(folder: Path, monkeypatch) -
     config = load_config(write(folder, MINIMAL))
     assert config.data.parquet == folder / "papers" / "*.parquet"
     assert config.data.glove == folder / "glove.txt"
-    assert config.metadata_file == folder / "out" / "metadata.sqlite"
+    assert config.folder.metadata_file == folder / "out" / "metadata.sqlite"
     assert config.serving_dir == folder / "out" / "serving" / "arxiv"
     assert config.data.splits.as_dict() == {"train": 0.64, "eval": 0.16, "test": 0.20}
 
@@ -191,8 +191,8 @@ def test_unknown_key_among_the_run_settings_alone_suggests_a_known_one(folder: P
         ),
         (
             "[data]",
-            "[training]\nwhole_loss = 0\npath_loss = 0\n[data]",
-            (": training.whole_loss = 0 and training.path_loss = 0: ", "above 0"),
+            '[model]\narchitecture = "notebook"\n[data]',
+            (": training.length_buckets = [32, ", "reads its padding", "set it to []"),
         ),
     ],
 )

@@ -9,28 +9,22 @@ import re
 import struct
 import termios
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from components.contracts.progress import EpochProgress, Note
 from pipeline.launch import display, terminal
-from pipeline.launch.display import Expected, LiveDisplay, PlainDisplay, clock, end_line
-from pipeline.launch.progress import Epoch, ProgressHandler, read_epoch
+from pipeline.launch.display import Expected, LiveDisplay, clock
+from pipeline.launch.progress import PlainDisplay, ProgressHandler, rows_read
 from pipeline.launch.terminal import Screen, Terminal
 
-LINE = (
-    "training: phase 2 epoch 3/6  loss 1.8952  val loss 0.4762  val accuracy 0.8650"
-    "  val macro-F1 0.7317  lr 0.001  5.0 s  best  at most 15 s left in phase"
-)
-
-
-def test_epoch_is_read_from_the_line_that_the_trainer_logs() -> None:
-    assert read_epoch(LINE) == Epoch(2, 3, 6, "1.8952", "0.8650", 5.0, False)
-    stopped = read_epoch(LINE.partition("  best")[0] + "  phase stopped early")
-    assert stopped is not None
-    assert (stopped.stopped, stopped.left_in_phase) == (True, 0)
-    assert read_epoch("training: 2544 + 637 examples on CPU, 2 threads") is None
+EPOCH = EpochProgress(
+    phase=2, epoch=3, epochs=6, loss=0.4, val_log_loss=0.5, val_accuracy=0.8, val_macro_f1=0.7,
+    learning_rate=1e-3, seconds=5.0, improved=True, done=False,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -41,10 +35,11 @@ def test_clock(seconds: float, shown: str) -> None:
 
 
 def test_rate_is_in_the_line_where_the_rows_are_known() -> None:
-    assert (
-        end_line("[ 2/3]", "Read", "done", 2.0, 1234.5) == "[ 2/3] Read done (2.0 s, 1,234 rows/s)"
-    )
-    assert end_line("[ 2/3]", "Read", "cached", 0.04, None) == "[ 2/3] Read cached (0.0 s)"
+    said: list[str] = []
+    plain = PlainDisplay(said.append)
+    plain.end("[ 2/3]", "Read", "done", 2.0, 1234.5)
+    plain.end("[ 2/3]", "Read", "cached", 0.04, None)
+    assert said == ["[ 2/3] Read done (2.0 s, 1,234 rows/s)", "[ 2/3] Read cached (0.0 s)"]
 
 
 @pytest.fixture
@@ -93,16 +88,19 @@ def test_training_shows_epoch_loss_and_at_most_what_is_left_of_both_phases(
 ) -> None:
     shown = LiveDisplay(silent(), Expected({}, {1: 2, 2: 6}))
     shown.start("[ 9/14]", "Trainer")
-    shown.epoch(Epoch(1, 1, 2, "0.9", "0.5", 10.0, False))
+    shown.epoch(
+        replace(EPOCH, phase=1, epoch=1, epochs=2, loss=0.9, val_accuracy=0.5, seconds=10.0)
+    )
     # One epoch of this phase and six of the next, at ten seconds each.
     assert (
-        "phase 1 epoch 1/2  at most 1:10 left  loss 0.9  val accuracy 0.5" in drawn(shown, 100)[1]
+        "phase 1 epoch 1/2  at most 1:10 left  loss 0.9000  val accuracy 0.5000"
+        in drawn(shown, 110)[1]
     )
     now[0] += 4
     assert "at most 1:06 left" in drawn(shown, 100)[1]
-    shown.epoch(Epoch(2, 3, 6, "0.4", "0.8", 5.0, False))
+    shown.epoch(EPOCH)
     assert "phase 2 epoch 3/6  at most 0:15 left" in drawn(shown, 100)[1]
-    shown.epoch(Epoch(2, 4, 6, "0.4", "0.8", 5.0, True))
+    shown.epoch(replace(EPOCH, epoch=4, done=True))
     assert "phase 2 epoch 4/6  exporting" in drawn(shown, 100)[1]
 
 
@@ -115,15 +113,16 @@ def test_no_line_is_as_wide_as_the_terminal(width: int) -> None:
         lines = drawn(shown, width)
         assert len(lines) <= 2
         assert max(len(line) for line in lines) < max(width, 2)
-        shown.epoch(Epoch(2, 3, 6, "0.4", "0.8", 5.0, False))
+        shown.epoch(EPOCH)
 
 
 def test_handler_tells_the_display_what_happens() -> None:
     said: list[str] = []
 
     class Sink(PlainDisplay):
-        def epoch(self, epoch: Epoch) -> None:
+        def epoch(self, epoch: EpochProgress) -> None:
             said.append(f"epoch {epoch.epoch}")
+            super().epoch(epoch)
 
     handler = ProgressHandler(["A", "B"], Sink(said.append), {"A": 10}.get)
     logger = logging.getLogger("test_display")
@@ -132,9 +131,9 @@ def test_handler_tells_the_display_what_happens() -> None:
     logger.setLevel(logging.INFO)
     try:
         logger.info("Component %s is running.", "A")
-        logger.info("[progress] halfway")
-        logger.info(LINE)
-        logger.info("nobody's business")
+        logger.info("%s", Note("halfway"))
+        logger.info("%s", EPOCH)
+        logger.info("%s", "nobody's business")
         logger.info("Component %s is finished.", "A")
         logger.info("Component %s is running.", "B")
         logger.info("A cached execution %d is used.", 7)
@@ -142,10 +141,24 @@ def test_handler_tells_the_display_what_happens() -> None:
     finally:
         logger.removeHandler(handler)
     assert said[:2] == ["[ 1/2] A ...", "        halfway"]
-    assert said[2:4] == ["epoch 3", f"        {LINE}"]
+    assert said[2:4] == ["epoch 3", f"        {EPOCH}"]
     assert re.fullmatch(r"\[ 1/2\] A done \(0\.0 s, [\d,]+ rows/s\)", said[4])
     # What was cached read nothing.
     assert said[5:] == ["[ 2/2] B ...", "[ 2/2] B cached (0.0 s)"]
+
+
+def test_rows_that_a_node_read_are_counted_by_the_artifact_that_knows(ledger) -> None:
+    ledger.run("one", rows=120)
+    (examples,) = ledger.store.get_artifacts_by_type("Examples")[:1]
+    for name, rows in (("rows_train", 70), ("rows_eval", 20), ("rows_test", 30)):
+        examples.custom_properties[name].int_value = rows
+    ledger.store.put_artifacts([examples])
+    nodes = ledger.reader.lineage("one").latest("one")
+    assert {name: rows_read(execution) for name, execution in nodes.items()} == {
+        "ParquetExampleGen": 120, "Transform": 120, "Evaluator": 30, "Trainer": None,
+        "LatestBlessedModel": None, "EvaluationSummary": None, "Pusher": None,
+    }  # fmt: skip
+    assert rows_read(None) is None
 
 
 @pytest.fixture
@@ -165,7 +178,7 @@ def shown_on(tty: tuple[int, Terminal]) -> str:
     master, screen = tty
     with display.showing(screen, Expected({"Trainer": 100.0}, {1: 1, 2: 6})) as shown:
         shown.start("[ 9/14]", "Trainer")
-        shown.epoch(Epoch(2, 3, 6, "0.4", "0.8", 5.0, False))
+        shown.epoch(EPOCH)
         time.sleep(0.6)
         screen.warn("Stopped by SIGINT")
     screen.say("after")

@@ -16,11 +16,13 @@ from filelock import FileLock
 from rich.console import Console
 
 from components.errors import UserError
+from components.metadata_store import MetadataStore, State
 from pipeline.config.pipeline_config import PipelineConfig, RunSettings
 from pipeline.launch.pipeline_run import _say_served, check_serving_dir
 from pipeline.launch.terminal import Terminal
 from pipeline.runs.history import History
-from pipeline.runs.status import RunStore, State, Verdict
+from pipeline.runs.layout import OutputFolder
+from pipeline.runs.verdict import Verdict
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +51,7 @@ def run(folder: Path, *words: str, **extra: str) -> subprocess.CompletedProcess[
 
 def run_states(folder: Path) -> list[str]:
     """States of the runs, the latest first."""
-    history = History(folder / "metadata.sqlite", folder)
+    history = History(OutputFolder(folder))
     return [run.state.value for run in history.latest(0)]
 
 
@@ -74,10 +76,10 @@ def start_and_reach_second(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
-def states(folder: Path, *nodes: str) -> list[State]:
+def states(folder: Path) -> dict[str, State]:
     """States in the latest run."""
-    store = RunStore(folder / "metadata.sqlite")
-    return [status.state for status in store.nodes(max(store.run_ids()), list(nodes))]
+    latest = History(OutputFolder(folder)).find("latest")
+    return {status.node: status.state for status in latest.nodes}
 
 
 def blocks(output: str) -> list[str]:
@@ -185,7 +187,7 @@ def test_model_that_was_pushed_before_a_later_node_failed_is_named(tmp_path: Pat
 
 def test_terminal_has_progress_and_no_noise(story: tuple[Path, list[str], str]) -> None:
     folder, output, errors = story
-    assert "[ 1/3] First ...\n        epoch 1/1 loss 0.5\n[ 1/3] First done (" in output[0]
+    assert "[ 1/3] First ...\n        half of it is done\n[ 1/3] First done (" in output[0]
     assert "NOISE" not in "".join(output) + errors
     assert "Traceback" not in "".join(output) + errors
     assert not re.search(r"[Ww]arning|^[EWI]\d{4}", "".join(output) + errors)
@@ -199,7 +201,7 @@ def test_each_run_leaves_a_record_that_the_history_reads(
     story: tuple[Path, list[str], str],
 ) -> None:
     folder = story[0]
-    runs = list(reversed(History(folder / "metadata.sqlite", folder).latest(0)))
+    runs = list(reversed(History(OutputFolder(folder)).latest(0)))
     assert [run.record.exit_code for run in runs if run.record] == [1, 1, 1, 0, 0, 1, 3, 3]
     assert [run.state.value for run in runs] == [
         "failed", "failed", "failed", "complete", "complete", "failed", "complete", "complete",
@@ -220,11 +222,9 @@ def test_killed_run_is_continued_by_the_next(tmp_path: Path) -> None:
     process = start_and_reach_second(tmp_path)
     process.kill()
     process.communicate()
-    assert states(tmp_path, "First", "Second", "Third") == [
-        State.RAN,
-        State.UNFINISHED,
-        State.NOT_RUN,
-    ]
+    assert states(tmp_path) == {
+        "First": State.RAN, "Second": State.UNFINISHED, "Third": State.NOT_RUN,
+    }  # fmt: skip
     assert run_states(tmp_path) == ["killed"]
     done = run(tmp_path, "chain")
     assert done.returncode == 0, done.stderr
@@ -245,7 +245,8 @@ def test_interrupted_run_says_so_and_is_continued_by_the_next(
     assert re.fullmatch(
         f"Stopped by {number.name}; finished nodes are kept. Resume with: .*  Log: .*\n", errors
     )
-    assert RunStore(tmp_path / "metadata.sqlite").cancel_unfinished() == 0
+    executions = MetadataStore(tmp_path / "metadata.sqlite").lineage().executions
+    assert not [one.node for one in executions if one.left_running]
     assert run_states(tmp_path) == ["stopped"]
     if number is signal.SIGINT:
         done = run(tmp_path, "chain")

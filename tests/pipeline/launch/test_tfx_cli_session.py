@@ -209,7 +209,7 @@ def test_two_first_runs_register_the_pipeline_once(
         time.sleep(0.3)
         folder.mkdir(exist_ok=True)
         recorded = {
-            "pipeline_dsl_path": str(RUNNER), "pipeline_root": str(config.pipeline_root)
+            "pipeline_dsl_path": str(RUNNER), "pipeline_root": str(config.folder.pipeline_root)
         }  # fmt: skip
         (folder / "pipeline_args.json").write_text(json.dumps(recorded))
 

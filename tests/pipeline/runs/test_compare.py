@@ -33,12 +33,12 @@ def test_runs_are_compared_by_configuration_code_data_metrics_and_slices(ledger)
     ledger.run(SECOND, accuracy=0.5, rows=200, slices={"2020": 0.625, "2021": 0.0}, fingerprint="x")
     ledger.record(SECOND, configuration={"training": {"seed": 2, "batch": 8}}, commit="bbb")
     history = ledger.history()
-    compared = compare(history, history.find(FIRST), history.find(SECOND))
+    compared = compare(history.find(FIRST), history.find(SECOND))
     assert compared.configuration_known
     assert compared.configuration == (Change("training.seed", 1, 2),)
     assert compared.code[0] == Change("commit", "aaa", "bbb")
     assert Change("Trainer", "f0", "x") in compared.code
-    assert {change.key: change.after for change in compared.data} == {
+    assert {change.key: change.second for change in compared.data} == {
         "rows_read": 200, "input_fingerprint": "200",
     }  # fmt: skip
     metrics = {change.key: change.difference for change in compared.metrics}
@@ -57,7 +57,7 @@ def test_a_run_compared_with_itself_differs_in_nothing(ledger) -> None:
     ledger.record(FIRST, configuration={"a": 1})
     history = ledger.history()
     run = history.find(FIRST)
-    compared = compare(history, run, run)
+    compared = compare(run, run)
     assert compared.configuration == compared.code == compared.data == ()
     assert {change.difference for change in (*compared.metrics, *compared.slices)} == {0.0}
 
@@ -67,6 +67,6 @@ def test_configuration_of_a_run_without_a_record_is_said_to_be_unknown(ledger) -
     ledger.run(SECOND)
     ledger.record(SECOND, configuration={"a": 1})
     history = ledger.history()
-    compared = compare(history, history.find(FIRST), history.find(SECOND))
+    compared = compare(history.find(FIRST), history.find(SECOND))
     assert not compared.configuration_known
     assert compared.configuration == ()

@@ -14,12 +14,12 @@ RUNS = [f"2026-01-0{day}T10:00:00.000000" for day in range(1, 9)]
 
 
 def plan(ledger, keep: int = 1, blessed: int | None = None) -> garbage.Plan:
-    return garbage.plan(ledger.history(), ledger.root, ledger.output_dir, keep, blessed)
+    return garbage.plan(ledger.history(), ledger.folder, keep, blessed)
 
 
 def collect(ledger, keep: int = 1) -> garbage.Plan:
     made = plan(ledger, keep)
-    garbage.carry_out(made, ledger.store)
+    garbage.carry_out(made, ledger.reader)
     return made
 
 

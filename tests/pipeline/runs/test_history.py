@@ -1,4 +1,4 @@
-"""What listings promise: each run's true state and figures, found by as little as names it."""
+"""What listings promise: each run's true state and metrics, found by as little as names it."""
 
 import json
 import os
@@ -11,10 +11,15 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from components.errors import UserError
-from pipeline.runs import lineage
+from components.metadata_store import Lineage, MetadataStore, State
+from pipeline.runs import record
 from pipeline.runs.history import REPORT_FILE, History, RunState
-from pipeline.runs.status import State
+from pipeline.runs.layout import OutputFolder
 
+NODES = (
+    "ParquetExampleGen", "Transform", "Trainer", "LatestBlessedModel", "Evaluator",
+    "EvaluationSummary", "Pusher",
+)  # fmt: skip
 FIRST, SECOND, THIRD = (f"2026-01-0{day}T10:00:00.000000" for day in (1, 2, 3))
 
 
@@ -23,7 +28,7 @@ def only(ledger) -> tuple[RunState, bool | None]:
     return run.state, run.verdict.blessed
 
 
-def test_blessed_run_is_complete_with_its_figures_and_its_push(ledger) -> None:
+def test_blessed_run_is_complete_with_its_metrics_and_its_push(ledger) -> None:
     made = ledger.run(FIRST, accuracy=0.75)
     ledger.record(FIRST, exit_code=0, finished="2026-01-01T10:01:30+00:00")
     run = ledger.history().find("latest")
@@ -110,7 +115,40 @@ def test_broken_record_does_not_hide_its_run(ledger) -> None:
     assert ledger.history().find("latest").id == FIRST
 
 
-def test_figures_outlive_the_files(ledger) -> None:
+def test_record_that_lacks_keys_and_has_others_lists_its_run(ledger) -> None:
+    ledger.run(FIRST)
+    file = ledger.folder.record_file(FIRST)
+    file.parent.mkdir()
+    file.write_text(json.dumps({"run_id": FIRST, "exit_code": 0, "later": {"key": 1}}))
+    run = ledger.history().find("latest")
+    assert run.state is RunState.COMPLETE
+    assert [status.node for status in run.nodes] == list(NODES)
+    # Neither the start nor the end is in the record; ML Metadata knows when nodes ran.
+    first, *_, last = sorted(
+        ledger.store.get_executions(), key=lambda one: one.create_time_since_epoch
+    )
+    assert run.started.timestamp() == first.create_time_since_epoch / 1000
+    took = last.last_update_time_since_epoch - first.create_time_since_epoch
+    assert run.seconds == pytest.approx(took / 1000)
+
+
+def test_run_record_is_read_as_it_was_written(ledger) -> None:
+    written = record.begin(FIRST, {"run": {"name": "x"}}, NODES, "make run", Path("/logs/1.log"))
+    written.write(ledger.folder)
+    assert record.read(ledger.folder, FIRST) == written
+    assert (written.pid, written.host, written.nodes) == (os.getpid(), socket.gethostname(), NODES)
+    ended = written.ended(1, "Trainer", "the loss is not a number")
+    ended.write(ledger.folder)
+    assert record.read_all(ledger.folder) == {FIRST: ended}
+    assert (ended.exit_code, ended.failed_node, ended.cause) == (
+        1, "Trainer", "the loss is not a number",
+    )  # fmt: skip
+    assert ended.started is not None
+    assert ended.finished is not None
+    assert ended.finished >= ended.started
+
+
+def test_metrics_outlive_the_files(ledger) -> None:
     made = ledger.run(FIRST)
     summary = made.of("EvaluationSummary", "metrics")
     type_id = ledger.store.put_artifact_type(
@@ -129,7 +167,7 @@ def test_figures_outlive_the_files(ledger) -> None:
     assert (verdict.accuracy, verdict.macro_f1, verdict.reasons) == (0.625, None, ("one", "two"))
 
 
-def test_runs_are_found_by_any_head_that_only_one_has(ledger) -> None:
+def test_runs_are_found_by_any_prefix_that_only_one_has(ledger) -> None:
     for run_id in (FIRST, SECOND):
         ledger.run(run_id, until="Transform")
     history = ledger.history()
@@ -137,7 +175,7 @@ def test_runs_are_found_by_any_head_that_only_one_has(ledger) -> None:
     assert history.find(FIRST).id == FIRST
     assert history.find("2026-01-01").id == FIRST
     assert history.find("2026-01-02 10:00").id == SECOND
-    with pytest.raises(UserError, match=r"'2026' is the head of 2 runs' ids"):
+    with pytest.raises(UserError, match=r"2 runs' ids start with '2026'"):
         history.find("2026")
     for nothing in ("2027", ""):
         with pytest.raises(UserError, match=rf"no run's id starts with '{nothing}'"):
@@ -152,7 +190,7 @@ def test_latest_runs_come_first_and_no_more_than_asked_for(ledger) -> None:
 
 def test_folder_without_runs_is_one_line_and_stays_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"metadata\.sqlite: there is no such database"):
-        History(tmp_path / "metadata.sqlite", tmp_path)
+        History(OutputFolder(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -174,16 +212,14 @@ def test_usual_seconds_are_of_executions_that_did_the_work(ledger) -> None:
 
 def test_report_is_the_page_of_the_node_that_makes_it(ledger) -> None:
     ledger.run(FIRST)
-    history = ledger.history()
-    assert history.report(history.find("latest")) is None
+    assert ledger.history().find("latest").report is None
     page = ledger.artifact("RunReport", "report", "RunReport")
     ledger.execution(FIRST, "RunReport", pb.Execution.COMPLETE, outputs={"report": page})
     file = Path(page.uri) / REPORT_FILE
     file.write_text("<html>")
-    history = ledger.history()
-    assert history.report(history.find("latest")) == file
+    assert ledger.history().find("latest").report == file
     file.unlink()
-    assert history.report(history.find("latest")) is None
+    assert ledger.history().find("latest").report is None
 
 
 def test_latest_report_is_found_without_reading_the_runs_before_it(
@@ -195,14 +231,13 @@ def test_latest_report_is_found_without_reading_the_runs_before_it(
     page = ledger.artifact("RunReport", "report", "RunReport")
     Path(page.uri, "report.html").touch()
     ledger.execution(SECOND, "RunReport", pb.Execution.COMPLETE, outputs={"report": page})
-    read: list[str] = []
-    of_run = lineage.snapshot_of
+    read: list[str | None] = []
+    lineage = MetadataStore.lineage
 
-    def counted(store: object, run_id: str) -> lineage.Lineage:
+    def counted(store: MetadataStore, run_id: str | None = None) -> Lineage:
         read.append(run_id)
-        return of_run(store, run_id)
+        return lineage(store, run_id)
 
-    monkeypatch.setattr(lineage, "snapshot_of", counted)
-    monkeypatch.setattr(lineage, "snapshot", lambda _: pytest.fail("the whole database was read"))
+    monkeypatch.setattr(MetadataStore, "lineage", counted)
     assert ledger.history().latest_report() == Path(page.uri, "report.html")
     assert read == [THIRD, SECOND]

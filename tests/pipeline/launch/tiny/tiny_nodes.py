@@ -53,7 +53,9 @@ def First(text: Parameter[str], note: OutputArtifact[Note]):  # noqa: N802
 
     from absl import logging
 
-    logging.info("[progress] epoch 1/1 loss 0.5")
+    from components.contracts.progress import Note as Progress
+
+    logging.info("%s", Progress("half of it is done"))
     logging.error("NOISE absl")
     warnings.warn("NOISE warning", stacklevel=1)
     print("NOISE print")

@@ -36,7 +36,7 @@ def build(config: PipelineConfig, graph: str):
     from tfx.orchestration.pipeline import Pipeline
     from tfx.types import Channel
 
-    trap = str(config.output_dir / "trap")
+    trap = str(config.folder.path / "trap")
     first = nodes.First(text="hello")
     second = nodes.Second(trap=trap, note=first.outputs["note"])
     third = nodes.Third(note=second.outputs["copy"])
@@ -53,8 +53,10 @@ def build(config: PipelineConfig, graph: str):
         members.append(nodes.RunReport(trap=trap, note=members[-1].outputs["pushed"]))
     return Pipeline(
         pipeline_name=config.name,
-        pipeline_root=str(config.pipeline_root),
-        metadata_connection_config=sqlite_metadata_connection_config(str(config.metadata_file)),
+        pipeline_root=str(config.folder.pipeline_root),
+        metadata_connection_config=sqlite_metadata_connection_config(
+            str(config.folder.metadata_file)
+        ),
         components=members,
         enable_cache=True,
     )
@@ -67,7 +69,7 @@ def main() -> int:
     for word in sys.argv[1:] or ["chain"]:
         config = tiny_config()
         if word.startswith("trap="):
-            (config.output_dir / "trap").write_text(word.removeprefix("trap="))
+            (config.folder.path / "trap").write_text(word.removeprefix("trap="))
             continue
         command = "RESUME" if sys.argv[1:] else None
         code = pipeline_run.run(config, build=functools.partial(build, graph=word), command=command)

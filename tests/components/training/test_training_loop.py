@@ -1,6 +1,7 @@
 """Training: two phases, best weights over both, early stop, NaN stop, resume after a kill."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
+from components.contracts.progress import EpochProgress, progress_in
 from components.errors import UserError
 from components.model.architectures import (
     DEEP_CATEGORY_LAYER,
@@ -21,7 +23,6 @@ from components.model.architectures import (
 from components.model.layers import WideNgrams
 from components.model.model_settings import ModelSettings
 from components.training.checkpoint import (
-    Progress,
     State,
     load_state,
     prune_states,
@@ -31,11 +32,10 @@ from components.training.checkpoint import (
 from components.training.dataset import category_groups, make_examples
 from components.training.export import rebuild_for_serving
 from components.training.objective import eval_metrics
-from components.training.phase import objective_outputs, predict_logits
-from components.training.schedule import PhaseSchedule
+from components.training.phase import Phase, make_phases, predict_logits
+from components.training.training_loop import Outcome
+from components.training.training_loop import train as train_phases
 from components.training.training_settings import TrainingSettings, check_settings
-from components.training.two_phase import progress_line, train_two_phases
-from pipeline.launch.progress import Epoch, read_epoch
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +47,7 @@ def settings_of(**changes) -> TrainingSettings:
     return TrainingSettings.model_validate({
         "phase1": {"epochs": 2, "learning_rate": 0.03, "schedule": "constant"},
         "phase2": {"epochs": 2, "learning_rate": 0.03, "schedule": "constant"},
-        "whole_loss": 1.0, "path_loss": 0.0, "category_loss": 0.0, "logit_adjustment": 0.0,
+        "category_loss": 0.0, "logit_adjustment": 0.0,
         "batch_size": 16, "length_buckets": [6], "histogram_every": 0, **changes,
     })  # fmt: skip
 
@@ -60,14 +60,17 @@ def splits():
     return make_examples(tokens[:150], labels[:150]), make_examples(tokens[150:], labels[150:])
 
 
-def train(folder: Path, settings: TrainingSettings, matrix=MATRIX, callbacks=()):
-    keras.utils.set_random_seed(3)
-    model = build_model(MODEL, matrix, None, 3)
-    outcome = train_two_phases(
-        model, *splits(), settings, classes=3, state_dir=folder / "state",
+def fit(model: keras.Model, data, folder: Path, settings: TrainingSettings, callbacks=()):
+    return train_phases(
+        model, make_phases(model, settings), *data, state_dir=folder / "state",
         log_dir=folder / "logs", callbacks=callbacks,
     )  # fmt: skip
-    return model, outcome
+
+
+def train(folder: Path, settings: TrainingSettings, callbacks=()) -> tuple[keras.Model, Outcome]:
+    keras.utils.set_random_seed(3)
+    model = build_model(MODEL, MATRIX, None, 3)
+    return model, fit(model, splits(), folder, settings, callbacks)
 
 
 def eval_log_loss(model: keras.Model, settings: TrainingSettings) -> float:
@@ -88,7 +91,7 @@ class Embeddings(keras.callbacks.Callback):
         self.seen.append(self.model.get_layer(EMBEDDING_LAYER).get_weights()[0])
 
 
-def test_word_vectors_are_still_in_phase_1_and_trained_in_phase_2(tmp_path) -> None:
+def test_word_vectors_are_frozen_in_phase_1_and_trained_in_phase_2(tmp_path) -> None:
     watch = Embeddings()
     _, outcome = train(tmp_path, settings_of(), callbacks=[watch])
     assert [(r["phase"], r["epoch"]) for r in outcome.history] == [(1, 1), (1, 2), (2, 1), (2, 2)]
@@ -98,11 +101,31 @@ def test_word_vectors_are_still_in_phase_1_and_trained_in_phase_2(tmp_path) -> N
     assert list((tmp_path / "logs" / "phase2" / "validation").iterdir())
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_a_ruinous_phase_2_leaves_the_best_weights_of_phase_1(tmp_path, momentum) -> None:
-    settings = settings_of(
-        phase2={"epochs": 9, "learning_rate": 1.0, "patience": 2}, ema_momentum=momentum
+def test_phases_freeze_the_layers_that_their_patterns_name(tmp_path) -> None:
+    """Not two phases and not their patterns: what is trained follows from the list alone."""
+    keras.utils.set_random_seed(3)
+    model = build_model(MODEL, MATRIX, None, 3)
+    before = {layer.name: layer.get_weights() for layer in model.layers}
+    settings = settings_of()
+    phases = [Phase("phase2", ("embed*", "hidden"), settings.phase2, settings)]
+    outcome = train_phases(
+        model, phases, *splits(), state_dir=tmp_path / "state", log_dir=tmp_path / "logs"
     )
+    assert [(r["phase"], r["epoch"]) for r in outcome.history] == [(1, 1), (1, 2)]
+    changed = {
+        layer.name
+        for layer in model.layers
+        if any(
+            (old != new).any()
+            for old, new in zip(before[layer.name], layer.get_weights(), strict=True)
+        )
+    }
+    assert changed == {"deep_logits"}
+    assert (tmp_path / "logs" / "phase2").is_dir()
+
+
+def test_a_ruinous_phase_2_leaves_the_best_weights_of_phase_1(tmp_path) -> None:
+    settings = settings_of(phase2={"epochs": 9, "learning_rate": 1.0, "patience": 2})
     model, outcome = train(tmp_path, settings)
     worst = max(record["val_log_loss"] for record in outcome.history[2:])
     assert worst > outcome.best["val_log_loss"]
@@ -139,12 +162,13 @@ def test_nan_stops_with_phase_epoch_step_and_advice(tmp_path) -> None:
         "phase 1, epoch 2, step 6: the loss is not a number; lower training.phase1.learning_rate "
         "(now 0.03) or set training.clip_norm to 1"
     )
-    assert len(load_state(tmp_path / "state").progress.history) == 1
+    assert len(load_state(tmp_path / "state").history) == 1
 
 
 def test_state_of_another_model_is_not_used(tmp_path) -> None:
     other = [np.zeros((2, 2), np.float32)]
-    save_state(tmp_path / "state", State(Progress(phase=2, done=True), other, other, [], []))
+    record = {"phase": 2, "epoch": 1, "val_log_loss": 0.5}
+    save_state(tmp_path / "state", State([record], other, other, [], []))
     _, outcome = train(tmp_path, settings_of())
     assert outcome.resumed_epochs == 0
     assert len(outcome.history) == 4
@@ -152,16 +176,16 @@ def test_state_of_another_model_is_not_used(tmp_path) -> None:
 
 def test_state_file_is_old_or_new_and_whole(tmp_path, monkeypatch) -> None:
     arrays = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(7)]
-    save_state(tmp_path, State(Progress(finished=1, best=0.5), arrays, arrays, arrays, []))
+    save_state(tmp_path, State([{"val_log_loss": 0.1 + 0.2}], arrays, arrays, arrays, []))
 
     def die(*_args, **_kwargs):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "fsync", die)
     with pytest.raises(KeyboardInterrupt):
-        save_state(tmp_path, State(Progress(finished=2), [], [], [], []))
+        save_state(tmp_path, State())
     state = load_state(tmp_path)
-    assert state.progress == Progress(finished=1, best=0.5)
+    assert state.history == [{"val_log_loss": 0.1 + 0.2}]
     np.testing.assert_array_equal(state.weights[0], arrays[0])
     assert state.optimizer[1].shape == ()
     (tmp_path / "state.npz").write_bytes(b"PK\x03\x04 cut short")
@@ -170,26 +194,33 @@ def test_state_file_is_old_or_new_and_whole(tmp_path, monkeypatch) -> None:
 
 def test_only_the_newest_states_of_other_settings_are_kept(tmp_path) -> None:
     for age, key in enumerate(["new", "mine", "old", "older", "oldest"]):
-        save_state(tmp_path / key, State(Progress(), [], [], [], []))
+        save_state(tmp_path / key, State())
         os.utime(tmp_path / key / "state.npz", (1e9 - age, 1e9 - age))
     prune_states(tmp_path, "mine")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "new", "old"]
 
 
 def test_dropout_generators_are_found() -> None:
-    model = build_model(ModelSettings(lstm_units=2, lstm_dropout=0.1), MATRIX, None, 3)
-    assert len(seed_states(model)) >= 4
+    model = build_model(ModelSettings(lstm_units=2), MATRIX, None, 3)
+    # Three dropout layers and two LSTMs.
+    assert len(seed_states(model)) == 5
     assert all(variable.shape == (2,) for variable in seed_states(model))
 
 
-def test_schedule() -> None:
-    cosine = PhaseSchedule(1.0, "cosine", 100, warmup=0.1, final=0.2)
-    values = [float(cosine(step)) for step in (0, 4, 9, 10, 55, 100, 500)]
-    np.testing.assert_allclose(values, [0.1, 0.5, 1.0, 1.0, 0.6, 0.2, 0.2], rtol=1e-5)
-    linear = PhaseSchedule(0.5, "linear", 10)
-    np.testing.assert_allclose([float(linear(step)) for step in (0, 5, 10)], [0.5, 0.25, 0.0])
-    constant = PhaseSchedule(0.5, "constant", 10, warmup=0.2)
-    np.testing.assert_allclose([float(constant(step)) for step in (0, 1, 9)], [0.25, 0.5, 0.5])
+def test_cosine_schedule_falls_over_the_whole_phase_to_its_final_rate() -> None:
+    settings = settings_of(
+        phase2={"epochs": 4, "learning_rate": 0.5, "schedule": "cosine", "final_rate": 0.2}
+    )
+    constant, cosine = make_phases(build_model(MODEL, MATRIX, None, 3), settings)
+    optimizer = cosine.make_optimizer(25)
+    for step in range(120):
+        optimizer.iterations.assign(step)
+        height = 0.5 * (1 + math.cos(math.pi * min(step / 100, 1)))
+        expected = 0.5 * (0.2 + 0.8 * height)
+        assert float(optimizer.learning_rate) == pytest.approx(expected, rel=1e-6)
+    optimizer = constant.make_optimizer(25)
+    optimizer.iterations.assign(99)
+    assert float(optimizer.learning_rate) == pytest.approx(0.03)
 
 
 def test_objective_adds_up_what_the_model_has(tmp_path) -> None:
@@ -206,40 +237,33 @@ def test_objective_adds_up_what_the_model_has(tmp_path) -> None:
         make_examples(e.tokens, e.labels, np.where(e.labels == 0, e.tokens[:, 3] % 2, -1))
         for e in (train_split, evaluation)
     )
-    settings = settings_of(category_loss=2.0, whole_loss=0.5, label_smoothing=0.0)
-    outcome = train_two_phases(
-        model, train_split, evaluation, settings, classes=3, state_dir=tmp_path / "state",
-        log_dir=tmp_path / "logs",
-    )  # fmt: skip
+    outcome = fit(model, (train_split, evaluation), tmp_path, settings_of(category_loss=2.0))
     for record in outcome.history:
-        expected = 0.5 * record["val_log_loss"] + 2.0 * record["val_deep_category_logits_loss"]
+        expected = record["val_log_loss"] + 2.0 * record["val_deep_category_logits_loss"]
         assert record["val_loss"] == pytest.approx(expected, rel=1e-4)
     losses = [record["val_deep_category_logits_loss"] for record in outcome.history]
     assert losses[-1] < losses[0]
 
 
-def test_objective_without_any_loss_is_an_error() -> None:
+def test_each_path_that_is_not_frozen_learns_by_its_own_loss() -> None:
+    def weights_of(model: keras.Model) -> list[dict[str, float]]:
+        return [phase.loss_weights(model) for phase in make_phases(model, settings_of())]
+
     deep_only = build_model(MODEL, MATRIX, None, 3)
-    with pytest.raises(UserError, match=r"training\.whole_loss = 0"):
-        objective_outputs(
-            deep_only, settings_of(whole_loss=0.0, path_loss=0.0, category_loss=1.0), 1
-        )
-    paths = settings_of(whole_loss=0.0, path_loss=1.0)
-    assert objective_outputs(deep_only, paths, 2) == {"logits": 1.0}
+    assert weights_of(deep_only) == [{"logits": 1.0}, {"logits": 1.0}]
     both = build_model(ModelSettings(lstm_units=0, wide_ngrams=8), MATRIX, None, 3)
-    assert objective_outputs(both, paths, 1) == {
-        "logits": 0.0, "deep_logits": 1.0, "wide_logits": 1.0, "beginnings_logits": 1.0
-    }  # fmt: skip
-    assert objective_outputs(both, paths, 2) == {"logits": 0.0, "deep_logits": 1.0}
+    assert weights_of(both) == [
+        {"logits": 0.0, "deep_logits": 1.0, "wide_logits": 1.0, "prefix_logits": 1.0},
+        {"logits": 0.0, "deep_logits": 1.0},
+    ]
     wide = ModelSettings(lstm_units=0, embedding_pooling=[], wide_ngrams=8)
     wide_only = build_model(wide, MATRIX, None, 3)
     # Without a deep path, the linear ones are what phase 2 is for.
-    assert objective_outputs(wide_only, paths, 2) == {
-        "logits": 0.0, "wide_logits": 1.0, "beginnings_logits": 1.0
-    }  # fmt: skip
+    linear = {"logits": 0.0, "wide_logits": 1.0, "prefix_logits": 1.0}
+    assert weights_of(wide_only) == [linear, linear]
 
 
-def test_second_phase_watches_the_whole_model_and_leaves_its_linear_paths(tmp_path) -> None:
+def test_second_phase_watches_the_whole_model_and_freezes_its_linear_paths(tmp_path) -> None:
     """What it is given instead of computing it is what the model computes."""
     keras.utils.set_random_seed(7)
     train_split, evaluation = splits()
@@ -249,7 +273,7 @@ def test_second_phase_watches_the_whole_model_and_leaves_its_linear_paths(tmp_pa
     adapt(model, train_split.tokens, [f"word{i}" for i in range(len(MATRIX) - 2)])
     tables: list[list[np.ndarray]] = []
     figures: list[dict[str, float]] = []
-    whole = settings_of(path_loss=1.0, category_loss=1.0, whole_loss=0.3)
+    settings = settings_of(category_loss=1.0)
 
     class Watch(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -257,13 +281,10 @@ def test_second_phase_watches_the_whole_model_and_leaves_its_linear_paths(tmp_pa
             layers = [layer for layer in model.layers if isinstance(layer, WideNgrams)]
             tables.append([np.array(layer.table) for layer in layers])
             figures.append(
-                eval_metrics(predict_logits(model, evaluation, whole), evaluation.labels)
+                eval_metrics(predict_logits(model, evaluation, settings), evaluation.labels)
             )
 
-    outcome = train_two_phases(
-        model, train_split, evaluation, whole, classes=3, state_dir=tmp_path / "state",
-        log_dir=tmp_path / "logs", callbacks=[Watch()],
-    )  # fmt: skip
+    outcome = fit(model, (train_split, evaluation), tmp_path, settings, [Watch()])
     for record, expected in zip(outcome.history, figures, strict=True):
         for name, value in expected.items():
             assert record[f"val_{name}"] == pytest.approx(value, rel=1e-4)
@@ -275,17 +296,19 @@ def test_second_phase_watches_the_whole_model_and_leaves_its_linear_paths(tmp_pa
         np.testing.assert_array_equal(table, kept)
 
 
-def test_progress_line() -> None:
-    record = {
-        "phase": 1, "epoch": 3, "loss": 0.5123, "val_log_loss": 0.4331, "val_accuracy": 0.848,
-        "val_macro_f1": 0.573, "learning_rate": 0.001, "seconds": 48.04,
-    }  # fmt: skip
-    assert progress_line(record, 8, improved=True, done=False) == (
-        "training: phase 1 epoch 3/8  loss 0.5123  val loss 0.4331  val accuracy 0.8480"
-        "  val macro-F1 0.5730  lr 0.001  48.0 s  best  at most 240 s left in phase"
-    )
-    assert progress_line(record, 8, improved=False, done=True).endswith("phase stopped early")
-    assert progress_line(record, 3, improved=False, done=True).endswith("48.0 s")
+def test_each_epoch_is_logged_as_a_progress_record(tmp_path, caplog) -> None:
+    caplog.set_level("INFO")
+    _, outcome = train(tmp_path, settings_of())
+    seen = [found for found in map(progress_in, caplog.records) if found is not None]
+    assert all(isinstance(progress, EpochProgress) for progress in seen)
+    assert [(p.phase, p.epoch, p.epochs, p.done) for p in seen] == [
+        (1, 1, 2, False), (1, 2, 2, True), (2, 1, 2, False), (2, 2, 2, True)
+    ]  # fmt: skip
+    losses = [record["val_log_loss"] for record in outcome.history]
+    for index, (progress, record) in enumerate(zip(seen, outcome.history, strict=True)):
+        for name in ("loss", "val_log_loss", "val_accuracy", "val_macro_f1", "learning_rate"):
+            assert getattr(progress, name) == record[name]
+        assert progress.improved == (losses[index] == min(losses[: index + 1]))
 
 
 def test_settings_of_model_and_training_must_agree() -> None:
@@ -332,7 +355,7 @@ def test_two_mirrored_devices_learn_too(tmp_path) -> None:
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_learns_and_keeps_float32_logits(tmp_path, precision: str) -> None:
-    settings = settings_of(mixed_precision=precision, path_loss=1.0, category_loss=1.0)
+    settings = settings_of(mixed_precision=precision, category_loss=1.0)
     model_settings = ModelSettings(lstm_units=4, dense_units=8, wide_ngrams=256)
     keras.utils.set_random_seed(5)
     train_split, evaluation = splits()
@@ -341,10 +364,7 @@ def test_mixed_precision_learns_and_keeps_float32_logits(tmp_path, precision: st
     try:
         model = build_model(model_settings, MATRIX, None, 3, groups=groups)
         adapt(model, train_split.tokens, [f"word{i}" for i in range(len(MATRIX) - 2)])
-        outcome = train_two_phases(
-            model, train_split, evaluation, settings, classes=3, state_dir=tmp_path / "state",
-            log_dir=tmp_path / "logs",
-        )  # fmt: skip
+        outcome = fit(model, (train_split, evaluation), tmp_path, settings)
     finally:
         keras.config.set_dtype_policy("float32")
     assert outcome.best["val_accuracy"] > 0.8
@@ -354,14 +374,3 @@ def test_mixed_precision_learns_and_keeps_float32_logits(tmp_path, precision: st
     # The same weights, computed in float32, decide alike.
     mixed = predict_logits(model, evaluation, settings)
     assert (logits.argmax(axis=1) == mixed.argmax(axis=1)).mean() > 0.95
-
-
-def test_terminal_reads_the_line_about_an_epoch() -> None:
-    record = {
-        "phase": 1, "epoch": 2, "loss": 0.5, "val_log_loss": 0.4, "val_accuracy": 0.75,
-        "val_macro_f1": 0.5, "learning_rate": 1e-3, "seconds": 2.5,
-    }  # fmt: skip
-    line = progress_line(record, 4, True, False)
-    assert read_epoch(line) == Epoch(1, 2, 4, "0.5000", "0.7500", 2.5, False)
-    early = progress_line(record, 4, False, True)
-    assert read_epoch(early) == Epoch(1, 2, 4, "0.5000", "0.7500", 2.5, True)

@@ -1,0 +1,213 @@
+"""Trains a model phase after phase, keeps the best weights, and goes on after a kill."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import keras
+from absl import logging
+
+from components.contracts.progress import EpochProgress
+from components.errors import UserError
+from components.model.architectures import LOGITS_LAYER
+from components.training import dataset
+from components.training.checkpoint import (
+    State,
+    assign_variables,
+    load_state,
+    read_variables,
+    save_state,
+    seed_states,
+)
+from components.training.histograms import WeightHistograms
+from components.training.phase import Phase
+from components.training.training_settings import Monitor
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What training gave; the model holds the weights of the best epoch.
+
+    Attributes:
+        history: one record an epoch, over all phases: phase (from 1), epoch (from 1 in its phase),
+            loss, accuracy, log_loss, macro_f1, the same with ``val_`` for the eval split,
+            learning_rate, seconds.
+        best: the record of the best epoch.
+        resumed_epochs: epochs that an earlier, killed run had done.
+    """
+
+    history: list[Record]
+    best: Record
+    resumed_epochs: int
+
+
+def train(
+    model: keras.Model,
+    phases: Sequence[Phase],
+    train_split: dataset.Examples,
+    eval_split: dataset.Examples,
+    *,
+    state_dir: Path,
+    log_dir: Path,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Outcome:
+    """Trains ``model`` in place and leaves the best epoch's weights in it.
+
+    Each phase starts from the best weights so far, with a new optimizer and new callbacks, and
+    stops early by its own patience. The best weights are those of the best epoch of all phases.
+
+    After each epoch the whole state is saved under ``state_dir``. Called again with the same
+    arguments after a kill, training goes on from there as if nothing had happened. The caller
+    removes the folder when it no longer needs it.
+
+    Args:
+        model: token ids int [n, length] to logits float32 [n, classes].
+        phases: in order; see :func:`components.training.phase.make_phases`.
+        train_split, eval_split: the examples.
+        state_dir: folder of this very training's state.
+        log_dir: TensorBoard folder; gets a folder for each phase.
+        callbacks: further ones, called last.
+
+    Raises:
+        UserError: the loss is not a number.
+    """
+    state = load_state(state_dir) or State()
+    if state.history:
+        try:
+            assign_variables(model.weights, state.weights)
+            last = state.history[-1]
+            logging.info("training: resumed after phase %d epoch %d", last["phase"], last["epoch"])
+        except ValueError:
+            logging.warning("training: the state in %s does not fit; starting anew", state_dir)
+            state = State()
+    resumed = len(state.history)
+    groups = dataset.category_groups(train_split, model.output_shape[-1])
+    for number, phase in enumerate(phases, 1):
+        done = [record for record in state.history if record["phase"] == number]
+        if _has_ended(phase, done):
+            continue
+        if not done and state.history:
+            assign_variables(model.weights, state.best)
+            state.optimizer = []
+        compiled = phase.compile(model, train_split)
+        if state.optimizer:
+            assign_variables(compiled.optimizer.variables, state.optimizer)
+        if state.seeds:
+            assign_variables(seed_states(model), state.seeds)
+        # Epochs count over all phases here.
+        next_epoch = len(state.history)
+        logs = log_dir / phase.name
+        compiled.fit(
+            phase.training_batches(model, train_split, groups, next_epoch),
+            initial_epoch=next_epoch,
+            epochs=next_epoch - len(done) + phase.own.epochs,
+            steps_per_epoch=dataset.steps_per_epoch(train_split, phase.batch_size),
+            validation_data=phase.validation_batches(model, eval_split, groups),
+            callbacks=[
+                _Watch(model, state, phase, number, state_dir),
+                keras.callbacks.TensorBoard(str(logs), write_graph=False),
+                WeightHistograms(str(logs / "weights"), phase.shared.histogram_every),
+                *callbacks,
+            ],
+            verbose=0,
+        )
+    assign_variables(model.weights, state.best)
+    best = state.history[_best(state.history, phases[-1].shared.monitor)]
+    return Outcome(state.history, best, resumed)
+
+
+def _best(records: Sequence[Record], monitor: Monitor) -> int:
+    """Returns the index of the best record, the first among equals."""
+    values = [record[f"val_{monitor}"] for record in records]
+    return values.index(min(values) if monitor == "log_loss" else max(values))
+
+
+def _has_ended(phase: Phase, records: Sequence[Record]) -> bool:
+    """Returns whether a phase has done its epochs, or waited in vain for a better one."""
+    if not records:
+        return False
+    waited = len(records) - 1 - _best(records, phase.shared.monitor)
+    return len(records) >= phase.own.epochs or waited >= phase.own.patience
+
+
+def _plain(logs: dict[str, Any] | None) -> dict[str, float]:
+    """Returns Keras's logs as numbers, the model's own metrics without their output's name."""
+    plain = {}
+    for name, value in (logs or {}).items():
+        stage = "val_" if name.startswith("val_") else ""
+        metric = name.removeprefix(stage).removeprefix(f"{LOGITS_LAYER}_")
+        if metric != "loss" or name == f"{stage}loss":
+            plain[stage + metric] = float(value)
+    return plain
+
+
+class _Watch(keras.callbacks.Callback):
+    """Records each epoch, keeps the best weights, saves the state and ends the phase."""
+
+    def __init__(
+        self, model: keras.Model, state: State, phase: Phase, number: int, state_dir: Path
+    ) -> None:
+        super().__init__()
+        # Not ``model``, which Keras sets to the compiled one; the weights' order may differ there.
+        self._trained = model
+        self._state, self._phase, self._number = state, phase, number
+        self._state_dir = state_dir
+        self._records = [record for record in state.history if record["phase"] == number]
+        self._started = 0.0
+
+    def on_epoch_begin(self, *_: Any) -> None:
+        self._started = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._check(f"step {batch + 1}", float((logs or {}).get("loss", 0.0)))
+
+    def on_epoch_end(self, _: int, logs: dict[str, Any] | None = None) -> None:
+        metrics = _plain(logs)
+        self._check("validation", metrics["val_log_loss"])
+        record: dict[str, Any] = {
+            "phase": self._number,
+            "epoch": len(self._records) + 1,
+            **metrics,
+            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            "seconds": round(time.monotonic() - self._started, 3),
+        }
+        state = self._state
+        state.history.append(record)
+        self._records.append(record)
+        done = _has_ended(self._phase, self._records)
+        state.weights = read_variables(self._trained.weights)
+        improved = state.history[_best(state.history, self._phase.shared.monitor)] is record
+        if improved:
+            state.best = state.weights
+        state.optimizer = read_variables(self.model.optimizer.variables)
+        state.seeds = read_variables(seed_states(self._trained))
+        save_state(self._state_dir, state)
+        shown = {field.name for field in fields(EpochProgress)} & record.keys()
+        progress = EpochProgress(
+            **{name: record[name] for name in shown},
+            epochs=self._phase.own.epochs,
+            improved=improved,
+            done=done,
+        )
+        logging.info("%s", progress)
+        if done:
+            self.model.stop_training = True
+
+    def _check(self, where: str, loss: float) -> None:
+        if math.isfinite(loss):
+            return
+        message = (
+            f"phase {self._number}, epoch {len(self._records) + 1}, {where}: the loss is not a "
+            f"number; lower training.{self._phase.name}.learning_rate (now "
+            f"{self._phase.own.learning_rate:g}) or set training.clip_norm to 1"
+        )
+        if self._phase.shared.mixed_precision != "float32":
+            message += ', or training.mixed_precision to "float32"'
+        raise UserError(message)

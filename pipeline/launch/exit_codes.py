@@ -1,0 +1,7 @@
+"""What the commands exit with; after a signal it is 128 plus the signal's number."""
+
+COMPLETE = 0
+NODE_FAILED = 1
+USAGE = 2
+NOT_BLESSED = 3
+LOCK_BUSY = 4
