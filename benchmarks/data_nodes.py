@@ -21,12 +21,13 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline, RunOptions
 
+from components.contracts import node_ids
 from pipeline.config.pipeline_config import load_config
 from pipeline.graph import create_pipeline
 from pipeline.launch.progress import PlainDisplay, ProgressHandler
 from pipeline.launch.terminal import captured
 
-LAST = "Transform"
+LAST = node_ids.TRANSFORM
 
 
 def main(

@@ -18,9 +18,10 @@ import typer
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 
+from components.contracts import artifact_files
+from components.contracts.ingestion_summary import IngestionSummary
 from components.ingestion.examples_executor import Executor
 from components.ingestion.node import ParquetExampleGen
-from components.ingestion.row_counts import FILE_NAME, IngestionSummary
 
 SHARES = {"train": 0.64, "eval": 0.16, "test": 0.2}
 
@@ -45,7 +46,7 @@ def main(
         Executor(context).Do({}, {"examples": [examples]}, properties)
         seconds = time.perf_counter() - start
         processor_seconds = time.process_time() - processor_start
-        summary = IngestionSummary.from_json((Path(examples.uri) / FILE_NAME).read_text())
+        summary = IngestionSummary.read(Path(examples.uri) / artifact_files.INGESTION_SUMMARY)
     print(f"commit            {machine.commit()}")
     print(f"processor         {machine.processor()}")
     print(f"rows read, kept   {summary.rows_read}, {summary.rows_kept}")

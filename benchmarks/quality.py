@@ -59,7 +59,7 @@ from tfx.orchestration.pipeline import RunOptions
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils
 
-from components.contracts import features
+from components.contracts import features, node_ids
 from components.errors import UserError
 from components.metadata_store import MetadataStore
 from components.model.architectures import build_model
@@ -82,7 +82,7 @@ from pipeline.runs import lock
 Say = Callable[[str], None]
 FloatArray = npt.NDArray[np.floating[Any]]
 
-_FIRST, _LAST = "ParquetExampleGen", "Transform"
+_FIRST, _LAST = node_ids.EXAMPLE_GEN, node_ids.TRANSFORM
 _EXAMPLES = standard_artifacts.Examples.TYPE_NAME
 _SCORED_ROWS = 256
 
@@ -223,7 +223,7 @@ def prepare_data(config: PipelineConfig, say: Say) -> Data:
         classes=classes,
         examples=uris[_LAST, _EXAMPLES],
         transform_graph=uris[_LAST, standard_artifacts.TransformGraph.TYPE_NAME],
-        trainer=json_utils.loads(by_id["Trainer"].exec_properties["custom_config"]),
+        trainer=json_utils.loads(by_id[node_ids.TRAINER].exec_properties["custom_config"]),
         transform=transform_identity(config),
         folder=config.folder.path / "quality",
     )

@@ -24,7 +24,8 @@ import typer
 from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.types import artifact_utils
 
-from components.report.node import REPORT_FILE, Report, RunReportExecutor
+from components.contracts.artifact_files import RUN_REPORT
+from components.report.node import Report, RunReportExecutor
 from pipeline.config.pipeline_config import PipelineConfig, load_config
 
 # What the first screen of a laptop shows, at a width that README's column does not shrink much.
@@ -61,7 +62,7 @@ def newest_report(config: PipelineConfig) -> tuple[Path, dict[str, list[Any]]]:
             name = next(step.key for step in event.path.steps if step.HasField("key"))
             found = artifact_utils.deserialize_artifact(kind, artifact)
             inputs.setdefault(name, []).append(found)
-    return Path(newest.uri) / REPORT_FILE, inputs
+    return Path(newest.uri) / RUN_REPORT, inputs
 
 
 def screenshots(page: Path, folder: Path) -> list[Path]:
@@ -107,7 +108,7 @@ def main(
             },
         )
         seconds = time.perf_counter() - start
-        size = (Path(folder) / REPORT_FILE).stat().st_size
+        size = (Path(folder) / RUN_REPORT).stat().st_size
     taken = screenshots(made, pictures) if pictures else []
     rows = inputs["metrics"][0].examples
     print(f"commit       {machine.commit()}")

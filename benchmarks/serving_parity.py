@@ -15,7 +15,6 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,13 +32,15 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from components.contracts import features
-from components.contracts.model_files import EXTRA_ASSETS, REPORT
+from components.contracts.artifact_files import EXTRA_ASSETS, TRAINING_REPORT
+from components.contracts.training_report import TrainingReport
 from components.errors import UserError
 from components.metadata_store import MetadataStore
 from components.model.architectures import build_model, with_probabilities
 from components.model.model_settings import ModelSettings
 from components.text.tf_example_wire import string_columns
 from components.training import dataset
+from components.training.training_settings import TrainingSettings
 from pipeline.config.pipeline_config import PipelineConfig, load_config
 
 _ROWS = 512
@@ -55,21 +56,19 @@ def main(
     tf.get_logger().setLevel("ERROR")
     places = _latest_training(load_config(config))
     exported = path_utils.serving_model_path(str(places["model"]))
-    report = json.loads((Path(exported) / EXTRA_ASSETS / REPORT).read_text(encoding="utf-8"))
+    report = TrainingReport.read(Path(exported) / EXTRA_ASSETS / TRAINING_REPORT)
     loaded = tf.saved_model.load(exported)
-    print(f"commit       {machine.commit()} (model trained at {report['code']['commit']})")
+    print(f"commit       {machine.commit()} (model trained at {report.code.commit})")
     print(f"processor    {machine.processor()}")
 
     rows = differing = 0
     largest = 0.0
-    train = _transformed(places, features.TRAIN, len(report["classes"]))
+    train = _transformed(places, features.TRAIN, len(report.classes))
     network = _network(Path(exported), report, train)
     started = time.perf_counter()
     for split in features.SPLITS:
         written = (
-            train
-            if split == features.TRAIN
-            else _transformed(places, split, len(report["classes"]))
+            train if split == features.TRAIN else _transformed(places, split, len(report.classes))
         )
         ids, scores = _ask(loaded, places["raw_examples"] / f"Split-{split}")
         ours = dataset.make_examples(
@@ -120,19 +119,20 @@ def _transformed(places: dict[str, Path], split: str, classes: int) -> dataset.E
     return dataset.load_examples(files, Accessor, schema, classes, split)
 
 
-def _network(exported: Path, report: dict[str, Any], train: dataset.Examples) -> keras.Model:
+def _network(exported: Path, report: TrainingReport, train: dataset.Examples) -> keras.Model:
     """The network as Keras builds it, for rows of any width, with the weights of the export."""
-    classes = len(report["classes"])
-    shape = (report["vocabulary_size"], report["training"]["embedding_dim"])
+    classes = len(report.classes)
+    settings = TrainingSettings.model_validate(report.training)
+    shape = (report.vocabulary_size, settings.embedding_dim)
     model = build_model(
-        ModelSettings.model_validate(report["model"]),
+        ModelSettings.model_validate(report.model),
         np.zeros(shape, np.float32),
-        None if report["training"]["length_buckets"] else report["sequence_length"],
+        None if settings.length_buckets else report.sequence_length,
         classes,
         groups=dataset.category_groups(train, classes).tolist(),
         serving=True,
     )
-    scorer = with_probabilities(model, report["temperature"], np.array(report["logit_bias"]))
+    scorer = with_probabilities(model, report.temperature, np.array(report.logit_bias))
     saved = str(exported / "variables" / "variables")
     tf.train.Checkpoint(_scorer=scorer).read(saved).assert_existing_objects_matched()
     return scorer

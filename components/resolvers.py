@@ -4,7 +4,6 @@ With the stock strategies, a second run on unchanged inputs would find its own f
 baseline; its inputs would differ from the first run's, and nothing after them would be cached.
 """
 
-import json
 from pathlib import Path
 
 import ml_metadata as mlmd
@@ -12,10 +11,9 @@ from tfx import types
 from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.utils import path_utils
 
-from components.contracts.model_files import EXTRA_ASSETS, REPORT
-from components.pushing.push_executor import MODEL_ID
+from components.contracts import artifact_files, properties
+from components.contracts.training_report import TrainingReport
 from components.pushing.versions import was_rolled_back
-from components.validation.node import STATISTICS_FILE, STATISTICS_ID
 
 
 class LatestOtherPushedModelStrategy(ResolverStrategy):
@@ -37,9 +35,9 @@ class LatestOtherPushedModelStrategy(ResolverStrategy):
         models = {model.id: model for model in input_dict["model"] if model.id not in candidates}
         chosen: tuple[list[types.Artifact], list[types.Artifact]] = ([], [])
         # Only a model's last push tells whether it was rolled back.
-        last = {one.get_int_custom_property(MODEL_ID): one for one in _pushes(input_dict["pushed"])}
+        last = {_model_id(one): one for one in _pushes(input_dict["pushed"])}
         for push in reversed(_standing(list(last.values()))):
-            model = models.get(push.get_int_custom_property(MODEL_ID))
+            model = models.get(_model_id(push))
             # One that was cleaned away, or that scores other classes, cannot be compared with.
             if model is not None and classes and _classes(model) == classes:
                 chosen = ([model], [push])
@@ -49,7 +47,7 @@ class LatestOtherPushedModelStrategy(ResolverStrategy):
 
 def _pushes(artifacts: list[types.Artifact]) -> list[types.Artifact]:
     """Those by which a model was pushed, in their order."""
-    pushed = (one for one in artifacts if one.get_int_custom_property("pushed") == 1)
+    pushed = (one for one in artifacts if one.get_int_custom_property(properties.PUSHED) == 1)
     return sorted(pushed, key=lambda one: one.id)
 
 
@@ -58,12 +56,11 @@ def _standing(artifacts: list[types.Artifact]) -> list[types.Artifact]:
     return [push for push in _pushes(artifacts) if not was_rolled_back(_destination(push))]
 
 
-def _classes(model: types.Artifact) -> list[str] | None:
-    """Returns the classes that a model scores, in order; None where its files are gone."""
-    report = Path(path_utils.serving_model_path(model.uri)) / EXTRA_ASSETS / REPORT
-    if not report.is_file():
-        return None
-    return list(json.loads(report.read_text(encoding="utf-8"))["classes"])
+def _classes(model: types.Artifact) -> tuple[str, ...]:
+    """Returns the classes that a model scores, in order; empty where its files are gone."""
+    folder = Path(path_utils.serving_model_path(model.uri)) / artifact_files.EXTRA_ASSETS
+    report = TrainingReport.find(folder / artifact_files.TRAINING_REPORT)
+    return report.classes if report else ()
 
 
 class LatestPushStrategy(ResolverStrategy):
@@ -86,7 +83,7 @@ class LatestPushStrategy(ResolverStrategy):
         """Returns the input with at most one ``pushed`` and one ``rolled_back`` artifact."""
         models = {model.id for model in input_dict["model"]}
         pushes = _pushes(input_dict["pushed"])
-        own = [push for push in pushes if push.get_int_custom_property(MODEL_ID) in models]
+        own = [push for push in pushes if _model_id(push) in models]
         standing = _standing(pushes)
         served = [push for push in standing if push not in own]
         if standing and not _destination(standing[-1]).is_dir():
@@ -98,8 +95,12 @@ class LatestPushStrategy(ResolverStrategy):
         }
 
 
+def _model_id(push: types.Artifact) -> int:
+    return int(push.get_int_custom_property(properties.MODEL_ID))
+
+
 def _destination(push: types.Artifact) -> Path:
-    return Path(push.get_string_custom_property("pushed_destination"))
+    return Path(push.get_string_custom_property(properties.PUSHED_DESTINATION))
 
 
 class LatestOtherDataStrategy(ResolverStrategy):
@@ -115,8 +116,8 @@ class LatestOtherDataStrategy(ResolverStrategy):
         others = [
             artifact
             for artifact in input_dict["accepted"]
-            if artifact.get_int_custom_property(STATISTICS_ID) not in current
-            and (Path(artifact.uri) / STATISTICS_FILE).is_file()
+            if artifact.get_int_custom_property(properties.STATISTICS_ID) not in current
+            and (Path(artifact.uri) / artifact_files.TRAIN_STATISTICS).is_file()
         ]
         latest = sorted(others, key=lambda artifact: artifact.id)[-1:]
         return {"accepted": latest, "statistics": input_dict["statistics"]}

@@ -19,10 +19,16 @@ class Settings(BaseModel):
     ``64.0`` are no integers. An integer will do for a float, unless it is a boolean. Floats are
     finite. Lists, which is what TOML and JSON have, become tuples where a tuple is declared.
 
-    Each key's description is one sentence; the configuration reference is generated from it.
+    A key's docstring is one sentence; the configuration reference is generated from it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
     @field_validator("*", mode="before")
     @classmethod

@@ -17,7 +17,7 @@ from tfx.proto import trainer_pb2
 from tfx.types import BaseChannel, Channel
 from tfx.types.standard_artifacts import Model, PushedModel
 
-from components.contracts import features
+from components.contracts import features, node_ids
 from components.evaluation.node import EvaluationSummary
 from components.infra_validation.node import ServingValidator
 from components.ingestion.node import ParquetExampleGen
@@ -69,7 +69,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
     schema_import = ReviewedSchemaGen(
         schema_file=str(config.data.schema_file),
         fingerprint=file_fingerprint(config.data.schema_file),
-    ).with_id("ImportSchemaGen")
+    ).with_id(node_ids.IMPORT_SCHEMA_GEN)
     schema = schema_import.outputs["schema"]
     example_validator = ExampleValidator(
         statistics=statistics, schema=schema, custom_validation_config=validations
@@ -78,7 +78,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         strategy_class=LatestOtherDataStrategy,
         accepted=Channel(type=AcceptedData),
         statistics=statistics,
-    ).with_id("LatestAcceptedData")
+    ).with_id(node_ids.LATEST_ACCEPTED_DATA)
     gate = AnomalyGate(
         anomalies=example_validator.outputs["anomalies"],
         statistics=statistics,
@@ -117,7 +117,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             "checkpoint_dir": str(config.folder.checkpoint_dir),
             "fingerprint": code_fingerprint(_RUN_FN),
         },
-    ).with_id("Trainer")
+    ).with_id(node_ids.TRAINER)
     model = trainer.outputs["model"]
 
     baseline = Resolver(
@@ -125,7 +125,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         model=Channel(type=Model),
         pushed=Channel(type=PushedModel),
         candidate=model,
-    ).with_id("LatestBlessedModel")
+    ).with_id(node_ids.LATEST_BLESSED_MODEL)
     evaluator = Evaluator(
         examples=example_gen.outputs["examples"],
         example_splits=[features.TEST],
@@ -148,7 +148,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         fingerprint=code_fingerprint(
             "components.infra_validation.node", "components.infra_validation.probe"
         ),
-    ).with_id("InfraValidator")
+    ).with_id(node_ids.INFRA_VALIDATOR)
     card = ModelCardWriter(
         examples=example_gen.outputs["examples"],
         model=model,
@@ -156,13 +156,13 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         infra_blessing=infra_validator.outputs["blessing"],
         pipeline_name=config.name,
         fingerprint=code_fingerprint("components.model_card.node"),
-    ).with_id("ModelCard")
+    ).with_id(node_ids.MODEL_CARD)
     served = Resolver(
         strategy_class=LatestPushStrategy,
         pushed=Channel(type=PushedModel),
         rolled_back=Channel(type=PushedModel),
         model=model,
-    ).with_id("LatestPush")
+    ).with_id(node_ids.LATEST_PUSH)
     pusher = VersionedPusher(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
@@ -172,7 +172,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         rolled_back=served.outputs["rolled_back"],
         folder=str(config.serving_dir),
         fingerprint=code_fingerprint("components.pushing.node"),
-    ).with_id("Pusher")
+    ).with_id(node_ids.PUSHER)
 
     # After the Pusher: what fails here cannot keep a blessed model back.
     predictions = Predictions(

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from components.arrow import open_parquet, pa, pq
+from components.contracts import predictions
 from components.errors import UserError
 from components.ingestion import parquet_source
-from components.predictions import prediction_rows
 from pipeline import doctor
 from pipeline.client.batch import parts, plan
 from pipeline.client.batch.model import ModelVersion
@@ -105,7 +105,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "arxiv-classify --file": _read_with_client,
     "batch, footer": _plan_batch,
     "batch, rows": _read_batch,
-    "report": prediction_rows.read_scores,
+    "report": predictions.read_scores,
     "batch, parts": lambda path: parts._column(path, "label"),
 }
 

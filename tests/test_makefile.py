@@ -1,6 +1,7 @@
 """``make``'s ways of failing: one clear line, and no success."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -140,3 +141,13 @@ def test_help_lists_the_targets(clone: Path, tools: Path) -> None:
         "help", "env", "gpu", "run", "serve", "check", "test", "lint", "format", "types", "layers",
         "dependencies", "fast", "pytest", "docs", "sample", "glove", "lock", "protos", "clean",
     ]  # fmt: skip
+
+
+def test_contributing_names_files_and_targets_that_are_there() -> None:
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:components|pipeline|tests)/[\w./]+)`", text)
+    assert len(paths) > 20
+    assert [path for path in paths if not (REPOSITORY / path).exists()] == []
+    targets = set(re.findall(r"`make (\w+)`", text))
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    assert targets <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE))

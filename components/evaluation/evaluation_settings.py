@@ -11,7 +11,7 @@ from components.settings import BASIC, Settings
 
 SLICE_KEYS = (LABEL, *SLICE_FEATURES)
 
-_Share = Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)]
+_Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class EvaluationSettings(Settings):
@@ -21,36 +21,18 @@ class EvaluationSettings(Settings):
     moves a share by whole points.
     """
 
-    min_accuracy: _Share = Field(
-        default=0.80, description="Lowest test accuracy that is pushed.", json_schema_extra=BASIC
-    )
-    min_macro_f1: _Share = Field(
-        default=0.60,
-        description="Lowest test macro-F1 (mean F1 of the classes) that is pushed.",
-        json_schema_extra=BASIC,
-    )
-    max_cross_entropy: float = Field(
-        default=1.0,
-        gt=0,
-        strict=True,
-        allow_inf_nan=False,
-        description="Highest test log loss that is pushed, in nats (guessing among seven classes "
-        "costs 1.95).",
-        json_schema_extra=BASIC,
-    )
-    max_accuracy_drop: _Share = Field(
-        default=0.01,
-        description="How far test accuracy may lie below that of the last pushed model.",
-    )
-    max_macro_f1_drop: _Share = Field(
-        default=0.02,
-        description="How far test macro-F1 may lie below that of the last pushed model.",
-    )
-    slices: tuple[str, ...] = Field(
-        default=SLICE_KEYS,
-        description="Features by whose values the metrics are sliced, "
-        f"any of {', '.join(SLICE_KEYS)}.",
-    )
+    min_accuracy: _Share = Field(0.80, json_schema_extra=BASIC)
+    """Lowest test accuracy that is pushed."""
+    min_macro_f1: _Share = Field(0.60, json_schema_extra=BASIC)
+    """Lowest test macro-F1 (mean F1 of the classes) that is pushed."""
+    max_cross_entropy: float = Field(1.0, gt=0, json_schema_extra=BASIC)
+    """Highest test log loss that is pushed, in nats (guessing among seven classes costs 1.95)."""
+    max_accuracy_drop: _Share = 0.01
+    """How far test accuracy may lie below that of the last pushed model."""
+    max_macro_f1_drop: _Share = 0.02
+    """How far test macro-F1 may lie below that of the last pushed model."""
+    slices: tuple[str, ...] = SLICE_KEYS
+    """Features by whose values the metrics are sliced, any of the default ones."""
 
     @field_validator("slices")
     @classmethod

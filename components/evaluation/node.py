@@ -1,6 +1,5 @@
 """EvaluationSummary: the Evaluator's result as one JSON file and as artifact properties."""
 
-import json
 from pathlib import Path
 
 import tensorflow_model_analysis as tfma
@@ -11,26 +10,23 @@ from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArti
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact, standard_artifacts
 
+from components.contracts import artifact_files, properties
+from components.contracts.evaluation_metrics import ModelReference
 from components.evaluation.verdict import BASELINE, CANDIDATE, summarize
-
-METRICS_FILE = "metrics.json"
 
 
 class EvaluationMetrics(artifact.Artifact):  # type: ignore[misc]
-    """Folder with `METRICS_FILE`; see `components.evaluation.verdict.summarize` for its keys.
-
-    Properties, so that a listing needs no file: blessed (0 or 1), examples, accuracy, macro_f1,
-    cross_entropy (nats) and reasons (a sentence a line). ML Metadata keeps six digits on SQLite.
-    """
+    """Folder with an `Evaluation`, whose main values are properties: a listing needs no file."""
 
     TYPE_NAME = "EvaluationMetrics"
     PROPERTIES = {  # noqa: RUF012
-        "blessed": artifact.Property(type=artifact.PropertyType.INT),
+        properties.BLESSED: artifact.Property(type=artifact.PropertyType.INT),
         "examples": artifact.Property(type=artifact.PropertyType.INT),
-        "accuracy": artifact.Property(type=artifact.PropertyType.FLOAT),
-        "macro_f1": artifact.Property(type=artifact.PropertyType.FLOAT),
-        "cross_entropy": artifact.Property(type=artifact.PropertyType.FLOAT),
-        "reasons": artifact.Property(type=artifact.PropertyType.STRING),
+        **{
+            name: artifact.Property(type=artifact.PropertyType.FLOAT)
+            for name in properties.KEPT_METRICS
+        },
+        properties.REASONS: artifact.Property(type=artifact.PropertyType.STRING),
     }
 
 
@@ -42,17 +38,17 @@ def EvaluationSummary(  # noqa: N802
     classes: Parameter[list[str]],
     fingerprint: Parameter[str] = "",
 ) -> None:
-    """Writes `METRICS_FILE` from the Evaluator's outputs.
+    """Writes an `Evaluation` from the Evaluator's outputs.
 
     Args:
-      evaluation: TFMA's result, for one model or for a candidate and a baseline.
-      blessing: the Evaluator's verdict on the same model.
-      metrics: where the file goes.
-      classes: class names, in the order of the label ids.
-      fingerprint: hash of this code, so that an edit of it runs the node again.
+        evaluation: TFMA's result, for one model or for a candidate and a baseline.
+        blessing: the Evaluator's verdict on the same model.
+        metrics: where the file goes.
+        classes: class names, in the order of the label ids.
+        fingerprint: hash of this code, so that an edit of it runs the node again.
 
     Raises:
-      RuntimeError: the verdict contradicts the evaluation, so they are not of the same run.
+        RuntimeError: the verdict contradicts the evaluation, so they are not of the same run.
     """
     del fingerprint
     config, *_ = eval_config_writer.load_eval_run(evaluation.uri)
@@ -64,38 +60,29 @@ def EvaluationSummary(  # noqa: N802
         tfma.load_eval_result(evaluation.uri, model_name=BASELINE) if compared else None,
     )
     blessed = blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == 1
-    if blessed != result["blessed"]:
+    if blessed != result.blessed:
         raise RuntimeError(
-            f"{evaluation.uri} says blessed={result['blessed']} but {blessing.uri} says "
+            f"{evaluation.uri} says blessed={result.blessed} but {blessing.uri} says "
             f"blessed={blessed}: the two inputs are not of one Evaluator run"
         )
-    result["model"] = {
-        "id": blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY),
-        "uri": blessing.get_string_custom_property(
-            constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY
-        ),
-    }
-    if result["baseline"]:
-        result["baseline"]["model"] = {
-            "id": blessing.get_int_custom_property(
-                constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY
-            ),
-            "uri": blessing.get_string_custom_property(
-                constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY
-            ),
-        }
-    folder = Path(metrics.uri)
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(result, indent=2, allow_nan=False)
-    (folder / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
+    candidate = ModelReference(
+        id=blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY),
+        uri=blessing.get_string_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY),
+    )
+    baseline = ModelReference(
+        id=blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY),
+        uri=blessing.get_string_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY),
+    )
+    earlier = result.baseline and result.baseline.model_copy(update={"model": baseline})
+    result = result.model_copy(update={"model": candidate, "baseline": earlier})
+    result.write(Path(metrics.uri) / artifact_files.METRICS)
 
-    overall = result["overall"]
-    metrics.blessed = int(result["blessed"])
-    metrics.examples = overall["examples"]
-    for name in ("accuracy", "macro_f1", "cross_entropy"):
-        # A figure that is not a number leaves its property unset.
-        if overall[name] is not None:
-            setattr(metrics, name, overall[name])
-    metrics.reasons = "\n".join(result["reasons"])
-    for reason in result["reasons"]:
+    metrics.blessed = int(result.blessed)
+    metrics.examples = result.overall.examples
+    for name in properties.KEPT_METRICS:
+        # A metric that is not a number leaves its property unset.
+        if (value := getattr(result.overall, name)) is not None:
+            setattr(metrics, name, value)
+    metrics.reasons = "\n".join(result.reasons)
+    for reason in result.reasons:
         logging.info("%s: %s", "blessed" if blessed else "NOT blessed", reason)

@@ -1,4 +1,4 @@
-"""From TFMA's results to plain figures and to the verdict in words."""
+"""From TFMA's results to plain metrics and to the verdict in words."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ from typing import Any
 
 import tensorflow_model_analysis as tfma
 
+from components.contracts.evaluation_metrics import (
+    ClassMetrics,
+    Evaluation,
+    Metrics,
+    ModelMetrics,
+    ReliabilityBin,
+    SliceMetrics,
+    ThresholdCheck,
+)
 from components.evaluation import tfma_metrics
 from components.metrics import classification
 
-FORMAT_VERSION = 1
 OVERALL = "overall"
 CANDIDATE = "candidate"
 BASELINE = "baseline"
@@ -32,88 +40,57 @@ def summarize(
     validation: Any,
     classes: Sequence[str],
     baseline: tfma.EvalResult | None = None,
-) -> dict[str, Any]:
-    """Returns every figure of an evaluation as JSON values, and why the model passed or not.
-
-    Keys of the result:
-
-    - ``classes``: names, in the order of the confusion matrix's rows and columns.
-    - ``blessed``: whether every threshold holds.
-    - ``reasons``: a sentence for each threshold that does not hold; for a blessed model, for each.
-    - ``checks``: a dict for each threshold: metric, kind (value or change), slice, value, baseline
-      (None unless kind is change), bound, passed, reason.
-    - ``overall``: the figures of the whole split: examples, accuracy, cross_entropy (nats),
-      macro_f1, micro_f1, weighted_f1, expected_calibration_error, per_class (precision, recall,
-      f1, support), confusion_matrix (counts; row = true class), reliability (bins of the highest
-      score: lower, upper, examples, confidence, accuracy).
-    - ``slices``: such figures for each value of each sliced feature, with feature and value.
-    - ``baseline``: ``overall`` and ``slices`` of the model compared with, or None.
-
-    A figure that is not defined (a class that does not occur, an empty bin) is None.
+) -> Evaluation:
+    """Returns the metrics of an evaluation, and why the model passed or not.
 
     Args:
-      candidate: TFMA's result for the model in question; its config names metrics and slices.
-      validation: the ``tfma.ValidationResult`` of the same evaluation.
-      classes: class names, in the order of the label ids.
-      baseline: the result for the last pushed model, where one was compared.
+        candidate: TFMA's result for the model in question; its config names metrics and slices.
+        validation: the ``tfma.ValidationResult`` of the same evaluation.
+        classes: class names, in the order of the label ids.
+        baseline: the result for the last pushed model, where one was compared.
 
     Raises:
-      ValueError: the result holds no figures for the whole split.
+        ValueError: the result holds no metrics for the whole split.
     """
-    result: dict[str, Any] = {
-        "format_version": FORMAT_VERSION,
-        "classes": list(classes),
-        "blessed": bool(validation.validation_ok),
-        "overall": _overall(candidate, classes),
-        "slices": _slices(candidate, classes),
-        "baseline": None,
-    }
-    if baseline is not None:
-        result["baseline"] = {
-            "overall": _overall(baseline, classes),
-            "slices": _slices(baseline, classes),
-        }
-    checks = _checks(result, candidate.config, validation)
-    failed = [check["reason"] for check in checks if not check["passed"]]
+    own = _model_metrics(candidate, classes)
+    earlier = None if baseline is None else _model_metrics(baseline, classes)
+    checks = _checks(
+        own.overall, earlier.overall if earlier else None, candidate.config, validation
+    )
+    failed = [check.reason for check in checks if not check.passed]
     if not validation.validation_ok and not failed:
-        failed = ["a threshold could not be checked: the test split gave no figure for it"]
-    result["checks"] = checks
-    result["reasons"] = failed or [check["reason"] for check in checks]
-    return result
+        failed = ["a threshold could not be checked: the test split gave no value for it"]
+    return Evaluation(
+        **dict(own),
+        classes=tuple(classes),
+        blessed=bool(validation.validation_ok),
+        baseline=earlier,
+        checks=tuple(checks),
+        reasons=tuple(failed or [check.reason for check in checks]),
+    )
 
 
 def _options(metric: tfma.MetricConfig) -> dict[str, Any]:
     return dict(json.loads(metric.config)) if metric.config else {}
 
 
-def _overall(result: tfma.EvalResult, classes: Sequence[str]) -> dict[str, Any]:
-    plots = _plots(result)
-    for key, by_output in result.slicing_metrics:
-        if not key:
-            return _figures(by_output[""], plots.get((), {}), classes)
-    raise ValueError("the evaluation holds no figures for the whole split: is the split empty?")
-
-
-def _slices(result: tfma.EvalResult, classes: Sequence[str]) -> list[dict[str, Any]]:
+def _model_metrics(result: tfma.EvalResult, classes: Sequence[str]) -> ModelMetrics:
     order = [list(spec.feature_keys) for spec in result.config.slicing_specs]
-    plots = _plots(result)
-    slices = []
-    for key, by_output in result.slicing_metrics:
-        if key:
+    plots = {_slice_key(key): by_output[""][""] for key, by_output in result.plots}
+    overall, slices = None, []
+    for raw_key, by_output in result.slicing_metrics:
+        key = _slice_key(raw_key)
+        metrics = _metrics(by_output[""], plots.get(key, {}), classes)
+        if not key:
+            overall = Metrics(**metrics)
+        else:
             # One feature a slicing spec, so one pair a key.
             ((feature, value),) = key
-            slices.append(
-                {
-                    "feature": feature,
-                    "value": _text(value),
-                    **_figures(by_output[""], plots.get(_slice_key(key), {}), classes),
-                }
-            )
-    return sorted(slices, key=lambda one: (order.index([one["feature"]]), one["value"]))
-
-
-def _plots(result: tfma.EvalResult) -> dict[tuple[Any, ...], Mapping[str, Any]]:
-    return {_slice_key(key): by_output[""][""] for key, by_output in result.plots}
+            slices.append(SliceMetrics(feature=feature, value=value, **metrics))
+    if overall is None:
+        raise ValueError("the evaluation holds no metrics for the whole split: is the split empty?")
+    slices.sort(key=lambda one: (order.index([one.feature]), one.value))
+    return ModelMetrics(overall=overall, slices=tuple(slices))
 
 
 def _slice_key(key: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
@@ -124,15 +101,19 @@ def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _figures(
+def _metrics(
     by_sub_key: Mapping[str, Mapping[str, Any]], plots: Mapping[str, Any], classes: Sequence[str]
 ) -> dict[str, Any]:
     scalars = by_sub_key[""]
     per_class = {}
     for class_id, name in enumerate(classes):
         scores = by_sub_key.get(f"classId:{class_id}", {})
-        per_class[name] = {score: _number(scores.get(score)) for score in classification.PER_CLASS}
-        per_class[name][classification.SUPPORT] = _count(scores.get(classification.SUPPORT))
+        per_class[name] = ClassMetrics(
+            precision=_number(scores.get(classification.PRECISION)),
+            recall=_number(scores.get(classification.RECALL)),
+            f1=_number(scores.get(classification.F1)),
+            support=_count(scores.get(classification.SUPPORT)),
+        )
     return {
         "examples": _count(scalars.get(tfma_metrics.EXAMPLE_COUNT)),
         **{name: _number(scalars.get(name)) for name in _SCALARS},
@@ -169,7 +150,7 @@ def _confusion_matrix(plots: Mapping[str, Any], num_classes: int) -> list[list[i
     return [[round(count) for count in row] for row in counts]
 
 
-def _reliability(value: Any) -> list[dict[str, Any]]:
+def _reliability(value: Any) -> list[ReliabilityBin]:
     if not value:
         return []
     bins, columns = (int(size) for size in value["arrayValue"]["shape"])
@@ -178,21 +159,21 @@ def _reliability(value: Any) -> list[dict[str, Any]]:
     for index in range(bins):
         count, confidence, correct = flat[index * columns : (index + 1) * columns]
         rows.append(
-            {
-                "lower": index / bins,
-                "upper": (index + 1) / bins,
-                "examples": round(count),
-                "confidence": _finite(confidence / count) if count else None,
-                "accuracy": _finite(correct / count) if count else None,
-            }
+            ReliabilityBin(
+                lower=index / bins,
+                upper=(index + 1) / bins,
+                examples=round(count),
+                confidence=_finite(confidence / count) if count else None,
+                accuracy=_finite(correct / count) if count else None,
+            )
         )
     return rows
 
 
 def _checks(
-    result: Mapping[str, Any], config: tfma.EvalConfig, validation: Any
-) -> list[dict[str, Any]]:
-    """Returns a dict for each threshold; TFMA's validation decides which of them failed."""
+    overall: Metrics, baseline: Metrics | None, config: tfma.EvalConfig, validation: Any
+) -> list[ThresholdCheck]:
+    """Lists the thresholds; TFMA's validation decides which of them failed."""
     failed = {
         (failure.metric_key.name, failure.metric_key.is_diff)
         for by_slice in validation.metric_validations_per_slice
@@ -203,21 +184,21 @@ def _checks(
     for spec in config.metrics_specs:
         for metric in spec.metrics:
             name = _options(metric).get("name", metric.class_name)
+            value = getattr(overall, name, None)
             for per_slice in metric.per_slice_thresholds:
                 threshold = per_slice.threshold
                 if threshold.HasField("value_threshold"):
                     passed = (name, False) not in failed
-                    checks.append(_value_check(result, name, threshold.value_threshold, passed))
-                if threshold.HasField("change_threshold") and result["baseline"]:
+                    checks.append(_value_check(name, value, threshold.value_threshold, passed))
+                if threshold.HasField("change_threshold") and baseline is not None:
                     passed = (name, True) not in failed
-                    checks.append(_change_check(result, name, threshold.change_threshold, passed))
+                    earlier = getattr(baseline, name, None)
+                    allowed = _bound(abs(threshold.change_threshold.absolute.value))
+                    checks.append(_change_check(name, value, earlier, allowed, passed))
     return checks
 
 
-def _value_check(
-    result: Mapping[str, Any], name: str, threshold: Any, passed: bool
-) -> dict[str, Any]:
-    value = result["overall"][name]
+def _value_check(name: str, value: float | None, threshold: Any, passed: bool) -> ThresholdCheck:
     lower = threshold.HasField("lower_bound")
     bound = _bound(threshold.lower_bound.value if lower else threshold.upper_bound.value)
     if value is None:
@@ -227,23 +208,20 @@ def _value_check(
     else:
         words = f"is {'below' if lower else 'above'} the threshold {bound:g}"
     shown = "" if value is None else f" {_apart(value, bound)}"
-    return {
-        "metric": name,
-        "kind": "value",
-        "slice": OVERALL,
-        "value": value,
-        "baseline": None,
-        "bound": bound,
-        "passed": passed,
-        "reason": f"{name}{shown} {words} ({OVERALL})",
-    }
+    return ThresholdCheck(
+        metric=name,
+        kind="value",
+        slice=OVERALL,
+        value=value,
+        bound=bound,
+        passed=passed,
+        reason=f"{name}{shown} {words} ({OVERALL})",
+    )
 
 
 def _change_check(
-    result: Mapping[str, Any], name: str, threshold: Any, passed: bool
-) -> dict[str, Any]:
-    value, earlier = result["overall"][name], result["baseline"]["overall"][name]
-    allowed = _bound(abs(threshold.absolute.value))
+    name: str, value: float | None, earlier: float | None, allowed: float, passed: bool
+) -> ThresholdCheck:
     if value is None or earlier is None:
         words = f"{name} cannot be compared with the last pushed model's: not a number"
     else:
@@ -259,16 +237,16 @@ def _change_check(
                 f"{name} {value:.4f} is {_apart(-change, allowed)} below {against}; "
                 f"a drop of {allowed:g} is allowed"
             )
-    return {
-        "metric": name,
-        "kind": "change",
-        "slice": OVERALL,
-        "value": value,
-        "baseline": earlier,
-        "bound": allowed,
-        "passed": passed,
-        "reason": f"{words} ({OVERALL})",
-    }
+    return ThresholdCheck(
+        metric=name,
+        kind="change",
+        slice=OVERALL,
+        value=value,
+        baseline=earlier,
+        bound=allowed,
+        passed=passed,
+        reason=f"{words} ({OVERALL})",
+    )
 
 
 def _bound(value: float) -> float:
@@ -277,7 +255,7 @@ def _bound(value: float) -> float:
 
 
 def _apart(value: float, bound: float) -> str:
-    """Returns a figure with four decimals, or as many as tell it from its threshold."""
+    """Returns a value with four decimals, or as many as tell it from its threshold."""
     for digits in range(4, 12):
         shown = f"{value:.{digits}f}"
         if float(shown) != bound or value == bound:

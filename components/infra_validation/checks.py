@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from components.contracts import features
+from components.contracts.golden_predictions import GoldenPredictions
+from components.contracts.infra_verdict import Check, Measurements
 from components.infra_validation.budgets import InfraValidationSettings
 from components.scoring.signatures import INPUTS, Signature, TensorKind
-from components.training.golden_predictions import Answers
 
 # Scores of a row add up to 1 but for the rounding of float32.
 _SUM_TOLERANCE = 1e-5
@@ -32,48 +32,6 @@ class Reply(NamedTuple):
     label: list[str]
     scores: npt.NDArray[np.float32]
     classes: list[list[str]]
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What serving took.
-
-    Attributes:
-        load_seconds: until the model could be asked.
-        latencies_ms: of requests with one abstract, after the warm-up.
-        batch_seconds: of a request with 512 abstracts.
-        memory_mib: peak resident memory of the process that serves; None where it is not known.
-    """
-
-    load_seconds: float
-    latencies_ms: list[float]
-    batch_seconds: float
-    memory_mib: float | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the fields as JSON values."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Check:
-    """One demand on the model.
-
-    Attributes:
-        name: what was looked at.
-        passed: whether it holds.
-        line: what was looked at, what was measured and what was allowed, for people.
-        budget: whether it is about time or memory, which other load on the machine may spoil.
-    """
-
-    name: str
-    passed: bool
-    line: str
-    budget: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the fields as JSON values."""
-        return asdict(self)
 
 
 def expected_signatures(classes: int, sequence_length: int) -> dict[str, Signature]:
@@ -164,18 +122,22 @@ def _problem(reply: Reply, classes: Sequence[str], rows: int) -> str:
 
 
 def check_scores(
-    what: str, scores: npt.NDArray[np.float32], answers: Answers, rows: Sequence[int], bound: float
+    what: str,
+    scores: npt.NDArray[np.float32],
+    golden: GoldenPredictions,
+    rows: Sequence[int],
+    bound: float,
 ) -> Check:
     """Compares scores with the trained network's.
 
     Args:
         what: which requests they answer.
         scores: float [n, classes].
-        answers: the reference.
-        rows: which of its rows each of the n answers.
+        golden: the trained network's scores.
+        rows: the golden prediction of each of the n rows.
         bound: largest difference that passes.
     """
-    expected = answers.scores[list(rows)]
+    expected = golden.scores[list(rows)]
     if scores.shape != expected.shape:
         line = f"{what}: scores have the shape {scores.shape}, not {expected.shape}"
         return Check(what, False, line)
@@ -186,33 +148,33 @@ def check_scores(
         what,
         bool(differences[worst] <= bound),
         f"{what}: largest difference to the trained network's scores {differences[worst]:.2g} "
-        f"(text {rows[worst]}, {answers.texts[rows[worst]].name}), {bound:g} allowed "
+        f"(text {rows[worst]}, {golden.predictions[rows[worst]].name}), {bound:g} allowed "
         "(max_score_difference)",
     )
 
 
-def check_ids(token_ids: npt.NDArray[np.int64], answers: Answers) -> Check:
-    """Compares the token ids of the reference's texts, int [n, length], with Transform's."""
+def check_ids(token_ids: npt.NDArray[np.int64], golden: GoldenPredictions) -> Check:
+    """Compares token ids, int [n, length], with those of the golden predictions."""
     what = "token ids"
-    if token_ids.shape != answers.token_ids.shape:
-        line = f"{what}: the shape is {token_ids.shape}, not {answers.token_ids.shape}"
+    if token_ids.shape != golden.token_ids.shape:
+        line = f"{what}: the shape is {token_ids.shape}, not {golden.token_ids.shape}"
         return Check(what, False, line)
-    differing = np.flatnonzero((token_ids != answers.token_ids).any(axis=1))
-    rows = len(answers.texts)
+    differing = np.flatnonzero((token_ids != golden.token_ids).any(axis=1))
+    rows = len(golden.predictions)
     if not differing.size:
         return Check(what, True, f"{what}: those of {rows} texts are Transform's")
-    first = answers.texts[differing[0]].name
+    first = golden.predictions[differing[0]].name
     line = f"{what}: {differing.size} of {rows} texts differ from Transform's, first {first}"
     return Check(what, False, line)
 
 
-def check_budgets(figures: Figures, settings: InfraValidationSettings) -> list[Check]:
+def check_budgets(measured: Measurements, settings: InfraValidationSettings) -> list[Check]:
     """Compares time and memory with what is allowed."""
-    latency = float(np.percentile(figures.latencies_ms, _PERCENTILE))
-    measured: Iterable[tuple[str, str, float | None, str, float]] = (
-        ("load time", "max_load_seconds", figures.load_seconds, "s", settings.max_load_seconds),
+    latency = float(np.percentile(measured.latencies_ms, _PERCENTILE))
+    values: Iterable[tuple[str, str, float | None, str, float]] = (
+        ("load time", "max_load_seconds", measured.load_seconds, "s", settings.max_load_seconds),
         (
-            f"latency of one abstract, {_PERCENTILE}th percentile of {len(figures.latencies_ms)}",
+            f"latency of one abstract, {_PERCENTILE}th percentile of {len(measured.latencies_ms)}",
             "max_latency_ms",
             latency,
             "ms",
@@ -221,14 +183,14 @@ def check_budgets(figures: Figures, settings: InfraValidationSettings) -> list[C
         (
             "time of a batch of 512 abstracts",
             "max_batch_seconds",
-            figures.batch_seconds,
+            measured.batch_seconds,
             "s",
             settings.max_batch_seconds,
         ),
-        ("peak memory", "max_memory_mib", figures.memory_mib, "MiB", settings.max_memory_mib),
+        ("peak memory", "max_memory_mib", measured.memory_mib, "MiB", settings.max_memory_mib),
     )
     checks = []
-    for what, key, value, unit, bound in measured:
+    for what, key, value, unit, bound in values:
         if value is None:
             checks.append(Check(key, True, f"{what}: not known of this server", budget=True))
             continue

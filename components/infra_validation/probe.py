@@ -8,7 +8,6 @@ process; with one, the server there holds it already, since so many seconds afte
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -19,17 +18,16 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from components.contracts import features
-from components.contracts.model_files import ANSWERS, EXTRA_ASSETS, WARMUP
+from components.contracts import artifact_files, features
+from components.contracts.golden_predictions import EMPTY, REAL, GoldenPredictions
+from components.contracts.infra_verdict import Check, Measurements, ProbeResult
 from components.infra_validation import checks
 from components.infra_validation.budgets import InfraValidationSettings
-from components.infra_validation.checks import Check, Figures, Reply
+from components.infra_validation.checks import Reply
 from components.infra_validation.process_memory import peak_memory_mib
 from components.infra_validation.runtimes import ModelRuntime, Server
 from components.scoring.errors import LoadError, ScoringError
 from components.scoring.scorer import Scorer, decoded
-from components.training import golden_predictions as reference
-from components.training.golden_predictions import Answers
 from components.training.warmup_requests import MAX_RECORDS, read_warmup
 
 BATCH_ROWS = 512
@@ -43,11 +41,11 @@ def probe(
     settings: InfraValidationSettings,
     server: tuple[ModelRuntime, float] | None = None,
     pid: int | Literal["self"] | None = "self",
-) -> tuple[list[Check], Figures | None]:
+) -> tuple[list[Check], Measurements | None]:
     """Asks a model all that can be wanted of it.
 
     Args:
-        model: folder of the SavedModel, with its reference answers and warm-up requests.
+        model: folder of the SavedModel, with its golden predictions and warm-up requests.
         settings: budgets and tolerance.
         server: a server that holds it, and the seconds that took; None loads it here.
         pid: the process whose memory counts; None where it is not known.
@@ -55,15 +53,19 @@ def probe(
     Returns:
         The checks, and what serving took; None where it did not come to that.
     """
-    extra = model / EXTRA_ASSETS
+    extra = model / artifact_files.EXTRA_ASSETS
+    path = extra / artifact_files.GOLDEN_PREDICTIONS
     try:
-        answers = Answers.from_json((extra / ANSWERS).read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError) as error:
-        return [_failed("reference answers", f"{extra / ANSWERS} cannot be read: {error}")], None
+        golden = GoldenPredictions.read(path)
+    except (OSError, ValueError) as error:
+        return [_failed("golden predictions", f"{path} cannot be read: {error}")], None
+    if not golden.predictions:
+        return [_failed("golden predictions", f"{path} holds none")], None
+    path = extra / artifact_files.WARMUP
     try:
-        warmup = read_warmup(extra / WARMUP)
+        warmup = read_warmup(path)
     except (tf.errors.OpError, DecodeError) as error:
-        return [_failed("warm-up", f"{extra / WARMUP} cannot be read: {error}")], None
+        return [_failed("warm-up", f"{path} cannot be read: {error}")], None
 
     if server is None:
         started = time.perf_counter()
@@ -74,19 +76,19 @@ def probe(
     runtime, load_seconds = server
     found: list[Check] = []
     try:
-        expected = checks.expected_signatures(len(answers.classes), answers.token_ids.shape[1])
+        expected = checks.expected_signatures(len(golden.classes), golden.token_ids.shape[1])
         found += checks.check_signatures(runtime.signatures, expected)
         if not all(check.passed for check in found):
             return found, None
-        found.append(_replay_warmup(runtime, warmup, answers))
-        found += _replay_texts(runtime, answers, settings.max_score_difference)
-        found += _replay_examples(runtime, answers, settings.max_score_difference)
-        figures, check = _measure(runtime, answers, load_seconds, pid)
+        found.append(_replay_warmup(runtime, warmup, golden))
+        found += _replay_texts(runtime, golden, settings.max_score_difference)
+        found += _replay_examples(runtime, golden, settings.max_score_difference)
+        measurements, check = _measure(runtime, golden, load_seconds, pid)
         found.append(check)
     except ScoringError as error:
         found.append(_failed("requests", error.reason))
         return found, None
-    return found + checks.check_budgets(figures, settings), figures
+    return found + checks.check_budgets(measurements, settings), measurements
 
 
 def _failed(name: str, problem: str) -> Check:
@@ -104,7 +106,9 @@ def _ask(
     )
 
 
-def _replay_warmup(runtime: ModelRuntime, warmup: Sequence[Any], answers: Answers) -> Check:
+def _replay_warmup(
+    runtime: ModelRuntime, warmup: Sequence[Any], golden: GoldenPredictions
+) -> Check:
     if not 0 < len(warmup) <= MAX_RECORDS:
         return _failed(
             "warm-up", f"{len(warmup)} requests; TF Serving takes from 1 to {MAX_RECORDS}"
@@ -112,7 +116,7 @@ def _replay_warmup(runtime: ModelRuntime, warmup: Sequence[Any], answers: Answer
     for number, request in enumerate(warmup):
         rows = tf.make_ndarray(request.inputs[features.ABSTRACT]).tolist()
         what = f"warm-up request {number}"
-        check = checks.check_reply(what, _ask(runtime, rows), answers.classes, len(rows))
+        check = checks.check_reply(what, _ask(runtime, rows), golden.classes, len(rows))
         if request.model_spec.signature_name != features.SERVING_TEXT:
             return _failed(what, f"is for {request.model_spec.signature_name!r}")
         if not check.passed:
@@ -120,32 +124,32 @@ def _replay_warmup(runtime: ModelRuntime, warmup: Sequence[Any], answers: Answer
     return Check("warm-up", True, f"warm-up: {len(warmup)} requests, each answered")
 
 
-def _replay_texts(runtime: ModelRuntime, answers: Answers, bound: float) -> list[Check]:
-    """Each of the reference's texts alone, then all of them in one batch."""
-    texts = [text.content for text in answers.texts]
+def _replay_texts(runtime: ModelRuntime, golden: GoldenPredictions, bound: float) -> list[Check]:
+    """Sends each golden text alone, then all of them in one batch."""
+    texts = [text.content for text in golden.predictions]
     every = range(len(texts))
     alone = [_ask(runtime, [text]) for text in texts]
     found = []
-    for reply, text in zip(alone, answers.texts, strict=True):
-        if text.name == reference.REAL:
+    for reply, text in zip(alone, golden.predictions, strict=True):
+        if text.name == REAL:
             continue
-        found.append(checks.check_reply(f"text {text.name}", reply, answers.classes, 1))
+        found.append(checks.check_reply(f"text {text.name}", reply, golden.classes, 1))
     together = _ask(runtime, texts)
-    found.append(checks.check_reply("texts in one batch", together, answers.classes, len(texts)))
+    found.append(checks.check_reply("texts in one batch", together, golden.classes, len(texts)))
     if all(check.passed for check in found):
         scores = np.concatenate([reply.scores for reply in alone])
         found += [
-            checks.check_scores("texts one by one", scores, answers, every, bound),
-            checks.check_scores("texts in one batch", together.scores, answers, every, bound),
+            checks.check_scores("texts one by one", scores, golden, every, bound),
+            checks.check_scores("texts in one batch", together.scores, golden, every, bound),
         ]
     return found
 
 
-def _replay_examples(runtime: ModelRuntime, answers: Answers, bound: float) -> list[Check]:
+def _replay_examples(runtime: ModelRuntime, golden: GoldenPredictions, bound: float) -> list[Check]:
     """The same texts as tf.Examples, among rows that are none."""
     rows, meant = [], []
-    empty = next(i for i, text in enumerate(answers.texts) if text.name == reference.EMPTY)
-    for index, text in enumerate(answers.texts):
+    empty = next(i for i, text in enumerate(golden.predictions) if text.name == EMPTY)
+    for index, text in enumerate(golden.predictions):
         rows.append(_example(text.content))
         meant.append(index)
         if index < len(_NOT_EXAMPLES):
@@ -153,16 +157,16 @@ def _replay_examples(runtime: ModelRuntime, answers: Answers, bound: float) -> l
             meant.append(empty)
     reply = _ask(runtime, rows, features.SERVING_EXAMPLES)
     what = "examples, some of them broken"
-    found = [checks.check_reply(what, reply, answers.classes, len(rows))]
+    found = [checks.check_reply(what, reply, golden.classes, len(rows))]
     if found[0].passed:
-        found.append(checks.check_scores(what, reply.scores, answers, meant, bound))
+        found.append(checks.check_scores(what, reply.scores, golden, meant, bound))
     transformed = runtime.ask(features.TRANSFORM_FEATURES, rows)
     for name, values in transformed.items():
         if len(values) != len(rows):
             found.append(_failed(what, f"{name} has {len(values)} rows for {len(rows)}"))
             return found
     of_text = [i for i, row in enumerate(rows) if row not in _NOT_EXAMPLES]
-    found.append(checks.check_ids(transformed[features.TOKENS][of_text], answers))
+    found.append(checks.check_ids(transformed[features.TOKENS][of_text], golden))
     return found
 
 
@@ -173,9 +177,12 @@ def _example(text: bytes) -> bytes:
 
 
 def _measure(
-    runtime: ModelRuntime, answers: Answers, load_seconds: float, pid: int | Literal["self"] | None
-) -> tuple[Figures, Check]:
-    real = [text.content for text in answers.texts if text.name == reference.REAL]
+    runtime: ModelRuntime,
+    golden: GoldenPredictions,
+    load_seconds: float,
+    pid: int | Literal["self"] | None,
+) -> tuple[Measurements, Check]:
+    real = [text.content for text in golden.predictions if text.name == REAL]
     batch = [real[i % len(real)] for i in range(BATCH_ROWS)]
     started = time.perf_counter()
     reply = _ask(runtime, batch)
@@ -186,8 +193,8 @@ def _measure(
         _ask(runtime, [real[number % len(real)]])
         latencies.append((time.perf_counter() - started) * 1000)
     memory = None if pid is None else peak_memory_mib(pid)
-    figures = Figures(load_seconds, latencies, batch_seconds, memory)
-    return figures, checks.check_reply("batch of 512", reply, answers.classes, BATCH_ROWS)
+    measurements = Measurements(load_seconds, latencies, batch_seconds, memory)
+    return measurements, checks.check_reply("batch of 512", reply, golden.classes, BATCH_ROWS)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -197,14 +204,10 @@ def main(arguments: Sequence[str]) -> None:
     if at:
         address, name, pid, seconds = at
         server = Server(address, name, settings.timeout_seconds), float(seconds)
-        found, figures = probe(Path(model), settings, server, int(pid) if pid else None)
+        found, measurements = probe(Path(model), settings, server, int(pid) if pid else None)
     else:
-        found, figures = probe(Path(model), settings)
-    result = {
-        "checks": [check.to_json() for check in found],
-        "figures": None if figures is None else figures.to_json(),
-    }
-    Path(out).write_text(json.dumps(result), encoding="utf-8")
+        found, measurements = probe(Path(model), settings)
+    ProbeResult(checks=tuple(found), measurements=measurements).write(Path(out))
 
 
 if __name__ == "__main__":

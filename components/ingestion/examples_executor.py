@@ -28,8 +28,10 @@ from tfx.utils import proto_utils
 from tfx_bsl.coders import example_coder
 
 from components.arrow import pa
-from components.ingestion import columns, parquet_source, splits
-from components.ingestion.row_counts import FILE_NAME, IN_SPLIT, WITH_WORDS, IngestionSummary
+from components.contracts import artifact_files
+from components.contracts.ingestion_summary import IngestionSummary
+from components.ingestion import columns, parquet_source, row_counts, splits
+from components.ingestion.row_counts import IN_SPLIT, WITH_WORDS
 from components.text import cleaning
 
 _LOG = logging.getLogger(__name__)
@@ -170,7 +172,7 @@ class _ReadExamples(beam.DoFn):  # type: ignore[misc]
 
 
 def _write_summary(counts: Iterable[Count], path: str, files: int, split_names: list[str]) -> None:
-    summary = IngestionSummary.from_counts(counts, files, split_names)
+    summary = row_counts.summarize(counts, files, split_names)
     with fileio.open(path, "w") as file:
         file.write(summary.to_json())
 
@@ -293,7 +295,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
         )
         pattern, split_names, _, _ = _parse(exec_properties)
         artifact.split_names = artifact_utils.encode_split_names(split_names)
-        summary_path = posixpath.join(artifact.uri, FILE_NAME)
+        summary_path = posixpath.join(artifact.uri, artifact_files.INGESTION_SUMMARY)
 
         with self._make_beam_pipeline() as pipeline:
             splits = self.GenerateExamplesByBeam(
@@ -308,7 +310,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
 
         with fileio.open(summary_path, "r") as file:
             summary = IngestionSummary.from_json(file.read())
-        summary.check(pattern)
+        row_counts.check(summary, pattern)
 
         examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(
@@ -316,4 +318,4 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
         )
         for name, rows in summary.totals().items():
             artifact.set_int_custom_property(name, rows)
-        _LOG.info("%s", summary.line())
+        _LOG.info("%s", row_counts.line(summary))

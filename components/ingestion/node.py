@@ -74,7 +74,7 @@ class ParquetExampleGen(FileBasedExampleGen):  # type: ignore[misc]
     An example has the features of ``features.RAW_COLUMNS``, as bytes; ``id`` and ``update_date``
     are left out where the row has none. Splits are stratified by label, hold no cleaned text in
     common and depend on nothing but the rows. The artifact's folder also has ``ingestion.json``
-    (see ``summary.IngestionSummary``), whose counts are custom properties of the artifact, too.
+    (see `IngestionSummary`), whose counts are custom properties of the artifact, too.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)

@@ -124,7 +124,7 @@ def calibration_bins(confidence: Any, bins: int = CALIBRATION_BINS) -> Any:
     return np.clip(places, 0, bins - 1).astype(np.int64)
 
 
-def expected_calibration_error(gaps: Floats, rows: Any) -> Floats:
+def expected_calibration_error(gaps: Array, rows: Any) -> Array:
     """Returns the mean gap between confidence and accuracy, weighted by each bin's rows.
 
     Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3. A bin's weight and
@@ -132,7 +132,7 @@ def expected_calibration_error(gaps: Floats, rows: Any) -> Floats:
 
     Args:
         gaps: sum over each bin's rows of the confidence less 1 where the answer is right,
-            float64 [..., bins].
+            float [..., bins].
         rows: number of all rows.
     """
     return _ratio(np.abs(gaps).sum(axis=-1), np.asarray(rows))

@@ -24,12 +24,14 @@ EMBEDDING_LAYER = "embedding"
 LOGITS_LAYER = "logits"
 DEEP_LAYER = "deep_logits"
 WIDE_LAYER = "wide_logits"
-PREFIX_LAYER = "prefix_logits"
+# Before the others by name: TensorFlow may add the paths up in that order, and another order would
+# change the scores' last digits.
+PREFIX_LAYER = "by_prefix_logits"
 PATH_LAYERS = (DEEP_LAYER, WIDE_LAYER, PREFIX_LAYER)
 CATEGORY_LAYER_OF = {name: name.replace("logits", "category_logits") for name in PATH_LAYERS}
 CATEGORY_LAYERS = tuple(CATEGORY_LAYER_OF.values())
 # Patterns of the names of the linear paths' layers.
-LINEAR_LAYERS = ("wide_*", "prefix_*")
+LINEAR_LAYERS = ("wide_*", "by_prefix_*")
 
 
 def build_model(
@@ -99,7 +101,7 @@ def adapt(model: keras.Model, tokens: npt.NDArray[np.integer[Any]], words: Seque
             cut = np.asarray(layer.prefixes)[tokens]
     for layer in model.layers:
         if isinstance(layer, WideNgrams):
-            layer.adapt(cut if layer.name.startswith("prefix_") else tokens)
+            layer.adapt(cut if layer.name.startswith("by_prefix_") else tokens)
 
 
 def with_probabilities(

@@ -12,61 +12,34 @@ Pooling = Literal["max", "mean", "attention"]
 class ModelSettings(Settings):
     """Architecture and sizes of the network."""
 
-    architecture: Literal["bilstm_wide", "notebook"] = Field(
-        "bilstm_wide",
-        description="Network, either bilstm_wide (masked BiLSTM and bag of embeddings, plus linear "
-        "models over n-grams) or notebook (the original model of fixed size, with which the other "
-        "keys of this table keep their defaults).",
-    )
-    embedding_dropout: float = Field(
-        0.2,
-        ge=0,
-        lt=1,
-        description="Share of the LSTM's input channels dropped for a whole text.",
-    )
-    lstm_units: int = Field(
-        64, ge=0, le=1024, description="Units per direction; 0 leaves the recurrent path out."
-    )
-    lstm_pooling: tuple[Pooling, ...] = Field(
-        ("max", "mean", "attention"), description="How the LSTM's states become one vector."
-    )
-    embedding_pooling: tuple[Pooling, ...] = Field(
-        ("max", "mean"),
-        description="How the embeddings themselves become one vector beside the LSTM; empty "
-        "leaves the bag of embeddings out.",
-    )
-    categories: bool = Field(
-        True,
-        description="Score primary categories and add them up to classes; false scores the classes "
-        "themselves.",
-    )
-    dense_units: int = Field(512, ge=1, le=4096, description="Units of the hidden layer.")
-    dense_dropout: float = Field(
-        0.2, ge=0, lt=1, description="Dropout before and after the hidden layer."
-    )
-    wide_ngrams: int = Field(
-        150_000,
-        ge=0,
-        le=2**24,
-        description="N-grams in each wide path, the most frequent ones; 0 leaves both paths out.",
-    )
-    wide_letters: int = Field(
-        5,
-        ge=0,
-        le=100,
-        description="Letters of the word prefixes whose n-grams a second wide path reads; 0 leaves "
-        "that path out.",
-    )
-    wide_orders: tuple[int, ...] = Field(
-        (1, 2), description="Lengths of the n-grams in the wide paths, each 1 to 4."
-    )
-    wide_scale: float = Field(
-        5.0,
-        gt=0,
-        le=100,
-        description="Factor on a wide path's sum: with an adaptive optimizer, its relative "
-        "learning rate.",
-    )
+    architecture: Literal["bilstm_wide", "notebook"] = "bilstm_wide"
+    """Network, either bilstm_wide (masked BiLSTM and bag of embeddings, plus linear models over
+    n-grams) or notebook (the original model of fixed size, with which the other keys of this
+    table keep their defaults)."""
+    embedding_dropout: float = Field(0.2, ge=0, lt=1)
+    """Share of the LSTM's input channels dropped for a whole text."""
+    lstm_units: int = Field(64, ge=0, le=1024)
+    """Units per direction; 0 leaves the recurrent path out."""
+    lstm_pooling: tuple[Pooling, ...] = ("max", "mean", "attention")
+    """How the LSTM's states become one vector."""
+    embedding_pooling: tuple[Pooling, ...] = ("max", "mean")
+    """How the embeddings themselves become one vector beside the LSTM; empty leaves the bag of
+    embeddings out."""
+    categories: bool = True
+    """Score primary categories and add them up to classes; false scores the classes themselves."""
+    dense_units: int = Field(512, ge=1, le=4096)
+    """Units of the hidden layer."""
+    dense_dropout: float = Field(0.2, ge=0, lt=1)
+    """Dropout before and after the hidden layer."""
+    wide_ngrams: int = Field(150_000, ge=0, le=2**24)
+    """N-grams in each wide path, the most frequent ones; 0 leaves both paths out."""
+    wide_letters: int = Field(5, ge=0, le=100)
+    """Letters of the word prefixes whose n-grams a second wide path reads; 0 leaves that path
+    out."""
+    wide_orders: tuple[int, ...] = (1, 2)
+    """Lengths of the n-grams in the wide paths, each 1 to 4."""
+    wide_scale: float = Field(5.0, gt=0, le=100)
+    """Factor on a wide path's sum: with an adaptive optimizer, its relative learning rate."""
 
     @field_validator("wide_orders")
     @classmethod

@@ -16,16 +16,11 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
+from components import atomic
 from components.arrow import pq
-from components.contracts import features
-from components.predictions.prediction_rows import (
-    BASELINE_FILE,
-    CANDIDATE_FILE,
-    read_records,
-    record_batch,
-    schema_of,
-    split_files,
-)
+from components.contracts import artifact_files, features
+from components.contracts.predictions import record_batch, schema_of
+from components.predictions.prediction_rows import read_records, split_files
 from components.scoring.scorer import Scorer, score_by_length
 
 # Rows in memory at a time. Within them, batches go by length, so that little of them is padding.
@@ -34,7 +29,7 @@ _BATCH = 256
 
 
 class RowPredictions(types.Artifact):
-    """Folder with a file of predictions for each model; see `prediction_rows`."""
+    """Folder with a file of predictions for each model; see `components.contracts.predictions`."""
 
     TYPE_NAME = "RowPredictions"
 
@@ -55,19 +50,20 @@ def write_predictions(files: Sequence[str], model: str, target: Path) -> int:
     spec = {features.ID: text, features.LABEL: text}
     rows = 0
     with contextlib.ExitStack() as stack:
+        scratch = stack.enter_context(atomic.replacing(target))
         writer: pq.ParquetWriter | None = None
         for chunk in read_records(files).batch(_CHUNK).as_numpy_iterator():
             records = chunk.tolist()
             answer = score_by_length(scorer, records, _BATCH, features.SERVING_EXAMPLES)
             if writer is None:
                 schema = schema_of(answer.classes)
-                writer = stack.enter_context(pq.ParquetWriter(target, schema))
+                writer = stack.enter_context(pq.ParquetWriter(scratch, schema))
             columns = tf.io.parse_example(tf.constant(records), spec)
             ids, labels = (columns[name].numpy() for name in spec)
             writer.write_batch(record_batch(rows, ids, labels, answer.scores, writer.schema))
             rows += len(records)
-    if not rows:
-        raise ValueError(f"{', '.join(files) or 'the split'}: no rows to score")
+        if not rows:
+            raise ValueError(f"{', '.join(files) or 'the split'}: no rows to score")
     return rows
 
 
@@ -93,8 +89,10 @@ def Predictions(  # noqa: N802
     del fingerprint
     files = split_files(artifact_utils.get_split_uri([examples], split))
     folder = Path(predictions.uri)
-    folder.mkdir(parents=True, exist_ok=True)
-    for scored, name in ((model, CANDIDATE_FILE), (baseline_model, BASELINE_FILE)):
+    for scored, name in (
+        (model, artifact_files.CANDIDATE_PREDICTIONS),
+        (baseline_model, artifact_files.BASELINE_PREDICTIONS),
+    ):
         if scored is not None:
             path = path_utils.serving_model_path(scored.uri)
             rows = write_predictions(files, path, folder / name)

@@ -10,14 +10,9 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
-from components.contracts.model_files import EXTRA_ASSETS
+from components.contracts import artifact_files, properties
 from components.errors import UserError
 from components.pushing import versions
-
-# Custom properties of a PushedModel: the id of the Model artifact that it is a copy of, and why
-# nothing was pushed where that is not for want of a blessing.
-MODEL_ID = "model_id"
-REASON = "reason"
 
 
 class VersionedPusherExecutor(executor.Executor):  # type: ignore[misc]
@@ -56,17 +51,17 @@ class VersionedPusherExecutor(executor.Executor):  # type: ignore[misc]
             return
         if input_dict.get("rolled_back"):
             rejected = artifact_utils.get_single_instance(input_dict["rolled_back"])
-            version = rejected.get_string_custom_property("pushed_version")
+            version = rejected.get_string_custom_property(properties.PUSHED_VERSION)
             reason = (
                 f"this model was served as version {version} and rolled back; to push it all the "
                 f"same, remove {versions.ROLLED_BACK_PREFIX}{version} from the serving folder"
             )
             self._MarkNotPushed(pushed)
-            pushed.set_string_custom_property(REASON, reason)
+            pushed.set_string_custom_property(properties.REASON, reason)
             logging.warning("Nothing was pushed: %s.", reason)
             return
         additions = {
-            f"{EXTRA_ASSETS}/{file.name}": file
+            f"{artifact_files.EXTRA_ASSETS}/{file.name}": file
             for card in input_dict.get("model_card", [])
             for file in sorted(Path(card.uri).iterdir())
         }
@@ -80,7 +75,7 @@ class VersionedPusherExecutor(executor.Executor):  # type: ignore[misc]
         candidate = artifact_utils.get_single_instance(
             input_dict[standard_component_specs.MODEL_KEY]
         )
-        pushed.set_int_custom_property(MODEL_ID, candidate.id)
+        pushed.set_int_custom_property(properties.MODEL_ID, candidate.id)
         self._MarkPushed(pushed, pushed_destination=str(path), pushed_version=str(version))
         logging.info("Model pushed to %s.", path)
 

@@ -21,6 +21,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
+from components.contracts.evaluation_metrics import ReliabilityBin
+from components.contracts.training_report import Epoch
 from components.metrics.bootstrap import Interval
 
 # Stand-in colours, and the page's variables that replace them.
@@ -228,27 +230,27 @@ def training_curve(
     name: str,
     title: str,
     label: str,
-    history: Sequence[Mapping[str, Any]],
+    history: Sequence[Epoch],
     keys: Mapping[str, str],
     best: int,
     *,
     log: bool = False,
     from_zero: bool = False,
 ) -> Markup:
-    """Draws figures by epoch, over both phases, with the switch and the best epoch marked.
+    """Draws metrics by epoch, over both phases, with the switch and the best epoch marked.
 
     Args:
       name: of the chart, unique on the page.
       title: read out for the chart.
       label: of the vertical axis.
-      history: a record an epoch, with ``phase`` and the keys' figures.
-      keys: what a line is called, by its key in the records.
-      best: index of the best epoch's record.
+      history: every epoch.
+      keys: what a line is called, by its metric's name.
+      best: index of the best epoch.
       log: whether the vertical axis is logarithmic.
       from_zero: whether it starts at zero.
     """
     epochs = np.arange(1, len(history) + 1)
-    switch = next((i for i, record in enumerate(history) if record["phase"] == 2), None)
+    switch = next((i for i, epoch in enumerate(history) if epoch.phase == 2), None)
     with _chart(name, title, 230) as chart:
         axes = chart.axes
         if switch is not None:
@@ -260,14 +262,14 @@ def training_curve(
         for (key, called), colour, line in zip(
             keys.items(), (FIRST, SECOND), ("-", (0, (5, 2))), strict=False
         ):
-            values = np.array([record.get(key, np.nan) for record in history], float)
+            values = np.array([getattr(epoch, key) for epoch in history], float)
             axes.plot(epochs, values, color=colour, linestyle=line, label=called)
             points = axes.scatter(epochs, values, s=16, color=colour, zorder=3)
             chart.tips(
                 points,
                 [
-                    f"epoch {i} (phase {record['phase']}): {called} {value:.4g}"
-                    for i, record, value in zip(epochs, history, values, strict=True)
+                    f"epoch {i} (phase {epoch.phase}): {called} {value:.4g}"
+                    for i, epoch, value in zip(epochs, history, values, strict=True)
                 ],
             )
             if key == list(keys)[-1]:
@@ -331,16 +333,12 @@ def f1_intervals(
     return chart.markup
 
 
-def reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
-    """Draws accuracy by confidence.
-
-    Args:
-      bins: lower, upper, examples, confidence, accuracy of each bin; the last two may be None.
-    """
-    filled = [one for one in bins if one["examples"]]
-    confidence = np.array([one["confidence"] for one in filled], float)
-    accuracy = np.array([one["accuracy"] for one in filled], float)
-    examples = np.array([one["examples"] for one in filled], float)
+def reliability(bins: Sequence[ReliabilityBin]) -> Markup:
+    """Draws accuracy by confidence."""
+    filled = [one for one in bins if one.examples]
+    confidence = np.array([one.confidence for one in filled], float)
+    accuracy = np.array([one.accuracy for one in filled], float)
+    examples = np.array([one.examples for one in filled], float)
     with _chart("reliability", "Reliability diagram: accuracy by confidence", 330) as chart:
         axes = chart.axes
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
@@ -359,8 +357,8 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
         chart.tips(
             points,
             [
-                f"scores {one['lower']:.2f} to {one['upper']:.2f}: {one['examples']:,} papers, "
-                f"mean {one['confidence']:.3f}, right {one['accuracy']:.3f}"
+                f"scores {one.lower:.2f} to {one.upper:.2f}: {one.examples:,} papers, "
+                f"mean {one.confidence:.3f}, right {one.accuracy:.3f}"
                 for one in filled
             ],
         )

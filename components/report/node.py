@@ -12,20 +12,19 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import path_utils
 
+from components import atomic
+from components.contracts import artifact_files, properties
 from components.evaluation.node import EvaluationMetrics
-from components.infra_validation import infra_executor as infra
 from components.predictions.node import RowPredictions
-from components.pushing.push_executor import REASON
 from components.report.page import TEMPLATE, render
 from components.report.run_facts import Sources, collect
 from components.validation.node import AcceptedData
 
-REPORT_FILE = "report.html"
 TEMPLATE_FILE = Path(__file__).parent / "templates" / TEMPLATE
 
 
 class Report(types.Artifact):
-    """Folder with `REPORT_FILE`."""
+    """Folder with the page."""
 
     TYPE_NAME = "RunReport"
 
@@ -80,27 +79,28 @@ class RunReportExecutor(base_executor.BaseExecutor):
         )
         page = render(collect(sources)).encode("utf-8", "replace")
         folder = Path(artifact_utils.get_single_uri(output_dict["report"]))
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / REPORT_FILE).write_bytes(page)
-        logging.info("run report: %s (%.0f kB)", folder / REPORT_FILE, len(page) / 1000)
+        atomic.write_bytes(folder / artifact_files.RUN_REPORT, page)
+        logging.info(
+            "run report: %s (%.0f kB)", folder / artifact_files.RUN_REPORT, len(page) / 1000
+        )
 
 
 def _destination(pushed: list[types.Artifact]) -> str | None:
     for artifact in pushed:
-        if artifact.get_int_custom_property("pushed") == 1:
-            return artifact.get_string_custom_property("pushed_destination") or None
+        if artifact.get_int_custom_property(properties.PUSHED) == 1:
+            return artifact.get_string_custom_property(properties.PUSHED_DESTINATION) or None
     return None
 
 
 def _held_back(input_dict: dict[str, list[types.Artifact]]) -> list[str]:
-    """What kept the model back besides its figures, a sentence each."""
+    """Says what kept the model back besides its metrics, a sentence each."""
     found = []
     for blessing in input_dict.get("infra_blessing") or []:
-        if blessing.get_int_custom_property(infra.BLESSED) != 1:
-            reasons = blessing.get_string_custom_property(infra.REASONS).splitlines()
+        if blessing.get_int_custom_property(properties.BLESSED) != 1:
+            reasons = blessing.get_string_custom_property(properties.REASONS).splitlines()
             found += [f"Not fit to be served: {reason}" for reason in reasons or ["see the log"]]
     for artifact in input_dict.get("pushed") or []:
-        reason = artifact.get_string_custom_property(REASON)
+        reason = artifact.get_string_custom_property(properties.REASON)
         if reason:
             found.append(f"Not pushed: {reason}")
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import jinja2
@@ -18,6 +18,9 @@ import tomlkit
 from markupsafe import Markup
 
 from components.contracts import features
+from components.contracts.data_findings import Distance
+from components.contracts.evaluation_metrics import Evaluation
+from components.contracts.training_report import TrainingReport
 from components.metrics.bootstrap import (
     OVERALL,
     PER_CLASS,
@@ -26,7 +29,6 @@ from components.metrics.bootstrap import (
     Interval,
     wilson,
 )
-from components.metrics.classification import ECE
 from components.report import charts
 from components.report.run_facts import Facts, Mistake
 
@@ -155,20 +157,18 @@ def _visible(character: str) -> str:
 
 
 def _verdict(facts: Facts) -> dict[str, Any]:
-    metrics, comparison = facts.metrics, facts.comparison
-    baseline = metrics["baseline"]
+    evaluation, comparison = facts.evaluation, facts.comparison
     return {
-        "blessed": metrics["blessed"],
-        "reasons": metrics["reasons"],
-        "checks": [{**check, "name": _name(check["metric"])} for check in metrics["checks"]],
+        "blessed": evaluation.blessed,
+        "reasons": evaluation.reasons,
+        "checks": [{**dict(check), "name": _name(check.metric)} for check in evaluation.checks],
         "pushed_to": facts.sources.pushed_to,
         "held_back": facts.sources.held_back,
-        "model": metrics.get("model"),
-        "earlier": baseline.get("model") if baseline else None,
-        "compared": baseline is not None and comparison.change is not None,
-        "examples": metrics["overall"]["examples"],
+        "earlier": evaluation.baseline.model if evaluation.baseline else None,
+        "compared": evaluation.baseline is not None and comparison.change is not None,
+        "examples": evaluation.overall.examples,
         "resamples": RESAMPLES,
-        "rows": [_metric_row(name, metrics, comparison) for name in OVERALL],
+        "rows": [_metric_row(name, evaluation, comparison) for name in OVERALL],
     }
 
 
@@ -176,9 +176,9 @@ def _name(metric: str) -> str:
     return _NAMES.get(metric, metric)
 
 
-def _metric_row(name: str, metrics: Mapping[str, Any], comparison: Comparison) -> dict[str, Any]:
-    value = metrics["overall"][name]
-    earlier = metrics["baseline"]["overall"][name] if metrics["baseline"] else None
+def _metric_row(name: str, evaluation: Evaluation, comparison: Comparison) -> dict[str, Any]:
+    value = getattr(evaluation.overall, name)
+    earlier = getattr(evaluation.baseline.overall, name) if evaluation.baseline else None
     change = None if value is None or earlier is None else value - earlier
     of_change = comparison.change.overall[name] if comparison.change else None
     return {
@@ -223,17 +223,16 @@ def _data(facts: Facts) -> dict[str, Any]:
     counts = facts.ingestion
     flat = counts.totals()
     splits = list(counts.splits)
-    classes = list(facts.metrics["classes"])
+    classes = list(facts.evaluation.classes)
     classes += sorted({label for rows in counts.splits.values() for label in rows} - set(classes))
-    by_class = [
+    by_class: list[dict[str, Any]] = [
         {"name": name, "rows": [counts.splits[split].get(name, 0) for split in splits]}
         for name in classes
     ]
-    lengths = {int(length): rows for length, rows in counts.words.items()}
+    lengths = counts.words
     figures = length_figures(lengths) if lengths else None
     marks = {name: figures[name] for name in ("p50", "p99")} if figures else {}
-    glove = facts.training.get("glove", {})
-    read = facts.training.get("sequence_length")
+    read = facts.training.sequence_length or None
     totals = [sum(row["rows"]) for row in by_class]
     return {
         "files": counts.files,
@@ -250,13 +249,12 @@ def _data(facts: Facts) -> dict[str, Any]:
         "length_bins": _length_bins(lengths),
         "longest_read": read,
         "cut_off": sum(rows for length, rows in lengths.items() if read and length > read),
-        "vocabulary": facts.training.get("vocabulary_size"),
-        "glove": glove,
-        "missing": glove.get("missing", ()),
+        "vocabulary": facts.training.vocabulary_size,
+        "glove": facts.training.glove,
         "findings": facts.findings,
-        "previous": facts.previous_data,
-        "drift": _distances(facts.distances, "drift"),
-        "skew": _distances(facts.distances, "skew"),
+        "previous": facts.distances.previous,
+        "drift": _distances(facts.distances.distances, "drift"),
+        "skew": _distances(facts.distances.distances, "skew"),
     }
 
 
@@ -267,20 +265,20 @@ def _length_bins(lengths: Mapping[int, int], width: int = 50) -> list[tuple[str,
     return [(f"{n * width} to {n * width + width - 1}", bins[n]) for n in sorted(bins)]
 
 
-def _distances(distances: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, Any]]:
+def _distances(distances: Iterable[Distance], kind: str) -> list[Distance]:
     return [
-        {**one, "measure": _MEASURES.get(one["measure"], one["measure"])}
+        replace(one, measure=_MEASURES.get(one.measure, one.measure))
         for one in distances
-        if one["kind"] == kind
+        if one.kind == kind
     ]
 
 
 # --- training ----------------------------------------------------------------------------------
 
 
-def _training(training: Mapping[str, Any]) -> dict[str, Any]:
-    history = training["history"]
-    best = history.index(training["best"]) if training["best"] in history else 0
+def _training(training: TrainingReport) -> dict[str, Any]:
+    history = training.history
+    best = history.index(training.best) if training.best in history else 0
     losses = {"log_loss": "train", "val_log_loss": "eval"}
     accuracies = {"accuracy": "train", "val_accuracy": "eval"}
     f1 = {"macro_f1": "train", "val_macro_f1": "eval"}
@@ -292,7 +290,7 @@ def _training(training: Mapping[str, Any]) -> dict[str, Any]:
         "history": history,
         "best": history[best],
         "best_number": best + 1,
-        "switch": next((i for i, one in enumerate(history) if one["phase"] == 2), None),
+        "switch": next((i for i, one in enumerate(history) if one.phase == 2), None),
         "charts": [
             curve("loss", "Log loss by epoch", "log loss (nats)", losses),
             curve("accuracy", "Accuracy by epoch", "accuracy", accuracies),
@@ -306,42 +304,40 @@ def _training(training: Mapping[str, Any]) -> dict[str, Any]:
             ),
         ],
         "facts": [
-            ("Device", training["device"]),
-            ("cuDNN's LSTM kernel", "ran" if training["cudnn"] else "did not run"),
-            ("Precision", training["mixed_precision"]),
-            ("Seconds, all of training", figure(training["seconds"], 1)),
-            ("Seconds per epoch, mean", figure(_mean(history, "seconds"), 1)),
-            ("Epochs done by an earlier, killed run", count(training["resumed_epochs"])),
-            ("Trained on", f"{count(training['examples'][features.TRAIN])} papers"),
-            ("Watched on", f"{count(training['examples'][features.EVAL])} papers (eval split)"),
-            ("Parameters", count(training["parameters"])),
-            ("Temperature, fitted on the eval split", figure(training["temperature"], 3)),
+            ("Device", training.device),
+            ("cuDNN's LSTM kernel", "ran" if training.cudnn else "did not run"),
+            ("Precision", training.mixed_precision),
+            ("Seconds, all of training", figure(training.seconds, 1)),
+            (
+                "Seconds per epoch, mean",
+                figure(sum(one.seconds for one in history) / max(1, len(history)), 1),
+            ),
+            ("Epochs done by an earlier, killed run", count(training.resumed_epochs)),
+            ("Trained on", f"{count(training.examples.get(features.TRAIN))} papers"),
+            ("Watched on", f"{count(training.examples.get(features.EVAL))} papers (eval split)"),
+            ("Parameters", count(training.parameters)),
+            ("Temperature, fitted on the eval split", figure(training.temperature, 3)),
         ],
     }  # fmt: skip
-
-
-def _mean(history: Sequence[Mapping[str, Any]], key: str) -> float:
-    return sum(one[key] for one in history) / max(1, len(history))
 
 
 # --- quality -----------------------------------------------------------------------------------
 
 
 def _quality(facts: Facts) -> dict[str, Any]:
-    metrics, comparison = facts.metrics, facts.comparison
-    classes = metrics["classes"]
-    overall = metrics["overall"]
+    evaluation, comparison = facts.evaluation, facts.comparison
+    classes, overall = evaluation.classes, evaluation.overall
     own = comparison.candidate.per_class
     earlier = comparison.baseline.per_class["f1"] if comparison.baseline else None
     change = comparison.change.per_class["f1"] if comparison.change else None
-    slices = _slice_rows(metrics)
+    slices = _slice_rows(evaluation)
     drawn = [row for row in slices if row["examples"] >= _DRAWN_SLICE][:_DRAWN_SLICES]
     return {
         "classes": classes,
         "per_class": [
             {
                 "name": name,
-                **overall["per_class"][name],
+                **dict(overall.per_class[name]),
                 "intervals": {score: own[score][i] for score in PER_CLASS},
                 "change": change[i] if change else None,
                 "change_words": _change_words("f1", change[i]) if change else "",
@@ -350,23 +346,23 @@ def _quality(facts: Facts) -> dict[str, Any]:
         ],
         "compared": change is not None,
         "f1_chart": charts.f1_intervals(classes, own["f1"], earlier),
-        "matrix": _matrix(classes, overall["confusion_matrix"]),
-        "ece": overall[ECE],
-        "bins": [one for one in overall["reliability"] if one["examples"]],
-        "reliability_chart": charts.reliability(overall["reliability"]),
-        "accuracy": overall["accuracy"],
+        "matrix": _matrix(classes, overall.confusion_matrix),
+        "ece": overall.expected_calibration_error,
+        "bins": [one for one in overall.reliability if one.examples],
+        "reliability_chart": charts.reliability(overall.reliability),
+        "accuracy": overall.accuracy,
         "slices": slices,
         "slice_chart": charts.slice_intervals(
             [row["name"] for row in drawn],
             [row["examples"] for row in drawn],
             [row["interval"] for row in drawn],
-            overall["accuracy"] or 0.0,
+            overall.accuracy or 0.0,
         ),
         "drawn": drawn,
         "smallest_drawn": _DRAWN_SLICE,
         "mistakes": [_mistake(mistake) for mistake in facts.mistakes],
         "wrong": facts.wrong_rows,
-        "examples": overall["examples"],
+        "examples": overall.examples,
     }
 
 
@@ -382,29 +378,27 @@ def _matrix(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> list[dic
     return rows
 
 
-def _slice_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each slice, the one that falls farthest below the whole split first."""
-    overall = metrics["overall"]["accuracy"]
-    earlier = {
-        (one["feature"], one["value"]): one["accuracy"]
-        for one in (metrics["baseline"] or {}).get("slices", ())
-    }
+def _slice_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Returns a row for each slice, the one that falls farthest below the whole split first."""
+    overall = evaluation.overall.accuracy
+    baseline = evaluation.baseline.slices if evaluation.baseline else ()
+    earlier = {(one.feature, one.value): one.accuracy for one in baseline}
     rows = []
-    for one in metrics["slices"]:
-        if one["accuracy"] is None or overall is None:
+    for one in evaluation.slices:
+        if one.accuracy is None or overall is None:
             continue
-        before = earlier.get((one["feature"], one["value"]))
-        interval = wilson(round(one["accuracy"] * one["examples"]), one["examples"])
+        before = earlier.get((one.feature, one.value))
+        interval = wilson(round(one.accuracy * one.examples), one.examples)
         rows.append(
             {
-                "name": f"{_SLICES.get(one['feature'], one['feature'])} {one['value']}",
-                "examples": one["examples"],
-                "accuracy": one["accuracy"],
+                "name": f"{_SLICES.get(one.feature, one.feature)} {one.value}",
+                "examples": one.examples,
+                "accuracy": one.accuracy,
                 "interval": interval,
-                "gap": one["accuracy"] - overall,
+                "gap": one.accuracy - overall,
                 "below": interval.high < overall,
-                "macro_f1": one["macro_f1"],
-                "change": None if before is None else one["accuracy"] - before,
+                "macro_f1": one.macro_f1,
+                "change": None if before is None else one.accuracy - before,
             }
         )
     return sorted(rows, key=lambda row: (row["gap"], -row["examples"]))
@@ -417,14 +411,14 @@ def _mistake(mistake: Mistake) -> dict[str, Any]:
         **asdict(mistake),
         "id": visible(mistake.id[:200]),
         "text": text,
-        "snippet": _beginning(text),
+        "snippet": _first_words(text),
         "longer": len(" ".join(text.split())) > _SNIPPET,
         "characters": len(mistake.text),
         "cut": len(mistake.text) > _LONGEST_TEXT,
     }
 
 
-def _beginning(text: str) -> str:
+def _first_words(text: str) -> str:
     """Returns the first words of a text on one line, cut between words where there are any."""
     line = " ".join(text.split())
     if len(line) <= _SNIPPET:

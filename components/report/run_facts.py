@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +10,16 @@ from typing import Any
 import numpy as np
 
 from components import provenance
-from components.contracts import features
-from components.contracts.model_files import EXTRA_ASSETS, REPORT
-from components.evaluation.node import METRICS_FILE
-from components.ingestion.row_counts import FILE_NAME, IngestionSummary
+from components.contracts import artifact_files, features
+from components.contracts.data_findings import Distances, Finding, Findings
+from components.contracts.evaluation_metrics import Evaluation
+from components.contracts.ingestion_summary import IngestionSummary
+from components.contracts.predictions import RowScores, read_scores
+from components.contracts.training_report import TrainingReport
 from components.metadata_store import Execution, MetadataStore, State
 from components.metrics import classification
 from components.metrics.bootstrap import Comparison, bootstrap
-from components.predictions.prediction_rows import (
-    BASELINE_FILE,
-    CANDIDATE_FILE,
-    RowScores,
-    read_scores,
-    read_texts,
-    split_files,
-)
-from components.validation.node import DISTANCES_FILE, FINDINGS_FILE
+from components.predictions.prediction_rows import read_texts, split_files
 
 MISTAKES = 20
 # The metrics and the predictions come from two loadings of one model, so near-ties may differ.
@@ -88,15 +81,14 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that a page tells; ``metrics`` and ``training`` are the nodes' own JSON."""
+    """All that a page tells."""
 
     sources: Sources
-    metrics: Mapping[str, Any]
-    training: Mapping[str, Any]
+    evaluation: Evaluation
+    training: TrainingReport
     ingestion: IngestionSummary
-    findings: Sequence[Mapping[str, str]]
-    distances: Sequence[Mapping[str, Any]]
-    previous_data: str | None
+    findings: Sequence[Finding]
+    distances: Distances
     comparison: Comparison
     mistakes: Sequence[Mistake]
     wrong_rows: int
@@ -111,29 +103,23 @@ def collect(sources: Sources) -> Facts:
     Raises:
       RuntimeError: the predictions contradict the metrics, so they are not of one model.
     """
-    metrics = _json(sources.metrics / METRICS_FILE)
-    candidate = read_scores(sources.predictions / CANDIDATE_FILE)
-    baseline = None
-    if (sources.predictions / BASELINE_FILE).is_file():
-        baseline = read_scores(sources.predictions / BASELINE_FILE)
-    _check_same_model(metrics, candidate, sources)
-    measured = _json(sources.accepted / DISTANCES_FILE)
+    evaluation = Evaluation.read(sources.metrics / artifact_files.METRICS)
+    candidate = read_scores(sources.predictions / artifact_files.CANDIDATE_PREDICTIONS)
+    path = sources.predictions / artifact_files.BASELINE_PREDICTIONS
+    baseline = read_scores(path).scores if path.is_file() else None
+    _check_same_model(evaluation, candidate, sources)
     wrong, mistakes = find_mistakes(
         candidate, split_files(str(sources.examples / f"Split-{features.TEST}"))
     )
+    extra = sources.model / artifact_files.EXTRA_ASSETS
     return Facts(
         sources=sources,
-        metrics=metrics,
-        training=_json(sources.model / EXTRA_ASSETS / REPORT),
-        ingestion=IngestionSummary.from_json(
-            (sources.examples / FILE_NAME).read_text(encoding="utf-8")
-        ),
-        findings=_json(sources.accepted / FINDINGS_FILE),
-        distances=measured["distances"],
-        previous_data=measured["previous"],
-        comparison=bootstrap(
-            candidate.labels, candidate.scores, None if baseline is None else baseline.scores
-        ),
+        evaluation=evaluation,
+        training=TrainingReport.read(extra / artifact_files.TRAINING_REPORT),
+        ingestion=IngestionSummary.read(sources.examples / artifact_files.INGESTION_SUMMARY),
+        findings=Findings.read(sources.accepted / artifact_files.FINDINGS).root,
+        distances=Distances.read(sources.accepted / artifact_files.DISTANCES),
+        comparison=bootstrap(candidate.labels, candidate.scores, baseline),
         mistakes=mistakes,
         wrong_rows=wrong,
         nodes=executions_behind(sources.database, sources.artifact_ids, sources.run),
@@ -163,21 +149,17 @@ def executions_behind(
     return [found[number] for number in sorted(found)]
 
 
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _check_same_model(metrics: Mapping[str, Any], rows: RowScores, sources: Sources) -> None:
+def _check_same_model(evaluation: Evaluation, rows: RowScores, sources: Sources) -> None:
     matrix = classification.confusion_matrix(rows.labels, rows.scores)
     accuracy = float(classification.accuracy(matrix))
-    overall = metrics["overall"]
-    same = overall["examples"] == len(rows.labels) and list(rows.classes) == metrics["classes"]
-    if overall["accuracy"] is not None:
-        same = same and abs(overall["accuracy"] - accuracy) <= _TOLERANCE
+    overall = evaluation.overall
+    same = overall.examples == len(rows.labels) and rows.classes == evaluation.classes
+    if overall.accuracy is not None:
+        same = same and abs(overall.accuracy - accuracy) <= _TOLERANCE
     if not same:
         raise RuntimeError(
             f"{sources.predictions} (accuracy {accuracy:.4f} of {len(rows.labels)} rows) and "
-            f"{sources.metrics} (accuracy {overall['accuracy']} of {overall['examples']}) are not "
+            f"{sources.metrics} (accuracy {overall.accuracy} of {overall.examples}) are not "
             "of one model and split"
         )
 

@@ -4,17 +4,6 @@
     scorer.check()                             # SignatureError: not an abstract classifier
     labels, classes, scores = scorer.score([b"We prove that ..."])
 
-The callers:
-
-- Predictions: ``score_by_length(scorer, records, 256, features.SERVING_EXAMPLES)``.
-- The infrastructure check: ``scorer.signatures`` and ``scorer.ask(signature, rows)``, the raw
-  outputs, which it judges itself.
-- The local client: ``check()`` after loading, then ``score(texts)``. It maps LoadError to
-  ModelNotLoadedError, SignatureError to WrongSignatureError and RefusedError to its ServerError;
-  the messages are ready for people. Its version and folder choice stay its own.
-- Batch: ``check()`` and ``classes()`` after loading, once a process; then
-  ``score_by_length(scorer, texts, batch_size, run=threads.map)``. The errors are UserErrors.
-
 A scorer claims no device: like all of TensorFlow it uses the GPU that the process sees. A caller
 hides or limits it before the first load (``CUDA_VISIBLE_DEVICES``, ``pipeline.environment``). A
 scorer may be asked from several threads at a time. The scores of a row depend, in the last bits, on

@@ -14,10 +14,10 @@ import tensorflow_transform as tft
 from scipy.special import softmax
 
 from components.contracts import features
+from components.contracts.golden_predictions import GoldenPredictions, GoldenText
 from components.model.architectures import build_model, with_probabilities
 from components.model.model_settings import ModelSettings
 from components.text.tf_example_wire import string_columns
-from components.training.golden_predictions import Answers, Text
 
 _READ_ROWS = 1024
 
@@ -134,18 +134,18 @@ class Classifier(tf.Module):
         return tf.reshape(values, [-1, *spec.shape])
 
 
-def reference_answers(
-    texts: Sequence[Text],
+def golden_predictions(
+    texts: Sequence[GoldenText],
     model: keras.Model,
     transform: tft.TFTransformOutput,
     classes: Sequence[str],
     *,
     temperature: float,
     bias: npt.NDArray[np.float64],
-) -> Answers:
-    """The network's own answers to texts, by way of Transform's graph and no exported signature.
+) -> GoldenPredictions:
+    """Scores texts with the network by way of Transform's graph and no exported signature.
 
-    They are computed in float32 on the CPU, like the exported model's, whatever trained it.
+    The scores are computed in float32 on the CPU, like the exported model's, whatever trained it.
 
     Args:
         texts: of any content.
@@ -159,7 +159,7 @@ def reference_answers(
     with tf.device("/CPU:0"):
         logits = model(tf.constant(ids, tf.int32), training=False).numpy()
     scores = softmax((logits.astype(np.float64) + bias) / temperature, axis=1)
-    return Answers(tuple(classes), tuple(texts), ids, scores.astype(np.float32))
+    return GoldenPredictions.of(classes, texts, ids, scores.astype(np.float32))
 
 
 def read_abstracts(files: Sequence[str]) -> Iterator[bytes]:

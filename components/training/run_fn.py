@@ -17,9 +17,16 @@ import tensorflow_transform as tft
 from absl import logging
 
 from components import provenance
-from components.contracts import features
-from components.contracts.model_files import ANSWERS, EXTRA_ASSETS, REPORT, WARMUP
+from components.contracts import artifact_files, features
+from components.contracts.golden_predictions import REAL, GoldenText
 from components.contracts.progress import Note
+from components.contracts.training_report import (
+    Code,
+    Epoch,
+    EvalMetrics,
+    GloveCoverage,
+    TrainingReport,
+)
 from components.model.architectures import adapt, build_model
 from components.model.model_settings import ModelSettings
 from components.model.word_vectors import load_glove
@@ -121,47 +128,48 @@ def run_fn(fn_args: Any) -> None:
     export.export_model(
         folder, serving, transform, classes, temperature=temperature, bias=bias, trim=trim
     )
-    extra = folder / EXTRA_ASSETS
+    extra = folder / artifact_files.EXTRA_ASSETS
     extra.mkdir()
     if config.get(RAW_FILES):
         texts = golden_predictions.pick(export.read_abstracts(config[RAW_FILES]), _REAL_TEXTS)
-        write_warmup(extra / WARMUP, texts)
-        reference = export.reference_answers(
+        write_warmup(extra / artifact_files.WARMUP, texts)
+        golden = export.golden_predictions(
             [
-                *(golden_predictions.Text(golden_predictions.REAL, text) for text in texts),
+                *(GoldenText.of(REAL, text) for text in texts),
                 *golden_predictions.odd_texts(texts),
             ],
             serving, transform, classes, temperature=temperature, bias=bias,
         )  # fmt: skip
-        (extra / ANSWERS).write_text(reference.to_json(), encoding="utf-8")
+        golden.write(extra / artifact_files.GOLDEN_PREDICTIONS)
 
-    report = {
-        "best": outcome.best,
-        "history": outcome.history,
-        "resumed_epochs": outcome.resumed_epochs,
-        "device": device.description,
-        "cudnn": cudnn,
-        "mixed_precision": settings.mixed_precision,
-        "seconds": round(time.monotonic() - started, 1),
-        "examples": {features.TRAIN: train.size, features.EVAL: evaluation.size},
-        "glove": {**asdict(coverage), "word_share": coverage.word_share},
-        "vocabulary_size": vocabulary_size,
-        "categories": len(groups) - len(classes) if model_settings.categories else 0,
-        "sequence_length": train.sequence_length,
-        "parameters": model.count_params(),
-        "eval": objective.eval_metrics((logits + bias) / temperature, evaluation.labels),
-        "temperature": temperature,
-        "logit_bias": bias.tolist(),
-        "classes": classes,
-        "code": {"commit": provenance.commit(), "fingerprint": config.get("fingerprint")},
-        "versions": provenance.versions(),
-        "model": model_settings.model_dump(mode="json"),
-        "training": settings.model_dump(mode="json"),
-    }
+    eval_metrics = objective.eval_metrics((logits + bias) / temperature, evaluation.labels)
+    report = TrainingReport(
+        best=Epoch(**outcome.best),
+        history=tuple(Epoch(**one) for one in outcome.history),
+        resumed_epochs=outcome.resumed_epochs,
+        device=device.description,
+        cudnn=cudnn,
+        mixed_precision=settings.mixed_precision,
+        seconds=round(time.monotonic() - started, 1),
+        examples={features.TRAIN: train.size, features.EVAL: evaluation.size},
+        glove=GloveCoverage(**asdict(coverage), word_share=coverage.word_share),
+        vocabulary_size=vocabulary_size,
+        categories=len(groups) - len(classes) if model_settings.categories else 0,
+        sequence_length=train.sequence_length,
+        parameters=model.count_params(),
+        eval=EvalMetrics(**eval_metrics),
+        temperature=temperature,
+        logit_bias=tuple(bias.tolist()),
+        classes=tuple(classes),
+        code=Code(commit=provenance.commit(), fingerprint=config.get("fingerprint")),
+        versions=provenance.versions(),
+        model=model_settings.model_dump(mode="json"),
+        training=settings.model_dump(mode="json"),
+    )
     run_dir = Path(fn_args.model_run_dir)
     shutil.copytree(state_dir / "logs", run_dir, dirs_exist_ok=True)
     for place in (run_dir, extra):
-        (place / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        report.write(place / artifact_files.TRAINING_REPORT)
     shutil.rmtree(state_dir)
 
 

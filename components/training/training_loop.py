@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from absl import logging
 
-from components.contracts.progress import EpochProgress
+from components.contracts.progress import EpochProgress, Note
 from components.errors import UserError
 from components.model.architectures import LOGITS_LAYER
 from components.training import dataset
@@ -83,9 +83,11 @@ def train(
         try:
             assign_variables(model.weights, state.weights)
             last = state.history[-1]
-            logging.info("training: resumed after phase %d epoch %d", last["phase"], last["epoch"])
+            resumed_after = f"phase {last['phase']} epoch {last['epoch']}"
+            logging.info("%s", Note(f"training: resumed after {resumed_after}"))
         except ValueError:
-            logging.warning("training: the state in %s does not fit; starting anew", state_dir)
+            note = Note(f"training: the state in {state_dir} does not fit; starting anew")
+            logging.warning("%s", note)
             state = State()
     resumed = len(state.history)
     groups = dataset.category_groups(train_split, model.output_shape[-1])

@@ -14,6 +14,7 @@ from tfx.dsl.components.base import executor_spec
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import json_utils
 
+from components.contracts import artifact_files
 from components.contracts.progress import Note
 from components.model.model_settings import ModelSettings
 from components.training.training_settings import TrainingSettings
@@ -21,11 +22,9 @@ from components.tuning.best_values import to_toml
 from components.tuning.tuner_fn import decoded, shown
 from components.tuning.tuning_settings import TuningSettings, apply
 
-BEST_FILE = "best.toml"
-
 
 class TunerExecutor(stock.Executor):  # type: ignore[misc]
-    """Searches as TFX's executor does, then writes :data:`BEST_FILE` beside the best values."""
+    """Searches as TFX's executor does, then writes the best settings beside the best values."""
 
     def Do(  # noqa: N802
         self,
@@ -58,7 +57,7 @@ class TunerExecutor(stock.Executor):  # type: ignore[misc]
             best,
         )
         figure = f"{tuning.objective} {trials[0]['score']:.4f} on the eval split"
-        file = folder / BEST_FILE
+        file = folder / artifact_files.BEST_VALUES
         limit = f", epochs a phase at most: {tuning.epochs}" if tuning.epochs else ""
         searched = textwrap.fill(f"Searched: {', '.join(tuning.space)}.", 98)
         comment = (

@@ -20,10 +20,10 @@ from keras_tuner.oracles import BayesianOptimizationOracle, RandomSearchOracle
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from components import atomic
-from components.contracts import features
-from components.contracts.model_files import REPORT
+from components.contracts import artifact_files, features
 from components.contracts.progress import Note
+from components.contracts.record import Record
+from components.contracts.training_report import Epoch, EvalMetrics, TrainingReport
 from components.errors import UserError
 from components.model.model_settings import ModelSettings
 from components.training import dataset, run_fn
@@ -172,6 +172,16 @@ def decoded(tuning: TuningSettings, values: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
+class TrialResult(Record):
+    """What a trial came to: its metrics, or why it failed."""
+
+    values: dict[str, Any] = {}  # noqa: RUF012
+    eval: EvalMetrics | None = None
+    seconds: float = 0.0
+    best: Epoch = Epoch()
+    error: str = ""
+
+
 class Search(base_tuner.BaseTuner):  # type: ignore[misc]
     """Runs the Trainer's function for each trial, and keeps the trial's metrics at once."""
 
@@ -222,13 +232,13 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
             except Exception as error:
                 # KerasTuner would take it for a bad trial and go on.
                 raise FatalError(str(error)) from error
-        result = json.loads(kept.read_text(encoding="utf-8"))
+        result = TrialResult.read(kept)
         which = f"tuning: trial {int(trial.trial_id) + 1} of {self._tuning.trials}"
-        if "error" in result:
-            self._error = result["error"]
+        if result.eval is None:
+            self._error = result.error
             logging.info("%s", Note(f"{which} failed: {self._error}"))
             raise FailedTrialError(self._error)
-        metrics: dict[str, float] = result["eval"]
+        metrics = result.eval.model_dump()
         measured = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         logging.info("%s", Note(f"{which}: {measured}; {shown(values)}"))
         return metrics
@@ -255,14 +265,16 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
                     custom_config=config,
                 )
             )
-            report = json.loads((place / "run" / REPORT).read_text(encoding="utf-8"))
-            result = {"values": values, **{key: report[key] for key in ("eval", "seconds", "best")}}
+            report = TrainingReport.read(place / "run" / artifact_files.TRAINING_REPORT)
+            result = TrialResult(
+                values=values, eval=report.eval, seconds=report.seconds, best=report.best
+            )
         except UserError as error:
             # Such as a learning rate at which the loss is not a number: the others may do.
-            result = {"values": values, "error": str(error)}
+            result = TrialResult(values=values, error=str(error))
         finally:
             keras.backend.clear_session()
-        atomic.write_text(kept, json.dumps(result, indent=1) + "\n")
+        result.write(kept)
         shutil.rmtree(place, ignore_errors=True)
 
     def on_trial_end(self, trial: Any) -> None:

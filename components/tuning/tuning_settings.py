@@ -20,12 +20,14 @@ MODEL, TRAINING = "model", "training"
 class Range(Settings):
     """Values that one key may take: numbers between two bounds, or one of a list."""
 
-    low: float | None = Field(None, description="Lowest value, inclusive.")
-    high: float | None = Field(None, description="Highest value, inclusive.")
-    scale: Scale = Field(
-        "linear", description="Scale on which values are drawn; log suits learning rates."
-    )
-    choices: tuple[Any, ...] = Field((), description="List of values, instead of bounds.")
+    low: float | None = None
+    """Lowest value, inclusive."""
+    high: float | None = None
+    """Highest value, inclusive."""
+    scale: Scale = "linear"
+    """Scale on which values are drawn; log suits learning rates."""
+    choices: tuple[Any, ...] = ()
+    """List of values, instead of bounds."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Range:
@@ -68,35 +70,21 @@ class TuningSettings(Settings):
     nothing else.
     """
 
-    enabled: bool = Field(False, description="Whether the pipeline has a Tuner node.")
-    trials: int = Field(
-        20,
-        ge=1,
-        le=10_000,
-        description="Number of trainings in all; a higher number continues the same search.",
-    )
-    algorithm: Algorithm = Field(
-        "bayesian",
-        description="How the next values are picked, by a Gaussian process or at random.",
-    )
-    objective: Monitor = Field(
-        "log_loss", description="Eval-split metric of the exported model that is optimized."
-    )
-    seed: int = Field(
-        42, ge=1, lt=2**31, description="Seed of the picks; each training keeps training.seed."
-    )
-    epochs: int = Field(
-        0,
-        ge=0,
-        le=1000,
-        description="Highest number of epochs per phase in a trial; 0 means no limit.",
-    )
-    space: dict[str, Range] = Field(
-        _SPACE,
-        min_length=1,
-        description="Searched keys, each with low, high and an optional scale (linear or log), or "
-        "with choices; a given space replaces the default one.",
-    )
+    enabled: bool = False
+    """Whether the pipeline has a Tuner node."""
+    trials: int = Field(20, ge=1, le=10_000)
+    """Number of trainings in all; a higher number continues the same search."""
+    algorithm: Algorithm = "bayesian"
+    """How the next values are picked, by a Gaussian process or at random."""
+    objective: Monitor = "log_loss"
+    """Eval-split metric of the exported model that is optimized."""
+    seed: int = Field(42, ge=1, lt=2**31)
+    """Seed of the picks; each training keeps training.seed."""
+    epochs: int = Field(0, ge=0, le=1000)
+    """Highest number of epochs per phase in a trial; 0 means no limit."""
+    space: dict[str, Range] = Field(_SPACE, min_length=1)
+    """Searched keys, each with low, high and an optional scale (linear or log), or with choices; a
+    given space replaces the default one."""
 
 
 def annotation(key: str) -> Any:

@@ -3,58 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from components.contracts import features
+from components.contracts.data_findings import Distance, Finding
 
 # In a smaller split, a class share cannot be cut finer than the comparators measure.
 _MIN_SKEW_EXAMPLES = 200
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One violated expectation; ``severity`` is "ERROR" or "WARNING"."""
-
-    split: str
-    column: str
-    severity: str
-    words: str
-
-    def __str__(self) -> str:
-        return f"split {self.split}, column {self.column}: {self.words}"
-
-    def to_json(self) -> dict[str, str]:
-        """Returns the finding as a JSON object."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Distance:
-    """How far two data sets' distributions of a column lie apart, by one of the comparators.
-
-    Attributes:
-      column: the column.
-      kind: "drift", of the train split against the last accepted data's; or "skew", of ``split``
-        against this run's train split.
-      split: the split compared.
-      measure: the comparator's name in ``DriftSkewInfo.Measurement``, such as "L_INFTY".
-      value: the distance.
-      threshold: above which it is an anomaly.
-    """
-
-    column: str
-    kind: str
-    split: str
-    measure: str
-    value: float
-    threshold: float
-
-    def to_json(self) -> dict[str, str | float]:
-        """Returns the distance as a JSON object."""
-        return asdict(self)
 
 
 def _words(reason: anomalies_pb2.AnomalyInfo.Reason) -> str:

@@ -1,38 +1,27 @@
 """ImportSchemaGen that runs again when the schema changes; the stock one keys on its path."""
 
-from tfx import types
-from tfx.components.schema_gen.import_schema_gen import executor
-from tfx.dsl.components.base import base_component, executor_spec
+from pathlib import Path
+
+from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+from tfx.utils import io_utils
 
 
-class ReviewedSchemaSpec(ComponentSpec):
-    """ImportSchemaGen's specification and the content's hash."""
-
-    PARAMETERS = {  # noqa: RUF012
-        "schema_file": ExecutionParameter(type=str),
-        "fingerprint": ExecutionParameter(type=str),
-    }
-    INPUTS: dict[str, ChannelParameter] = {}  # noqa: RUF012
-    OUTPUTS = {"schema": ChannelParameter(type=standard_artifacts.Schema)}  # noqa: RUF012
-
-
-class ReviewedSchemaGen(base_component.BaseComponent):
-    """Brings the reviewed schema file into the pipeline, by the stock executor.
+@component  # type: ignore[untyped-decorator]
+def ReviewedSchemaGen(  # noqa: N802
+    schema: OutputArtifact[standard_artifacts.Schema],
+    schema_file: Parameter[str],
+    fingerprint: Parameter[str],
+) -> None:
+    """Brings the reviewed schema file into the pipeline.
 
     Args:
-      schema_file: path of a text-format ``Schema``.
-      fingerprint: hash of the file's content; part of the cache key.
+        schema: where the file goes.
+        schema_file: path of a text-format ``Schema``.
+        fingerprint: hash of the file's content; part of the cache key.
     """
-
-    SPEC_CLASS = ReviewedSchemaSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
-
-    def __init__(self, schema_file: str, fingerprint: str) -> None:
-        spec = ReviewedSchemaSpec(
-            schema_file=schema_file,
-            fingerprint=fingerprint,
-            schema=types.Channel(type=standard_artifacts.Schema),
-        )
-        super().__init__(spec=spec)
+    del fingerprint
+    io_utils.SchemaReader().read(schema_file)
+    # The name that TFX's own nodes give it.
+    io_utils.copy_file(schema_file, str(Path(schema.uri) / "schema.pbtxt"))

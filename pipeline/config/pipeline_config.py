@@ -90,35 +90,20 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class RunSettings(Settings):
     """Name of the pipeline, and the folders that its runs write to."""
 
-    name: str = Field(
-        pattern=r"^[a-z][a-z0-9_-]{0,62}$",
-        description="Pipeline name in the TFX CLI and in ML Metadata; models are only compared "
-        "within one name.",
-        json_schema_extra=BASIC,
-    )
-    output_dir: AnyPath = Field(
-        description="Folder for everything that a run writes (artifacts, metadata.sqlite, "
-        "checkpoints, logs).",
-        json_schema_extra=BASIC,
-    )
-    serving_dir: AnyPath | None = Field(
-        default=None,
-        description="TF Serving's model base path, with one numbered folder per pushed version; by "
-        "default `<output_dir>/serving/<name>`.",
-        examples=["/srv/models/arxiv"],
-    )
-    lock_wait_seconds: float = Field(
-        default=3600.0,
-        ge=0,
-        description="How long a second run of the same output_dir waits for the first one before "
-        "it gives up (exit code 4), in seconds.",
-    )
-    beam_args: tuple[str, ...] = Field(
-        default=(),
-        description="Beam's pipeline options for Flink, Spark or Dataflow, part of the cache key; "
-        "an empty list is the in-process DirectRunner, and with any option TFX packs itself up "
-        "first, which takes seconds per node.",
-    )
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$", json_schema_extra=BASIC)
+    """Pipeline name in the TFX CLI and in ML Metadata; models are only compared within one name."""
+    output_dir: AnyPath = Field(json_schema_extra=BASIC)
+    """Folder for everything that a run writes (artifacts, metadata.sqlite, checkpoints, logs)."""
+    serving_dir: AnyPath | None = Field(None, examples=["/srv/models/arxiv"])
+    """TF Serving's model base path, with one numbered folder per pushed version; by default
+    `<output_dir>/serving/<name>`."""
+    lock_wait_seconds: float = Field(3600.0, ge=0)
+    """How long a second run of the same output_dir waits for the first one before it gives up (exit
+    code 4), in seconds."""
+    beam_args: tuple[str, ...] = ()
+    """Beam's pipeline options for Flink, Spark or Dataflow, part of the cache key; an empty list is
+    the in-process DirectRunner, and with any option TFX packs itself up first, which takes seconds
+    per node."""
 
     @property
     def model_folder(self) -> Path:
@@ -129,17 +114,14 @@ class RunSettings(Settings):
 class SplitSettings(Settings):
     """Shares of the papers in each split: stratified by class, and the same on every run."""
 
-    train: Share = Field(
-        default=0.64, description="Share of the train split; the three add up to 1."
-    )
-    eval: Share = Field(default=0.16, description="Share of the eval split.")
-    test: Share = Field(default=0.20, description="Share of the test split.")
-    seed: int = Field(
-        default=0,
-        ge=0,
-        lt=2**31,
-        description="Seed of the splits; models are only compared within one.",
-    )
+    train: Share = 0.64
+    """Share of the train split; the three add up to 1."""
+    eval: Share = 0.16
+    """Share of the eval split."""
+    test: Share = 0.20
+    """Share of the test split."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of the splits; models are only compared within one."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> SplitSettings:
@@ -163,45 +145,27 @@ class SplitSettings(Settings):
 class DataSettings(Settings):
     """The inputs of a run."""
 
-    parquet: ExistingPattern = Field(
-        description="Parquet file, or a glob of several, with the columns id, abstract, "
-        "final_category and update_date.",
-        json_schema_extra=BASIC,
-    )
-    glove: ExistingFile = Field(
-        description="GloVe vectors as .txt, .txt.gz, .txt.xz or .zip; `make glove` fetches "
-        "glove.6B.100d.",
-        json_schema_extra=BASIC,
-    )
-    schema_file: ExistingFile = Field(
-        default=_SCHEMA / "schema.pbtxt",
-        description="Reviewed schema, whose class list is the order of the scores.",
-        examples=["schema.pbtxt"],
-    )
+    parquet: ExistingPattern = Field(json_schema_extra=BASIC)
+    """Parquet file, or a glob of several, with the columns id, abstract, final_category and
+    update_date."""
+    glove: ExistingFile = Field(json_schema_extra=BASIC)
+    """GloVe vectors as .txt, .txt.gz, .txt.xz or .zip; `make glove` fetches glove.6B.100d."""
+    schema_file: ExistingFile = Field(_SCHEMA / "schema.pbtxt", examples=["schema.pbtxt"])
+    """Reviewed schema, whose class list is the order of the scores."""
     validations_file: ExistingFile = Field(
-        default=_SCHEMA / "validations.pbtxt",
-        description="Reviewed SQL checks on the statistics.",
-        examples=["validations.pbtxt"],
+        _SCHEMA / "validations.pbtxt", examples=["validations.pbtxt"]
     )
+    """Reviewed SQL checks on the statistics."""
     splits: SplitSettings = SplitSettings()
 
 
 class TransformSettings(Settings):
     """From text to token ids."""
 
-    vocabulary_size: int = Field(
-        default=40_000,
-        ge=3,
-        le=10_000_000,
-        description="Number of tokens, padding and the unknown token (OOV) included.",
-    )
-    sequence_length: int = Field(
-        default=256,
-        ge=1,
-        le=4096,
-        description="Words kept from the start of an abstract.",
-        json_schema_extra=BASIC,
-    )
+    vocabulary_size: int = Field(40_000, ge=3, le=10_000_000)
+    """Number of tokens, padding and the unknown token (OOV) included."""
+    sequence_length: int = Field(256, ge=1, le=4096, json_schema_extra=BASIC)
+    """Words kept from the start of an abstract."""
 
 
 class PipelineConfig(Settings):

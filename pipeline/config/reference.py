@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jinja2
 import tomlkit
 
 from components.atomic import write_text
@@ -31,40 +32,10 @@ _REAL = {
     "evaluation.min_macro_f1": 0.65,
     "evaluation.max_cross_entropy": 0.45,
 }
-_REAL_HEADER = """\
-# The real job: your parquet of arXiv papers and the real GloVe vectors. Copy this file, edit it,
-# and run
-#
-#     make run CONFIG=/path/to/your.toml
-#
-# Relative paths start from the folder of the file. Each key is written with its tables' names, so
-# that any line works on its own.
-#
-# This file is generated: `make docs` writes it and docs/configuration.md from the models.
-"""
-_REST_HEADER = """\
-# --- Everything else ------------------------------------------------------------------------------
-# Uncomment a line to change it. The values shown are the defaults, the measured best on 39,440
-# papers; of paths without a fixed default they are examples.
-"""
-_PAGE_HEADER = """\
-# Configuration
-
-This page is generated from the settings' models: `make docs` writes it and
-`pipeline/config/real.toml`.
-
-A configuration is one TOML file, named by `ARXIV_PIPELINE_CONFIG` (or `CONFIG=` for make,
-`--config` for `arxiv-pipeline`). Relative paths start from the file's own folder. `training.seed`
-is the key `seed` of the table `[training]`; TOML accepts both ways of writing it. An unknown key, a
-wrong type, a missing file and an impossible value are errors: one line says which key, which value
-and what is allowed.
-
-## The keys to set
-"""
-_TABLE_HEADER = """\
-| key | type | default | allowed | description |
-|---|---|---|---|---|
-"""
+_LIMITS = {
+    "minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}",
+    "pattern": "`{}`",
+}  # fmt: skip
 
 
 class Key(NamedTuple):
@@ -86,6 +57,44 @@ class Key(NamedTuple):
     def basic(self) -> bool:
         """Whether it is one of the few keys that users set."""
         return self.schema.get("level") == "basic"
+
+    @property
+    def description(self) -> str:
+        """One sentence on one line."""
+        return " ".join(self.schema["description"].split())
+
+    @property
+    def shown(self) -> list[tuple[str, Any]]:
+        """Name and value for a line of TOML, or for one line for each key of a table."""
+        if isinstance(self.default, Mapping):
+            return [(f"{self.name}.{_quoted(key)}", one) for key, one in self.default.items()]
+        return [(self.name, self.schema.get("examples", [self.default])[0])]
+
+    @property
+    def kind(self) -> str:
+        """The type in words."""
+        schema = self.schema.get("anyOf", [self.schema])[0]
+        if schema["type"] == "array":
+            return f"list of {schema['items']['type']}s"
+        kind = "path" if schema.get("format") == "path" else schema["type"]
+        return "table" if kind == "object" else kind
+
+    @property
+    def default_text(self) -> str:
+        """The default in Markdown."""
+        if isinstance(self.default, Mapping):
+            lines = (f"`{_quoted(key)} = {_toml(one)}`" for key, one in self.default.items())
+            return "<br>".join(lines)
+        if self.default is None:
+            return "required" if self.required else "unset"
+        return f"`{_toml(self.default)}`"
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values in Markdown, empty where the type says it all."""
+        limits = [text.format(self.schema[k]) for k, text in _LIMITS.items() if k in self.schema]
+        choices = self.schema.get("enum") or self.schema.get("items", {}).get("enum", ())
+        return ", ".join([*limits, *(f"`{_toml(choice)}`" for choice in choices)])
 
 
 class Table(NamedTuple):
@@ -116,16 +125,16 @@ def tables(
         defaults: the values of keys left out; None for a table with required keys.
     """
     schemas = kind.model_json_schema()["properties"]
-    prefix = f"{name}." if name else ""
     keys, inner = [], []
     for key, field in kind.model_fields.items():
         default = field.get_default() if defaults is None else getattr(defaults, key)
+        dotted = f"{name}.{key}" if name else key
         if is_group(field.annotation):
             given = default if isinstance(default, Settings) else None
-            inner.append((field.annotation, prefix + key, field.description or "", given))
+            inner.append((field.annotation, dotted, field.description or "", given))
         else:
             plain = None if field.is_required() else _plain(default)
-            keys.append(Key(prefix + key, schemas[key], plain, field.is_required()))
+            keys.append(Key(dotted, schemas[key], plain, field.is_required()))
     if keys:
         yield Table(name, description or (kind.__doc__ or "").splitlines()[0], keys)
     for one in inner:
@@ -136,41 +145,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return "/".join(value.parts[-2:])
     if isinstance(value, Mapping):
-        return {
-            key: one.model_dump(mode="json", exclude_defaults=True) for key, one in value.items()
-        }
+        return {key: one.model_dump(exclude_defaults=True) for key, one in value.items()}
     return list(value) if isinstance(value, tuple) else value
-
-
-def real_config() -> str:
-    """Returns the text of `real.toml`: the basic keys, then the others, commented out."""
-    parts = [_REAL_HEADER]
-    for key in _basic():
-        value = _REAL.get(key.name, key.default)
-        parts.append(f"{_comment(key)}{key.name} = {_toml(value)}\n")
-    parts.append(_REST_HEADER)
-    for table in tables():
-        if table.rest:
-            parts.append(f"# --- {table.name}: {table.description}\n")
-        for key in table.rest:
-            lines = _lines(key.name, key.schema.get("examples", [key.default])[0])
-            parts.append(_comment(key) + "".join(f"# {line}\n" for line in lines))
-    return "\n".join(parts)
-
-
-def _basic() -> list[Key]:
-    return [key for table in tables() for key in table.keys if key.basic]
-
-
-def _lines(name: str, value: Any) -> list[str]:
-    if isinstance(value, Mapping):
-        return [f"{name}.{_toml_key(key)} = {_toml(one)}" for key, one in value.items()]
-    return [f"{name} = {_toml(value)}"]
-
-
-def _comment(key: Key) -> str:
-    lines = textwrap.wrap(key.schema["description"], 97)
-    return "".join(f"# {line}\n" for line in lines)
 
 
 def _toml(value: Any) -> str:
@@ -181,64 +157,38 @@ def _toml(value: Any) -> str:
     return tomlkit.item(value).as_string()
 
 
-def _toml_key(name: str) -> str:
-    return tomlkit.key([name]).as_string()
+def _quoted(key: str) -> str:
+    return tomlkit.key([key]).as_string()
 
 
-def page() -> str:
-    """Returns the text of the reference page."""
-    parts = [_PAGE_HEADER, _TABLE_HEADER + _rows(_basic()), "## Everything else\n"]
-    for table in tables():
-        if table.rest:
-            parts.append(f"### {table.name}\n\n{table.description}\n")
-            parts.append(_TABLE_HEADER + _rows(table.rest))
-    return "\n".join(parts)
+def _comment(text: str) -> str:
+    return "\n".join(f"# {line}" for line in textwrap.wrap(text, 97))
 
 
-def _rows(keys: list[Key]) -> str:
-    return "".join(
-        f"| `{key.name}` | {_type(key.schema)} | {_default(key)} | {_allowed(key.schema)} "
-        f"| {key.schema['description']} |\n"
-        for key in keys
+def generated() -> dict[Path, str]:
+    """Returns the text of each generated file."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-
-
-def _default(key: Key) -> str:
-    if key.required:
-        return "required"
-    if key.default is None:
-        return "unset"
-    if isinstance(key.default, Mapping):
-        return "<br>".join(
-            f"`{_toml_key(name)} = {_toml(one)}`" for name, one in key.default.items()
+    environment.filters.update(toml=_toml, comment=_comment)
+    found = list(tables())
+    basic = [key for table in found for key in table.keys if key.basic]
+    return {
+        path: environment.get_template(f"{path.name}.j2").render(
+            tables=found, basic=basic, real=_REAL
         )
-    return f"`{_toml(key.default)}`"
-
-
-def _type(schema: Mapping[str, Any]) -> str:
-    schema = schema.get("anyOf", [schema])[0]
-    if schema.get("format") == "path":
-        return "path"
-    if schema["type"] == "array":
-        return f"list of {schema['items']['type']}s"
-    return {"object": "table"}.get(schema["type"], schema["type"])
-
-
-def _allowed(schema: Mapping[str, Any]) -> str:
-    words = {
-        "minimum": "≥ {}", "exclusiveMinimum": "> {}",
-        "maximum": "≤ {}", "exclusiveMaximum": "< {}",
-        "pattern": "`{}`",
-    }  # fmt: skip
-    limits = [text.format(schema[word]) for word, text in words.items() if word in schema]
-    choices = schema.get("enum") or schema.get("items", {}).get("enum", ())
-    return ", ".join([*limits, *(f"`{_toml(choice)}`" for choice in choices)])
+        for path in (REAL_CONFIG, PAGE)
+    }
 
 
 def main() -> int:
     """Writes or checks the two files; returns the exit code."""
     stale = 0
-    for path, text in ((REAL_CONFIG, real_config()), (PAGE, page())):
+    for path, text in generated().items():
         if "--write" in sys.argv[1:]:
             path.parent.mkdir(exist_ok=True)
             write_text(path, text)

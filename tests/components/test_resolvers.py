@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from tfx.types import standard_artifacts
 
+from components.contracts.artifact_files import TRAIN_STATISTICS
+from components.contracts.properties import STATISTICS_ID
 from components.resolvers import (
     LatestOtherDataStrategy,
     LatestOtherPushedModelStrategy,
     LatestPushStrategy,
 )
-from components.validation.node import STATISTICS_FILE, STATISTICS_ID, AcceptedData
+from components.validation.node import AcceptedData
 
 CLASSES = ["cs", "math"]
 FOLDER: Path
@@ -206,7 +208,7 @@ def previous(current: int, of_statistics: dict[int, int]) -> list[int]:
         artifact.id = number
         artifact.uri = str(FOLDER / "accepted" / str(number))  # noqa: F821
         Path(artifact.uri).mkdir(parents=True, exist_ok=True)
-        (Path(artifact.uri) / STATISTICS_FILE).touch()
+        (Path(artifact.uri) / TRAIN_STATISTICS).touch()
         artifact.set_int_custom_property(STATISTICS_ID, statistics_id)
         accepted.append(artifact)
     resolved = LatestOtherDataStrategy().resolve_artifacts(

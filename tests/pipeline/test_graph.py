@@ -9,15 +9,13 @@ import pytest
 from tfx.orchestration.pipeline import Pipeline
 from tfx.utils import json_utils
 
+from components.contracts import node_ids
 from pipeline.config.pipeline_config import load_config
 from pipeline.graph import create_pipeline
 
 NODES = {
-    "ParquetExampleGen", "StatisticsGen", "SchemaGen", "ImportSchemaGen", "ExampleValidator",
-    "LatestAcceptedData", "AnomalyGate", "Transform", "Trainer", "LatestBlessedModel", "Evaluator",
-    "EvaluationSummary", "InfraValidator", "ModelCard", "LatestPush", "Pusher", "Predictions",
-    "RunReport",
-}  # fmt: skip
+    value for name, value in vars(node_ids).items() if name.isupper() and value != node_ids.TUNER
+}
 
 
 def graph_of(folder: Path, text: str = "") -> Pipeline:
@@ -45,7 +43,7 @@ def searching(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pipeline, Pipel
 def test_search_is_a_node_only_where_it_is_asked_for(searching) -> None:
     without, with_search = (properties(pipeline) for pipeline in searching)
     assert set(without) == NODES
-    assert set(with_search) == NODES | {"Tuner"}
+    assert set(with_search) == NODES | {node_ids.TUNER}
     # So a search leaves every other node cached, but for the page with the whole configuration.
     differing = {name for name in NODES if with_search[name] != without[name]}
     assert differing == {"RunReport"}

@@ -22,7 +22,8 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 
-from components.evaluation.node import METRICS_FILE, EvaluationMetrics, EvaluationSummary
+from components.contracts import artifact_files
+from components.evaluation.node import EvaluationMetrics, EvaluationSummary
 
 LENIENT = {"min_accuracy": 0.3, "min_macro_f1": 0.3, "max_cross_entropy": 3.0}
 
@@ -35,7 +36,7 @@ def summary_of(judged, tmp_path: Path, classes) -> tuple[dict, EvaluationMetrics
         {"metrics": [artifact]},
         {"classes": classes, "fingerprint": "f00d"},
     )
-    text = (tmp_path / "metrics" / METRICS_FILE).read_text(encoding="utf-8")
+    text = (tmp_path / "metrics" / artifact_files.METRICS).read_text(encoding="utf-8")
     return json.loads(text), artifact
 
 
@@ -244,7 +245,8 @@ def test_same_evaluation_gives_the_same_file(judge, classes, tmp_path):
         summary_of(judged, tmp_path / folder, classes)
 
     one, two = (
-        (tmp_path / name / "metrics" / METRICS_FILE).read_bytes() for name in ("one", "two")
+        (tmp_path / name / "metrics" / artifact_files.METRICS).read_bytes()
+        for name in ("one", "two")
     )
     assert one == two
 
@@ -278,7 +280,7 @@ def test_summary_node_runs_in_a_pipeline_and_leaves_its_figures_in_the_metadata(
     )
 
     (stored,) = MetadataStore(database).get_artifacts_by_type("EvaluationMetrics")
-    result = json.loads(Path(stored.uri, METRICS_FILE).read_text(encoding="utf-8"))
+    result = json.loads(Path(stored.uri, artifact_files.METRICS).read_text(encoding="utf-8"))
     assert result["classes"] == classes
     assert stored.properties["blessed"].int_value == 1
     assert stored.properties["examples"].int_value == 300

@@ -38,6 +38,10 @@ def verdict(*failed: str, ok: bool = False) -> validation_result_pb2.ValidationR
     return validation
 
 
+def reasons(candidate: tfma.EvalResult, validation: Any) -> list[str]:
+    return list(summarize(candidate, validation, CLASSES).reasons)
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(0.5521, "0.5521"), (0.61996, "0.61996"), (0.6199999, "0.6199999"), (0.1, "0.1000")],
@@ -45,7 +49,7 @@ def verdict(*failed: str, ok: bool = False) -> validation_result_pb2.ValidationR
 def test_figure_that_rounds_to_its_threshold_is_shown_in_full(value, shown):
     candidate = result_of(accuracy=0.9, macro_f1=value, cross_entropy=0.5, example_count=4)
 
-    assert summarize(candidate, verdict("macro_f1"), CLASSES)["reasons"] == [
+    assert reasons(candidate, verdict("macro_f1")) == [
         f"macro_f1 {shown} is below the threshold 0.62 (overall)"
     ]
 
@@ -53,7 +57,7 @@ def test_figure_that_rounds_to_its_threshold_is_shown_in_full(value, shown):
 def test_blessed_model_gives_every_threshold_it_met():
     candidate = result_of(accuracy=0.5, macro_f1=0.7, cross_entropy=0.25, example_count=4)
 
-    assert summarize(candidate, verdict(ok=True), CLASSES)["reasons"] == [
+    assert reasons(candidate, verdict(ok=True)) == [
         "accuracy 0.5000 reaches the threshold 0.5 (overall)",
         "cross_entropy 0.2500 stays within the threshold 1 (overall)",
         "macro_f1 0.7000 reaches the threshold 0.62 (overall)",
@@ -65,16 +69,16 @@ def test_threshold_in_one_slice_is_not_taken_for_one_of_the_whole_split():
     validation = verdict("accuracy")
     validation.metric_validations_per_slice[0].slice_key.single_slice_keys.add(column="year")
 
-    checks = summarize(candidate, validation, CLASSES)["checks"]
+    checks = summarize(candidate, validation, CLASSES).checks
 
-    assert all(check["passed"] for check in checks)
+    assert all(check.passed for check in checks)
 
 
 def test_verdict_without_a_failed_threshold_is_said_too():
     candidate = result_of(accuracy=0.9, macro_f1=0.7, cross_entropy=0.5, example_count=4)
 
-    assert summarize(candidate, verdict(), CLASSES)["reasons"] == [
-        "a threshold could not be checked: the test split gave no figure for it"
+    assert reasons(candidate, verdict()) == [
+        "a threshold could not be checked: the test split gave no value for it"
     ]
 
 
@@ -83,8 +87,8 @@ def test_figure_that_is_not_a_number_is_none(value):
     candidate = result_of(accuracy=0.9, macro_f1=0.7, cross_entropy=value, example_count=4)
     result = summarize(candidate, verdict("cross_entropy"), CLASSES)
 
-    assert result["overall"]["cross_entropy"] is None
-    assert result["reasons"] == ["cross_entropy is not a number; the threshold is 1 (overall)"]
+    assert result.overall.cross_entropy is None
+    assert list(result.reasons) == ["cross_entropy is not a number; the threshold is 1 (overall)"]
 
 
 def test_drop_is_measured_against_the_baseline():
@@ -95,14 +99,14 @@ def test_drop_is_measured_against_the_baseline():
 
     result = summarize(candidate, validation, CLASSES, earlier)
 
-    assert result["reasons"] == [
+    assert list(result.reasons) == [
         "accuracy 0.8100 is 0.0200 below the last pushed model's 0.8300; "
         "a drop of 0.01 is allowed (overall)"
     ]
-    (check,) = (one for one in result["checks"] if not one["passed"])
-    assert (check["value"], check["baseline"], check["bound"]) == (0.81, 0.83, 0.01)
+    (check,) = (one for one in result.checks if not one.passed)
+    assert (check.value, check.baseline, check.bound) == (0.81, 0.83, 0.01)
 
 
 def test_result_without_the_whole_split_is_an_error():
-    with pytest.raises(ValueError, match="no figures for the whole split"):
+    with pytest.raises(ValueError, match="no metrics for the whole split"):
         summarize(result_of((("year", "2019"),), accuracy=0.9), verdict(), CLASSES)

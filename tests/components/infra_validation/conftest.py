@@ -11,9 +11,10 @@ import pytest
 import tensorflow as tf
 
 from components.contracts import features
-from components.contracts.model_files import ANSWERS, EXTRA_ASSETS, WARMUP
+from components.contracts.artifact_files import EXTRA_ASSETS, GOLDEN_PREDICTIONS, WARMUP
+from components.contracts.golden_predictions import REAL, GoldenPredictions, GoldenText
 from components.text.tf_example_wire import string_columns
-from components.training.golden_predictions import REAL, Answers, Text, odd_texts
+from components.training.golden_predictions import odd_texts
 from components.training.warmup_requests import write_warmup
 
 CLASSES = ("cs", "math", "stat")
@@ -104,20 +105,20 @@ def build_model(tmp_path_factory: pytest.TempPathFactory) -> BuildModel:
         ToyClassifier(fault).save(folder)
         extra = folder / EXTRA_ASSETS
         extra.mkdir()
-        texts = [*(Text(REAL, text) for text in ABSTRACTS), *odd_texts(ABSTRACTS)]
+        texts = [*(GoldenText.of(REAL, text) for text in ABSTRACTS), *odd_texts(ABSTRACTS)]
         whole = ToyClassifier("")
         contents = [text.content for text in texts]
         rows = [tf.train.Example() for _ in contents]
         for row, content in zip(rows, contents, strict=True):
             row.features.feature[features.ABSTRACT].bytes_list.value.append(content)
         ids = whole.transformed(tf.constant([row.SerializeToString() for row in rows]))
-        answers = Answers(
+        golden = GoldenPredictions.of(
             CLASSES,
             tuple(texts),
             ids[features.TOKENS].numpy(),
             whole.scores(tf.constant(contents)).numpy(),
         )
-        (extra / ANSWERS).write_text(answers.to_json(), encoding="utf-8")
+        golden.write(extra / GOLDEN_PREDICTIONS)
         write_warmup(extra / WARMUP, ABSTRACTS)
         return folder
 
@@ -132,10 +133,10 @@ def good_model(build_model: BuildModel) -> Path:
 
 @pytest.fixture(scope="session")
 def change_answers() -> Callable[[Path, Callable[[dict], None]], None]:
-    """Edits the reference answers of a model."""
+    """Edits the golden predictions of a model."""
 
     def edit(model: Path, change: Callable[[dict], None]) -> None:
-        path = model / EXTRA_ASSETS / ANSWERS
+        path = model / EXTRA_ASSETS / GOLDEN_PREDICTIONS
         content = json.loads(path.read_text(encoding="utf-8"))
         change(content)
         path.write_text(json.dumps(content), encoding="utf-8")

@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from components.contracts.golden_predictions import GoldenPredictions, GoldenText
+from components.contracts.infra_verdict import Measurements
 from components.infra_validation import checks
 from components.infra_validation.budgets import InfraValidationSettings
-from components.infra_validation.checks import Figures, Reply
+from components.infra_validation.checks import Reply
 from components.scoring.signatures import Signature, TensorKind
-from components.training.golden_predictions import Answers, Text
 
 CLASSES = ["cs", "math"]
 SCORES = np.array([[0.75, 0.25], [0.4, 0.6]], np.float32)
-ANSWERS = Answers(
+GOLDEN = GoldenPredictions.of(
     ("cs", "math"),
-    (Text("abstract", b"We prove"), Text("empty", b"")),
+    (GoldenText.of("abstract", b"We prove"), GoldenText.of("empty", b"")),
     np.array([[5, 6, 0], [1, 0, 0]]),
     SCORES,
 )
@@ -52,8 +53,8 @@ def test_reply_that_is_not_whole_says_what_is_wrong(given: Reply, rows: int, pro
 
 def test_scores_are_compared_with_the_rows_that_they_answer() -> None:
     swapped = SCORES[::-1] + np.float32(4e-6)
-    assert checks.check_scores("batch", swapped, ANSWERS, [1, 0], 1e-5).passed
-    wrong = checks.check_scores("batch", SCORES[::-1], ANSWERS, [0, 1], 1e-5)
+    assert checks.check_scores("batch", swapped, GOLDEN, [1, 0], 1e-5).passed
+    wrong = checks.check_scores("batch", SCORES[::-1], GOLDEN, [0, 1], 1e-5)
     assert not wrong.passed
     assert "0.35 (text 0, abstract), 1e-05 allowed" in wrong.line
 
@@ -62,22 +63,22 @@ def test_difference_beyond_the_bound_and_nan_fail() -> None:
     for shift in (2e-5, np.nan):
         scores = SCORES.copy()
         scores[1, 0] += shift
-        check = checks.check_scores("batch", scores, ANSWERS, [0, 1], 1e-5)
+        check = checks.check_scores("batch", scores, GOLDEN, [0, 1], 1e-5)
         assert not check.passed
         assert "(text 1, empty)" in check.line
-    assert not checks.check_scores("batch", SCORES[:1], ANSWERS, [0, 1], 1.0).passed
+    assert not checks.check_scores("batch", SCORES[:1], GOLDEN, [0, 1], 1.0).passed
 
 
 def test_token_ids_are_transforms() -> None:
-    assert checks.check_ids(ANSWERS.token_ids, ANSWERS).passed
-    other = ANSWERS.token_ids.copy()
+    assert checks.check_ids(GOLDEN.token_ids, GOLDEN).passed
+    other = GOLDEN.token_ids.copy()
     other[1, 0] = 2
-    check = checks.check_ids(other, ANSWERS)
+    check = checks.check_ids(other, GOLDEN)
     assert (check.passed, check.line) == (
         False,
         "token ids: 1 of 2 texts differ from Transform's, first empty",
     )
-    assert not checks.check_ids(other[:, :2], ANSWERS).passed
+    assert not checks.check_ids(other[:, :2], GOLDEN).passed
 
 
 def test_signatures_are_compared_by_name_type_and_shape() -> None:
@@ -105,7 +106,7 @@ def test_signatures_are_compared_by_name_type_and_shape() -> None:
 
 
 def test_budgets_are_compared_with_what_was_measured() -> None:
-    figures = Figures(2.0, [10.0] * 90 + [99.0] * 10, 1.5, 900.0)
+    figures = Measurements(2.0, [10.0] * 90 + [99.0] * 10, 1.5, 900.0)
     settings = InfraValidationSettings(
         max_load_seconds=2.0, max_latency_ms=50.0, max_batch_seconds=1.0, max_memory_mib=900.0
     )
@@ -127,5 +128,5 @@ def test_budgets_are_compared_with_what_was_measured() -> None:
 
 def test_memory_that_is_not_known_is_not_held_against_the_model() -> None:
     settings = InfraValidationSettings(max_memory_mib=1e-9)
-    *_, memory = checks.check_budgets(Figures(1.0, [1.0], 1.0, None), settings)
+    *_, memory = checks.check_budgets(Measurements(1.0, [1.0], 1.0, None), settings)
     assert (memory.passed, memory.line) == (True, "peak memory: not known of this server")

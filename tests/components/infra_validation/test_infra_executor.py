@@ -10,9 +10,9 @@ import pytest
 from tfx.components.util import model_utils
 from tfx.types import standard_artifacts
 
+from components.contracts.infra_verdict import Check, ProbeResult
 from components.infra_validation import infra_executor
 from components.infra_validation.budgets import InfraValidationSettings
-from components.infra_validation.checks import Check
 from components.infra_validation.node import ServingValidator
 
 
@@ -57,7 +57,7 @@ def test_good_model_is_blessed_in_a_process_without_cuda(
     assert [process["env"]["CUDA_VISIBLE_DEVICES"] for process in processes] == ["-1"]
     assert report["blessed"] is True
     assert report["reasons"] == []
-    assert len(report["figures"]["latencies_ms"]) == 100
+    assert len(report["measurements"]["latencies_ms"]) == 100
     assert report["runtime"].startswith("TensorFlow 2.")
     assert blessing.get_string_custom_property("runtime") == report["runtime"]
     assert report["note"] == (
@@ -84,7 +84,7 @@ def test_only_a_missed_budget_is_measured_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measurements, blessed, used, reasons
 ) -> None:
     left = list(measurements)
-    monkeypatch.setattr(infra_executor, "_probe", lambda *_: (left.pop(0), None))
+    monkeypatch.setattr(infra_executor, "_probe", lambda *_: ProbeResult(checks=tuple(left.pop(0))))
     (tmp_path / "model" / "Format-Serving").mkdir(parents=True)
     blessing, report = validate(tmp_path / "model" / "Format-Serving", tmp_path, tries=3)
     assert len(measurements) - len(left) == used

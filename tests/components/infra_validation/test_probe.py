@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.contracts.model_files import ANSWERS, EXTRA_ASSETS, WARMUP
+from components.contracts.artifact_files import EXTRA_ASSETS, GOLDEN_PREDICTIONS, WARMUP
 from components.infra_validation import local_server
 from components.infra_validation.budgets import InfraValidationSettings
 from components.infra_validation.probe import probe
@@ -64,7 +64,7 @@ def test_answers_of_another_model_fail(build_model, change_answers) -> None:
     model = build_model("")
 
     def shift(content: dict) -> None:
-        scores = content["answers"][3]["scores"]
+        scores = content["predictions"][3]["scores"]
         scores[0], scores[1] = scores[0] + 2e-5, scores[1] - 2e-5
 
     change_answers(model, shift)
@@ -95,9 +95,9 @@ def test_what_is_missing_or_broken_beside_the_model_is_named(build_model) -> Non
     (extra / WARMUP).unlink()
     (line,) = failures(model)
     assert line.startswith(f"warm-up: {extra / WARMUP} cannot be read")
-    (extra / ANSWERS).unlink()
+    (extra / GOLDEN_PREDICTIONS).unlink()
     (line,) = failures(model)
-    assert line.startswith(f"reference answers: {extra / ANSWERS} cannot be read")
+    assert line.startswith(f"golden predictions: {extra / GOLDEN_PREDICTIONS} cannot be read")
 
 
 def test_model_that_cannot_be_loaded_is_one_line(build_model) -> None:

@@ -1,7 +1,8 @@
 import pytest
 
+from components.contracts.ingestion_summary import IngestionSummary
 from components.errors import UserError
-from components.ingestion.row_counts import IngestionSummary
+from components.ingestion.row_counts import check, line, summarize
 
 COUNTS = [
     (("rows_read", ""), 10),
@@ -17,31 +18,31 @@ COUNTS = [
 
 
 def test_counts_become_totals_and_a_table_of_splits() -> None:
-    summary = IngestionSummary.from_counts(COUNTS, files=2, split_names=["train", "test"])
+    summary = summarize(COUNTS, files=2, split_names=["train", "test"])
     assert summary.rows_kept == 6
     assert summary.splits == {"train": {"cs": 1, "math": 3}, "test": {"cs": 2}}
     assert summary.totals()["rows_train"] == 4
     assert summary.totals()["files"] == 2
-    assert list(summary.words.items()) == [("9", 5), ("100", 1)]
-    assert "rows_read 10" in summary.line()
-    assert "words" not in summary.line()
-    assert "\n" not in summary.line()
+    assert list(summary.words.items()) == [(9, 5), (100, 1)]
+    assert "rows_read 10" in line(summary)
+    assert "words" not in line(summary)
+    assert "\n" not in line(summary)
 
 
 def test_json_gives_the_same_summary_back() -> None:
-    summary = IngestionSummary.from_counts(COUNTS, files=2, split_names=["train", "test"])
+    summary = summarize(COUNTS, files=2, split_names=["train", "test"])
     assert IngestionSummary.from_json(summary.to_json()) == summary
 
 
 def test_no_row_left_says_why() -> None:
-    summary = IngestionSummary.from_counts(COUNTS[:3], 1, ["train"])
+    summary = summarize(COUNTS[:3], 1, ["train"])
     with pytest.raises(
         UserError, match=r"d/\*: no row is left of 10 read \(2 without abstract, 1 "
     ):
-        summary.check("d/*")
+        check(summary, "d/*")
 
 
 def test_an_empty_split_is_named() -> None:
-    summary = IngestionSummary.from_counts(COUNTS, 1, ["train", "eval", "test"])
+    summary = summarize(COUNTS, 1, ["train", "eval", "test"])
     with pytest.raises(UserError, match="split 'eval' is empty, since only 6 rows are left of 10"):
-        summary.check("d/x.parquet")
+        check(summary, "d/x.parquet")

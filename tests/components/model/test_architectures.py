@@ -11,8 +11,8 @@ import pytest
 
 from components.contracts import features
 from components.model.architectures import (
+    CATEGORY_LAYER_OF,
     CATEGORY_LAYERS,
-    DEEP_CATEGORY_LAYER,
     DEEP_LAYER,
     EMBEDDING_LAYER,
     PATH_LAYERS,
@@ -27,6 +27,8 @@ from components.model.model_settings import ModelSettings
 
 WORDS, WIDTH, CLASSES = 40, 6, 7
 # Their first five letters make nine prefixes.
+pytestmark = pytest.mark.slow
+
 VOCABULARY = [f"word{'abcdefghi'[i % 9]}{i}" for i in range(WORDS - 2)]
 Tokens = npt.NDArray[np.int32]
 SMALL = ModelSettings(lstm_units=5, dense_units=8, wide_ngrams=1024)
@@ -197,7 +199,9 @@ GROUPS = [0, 1, 1, 2, 3, 4, 5, 6, 6]
 def test_categories_decide_the_deep_paths_classes() -> None:
     model = make_model(SMALL.model_copy(update={"wide_ngrams": 0}), groups=GROUPS)
     tokens = make_tokens(rows=3)
-    both = keras.Model(model.input, [model.output, model.get_layer(DEEP_CATEGORY_LAYER).output])
+    both = keras.Model(
+        model.input, [model.output, model.get_layer(CATEGORY_LAYER_OF[DEEP_LAYER]).output]
+    )
     logits, categories = (np.array(output) for output in both.predict_on_batch(tokens))
     for group in range(CLASSES):
         members = [i for i, owner in enumerate(GROUPS) if owner == group]

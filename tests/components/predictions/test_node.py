@@ -10,15 +10,11 @@ import tensorflow as tf
 from tfx.types import standard_artifacts
 
 from components.contracts import features
+from components.contracts.artifact_files import BASELINE_PREDICTIONS, CANDIDATE_PREDICTIONS
+from components.contracts.predictions import read_scores
 from components.predictions import node
 from components.predictions.node import Predictions, RowPredictions
-from components.predictions.prediction_rows import (
-    BASELINE_FILE,
-    CANDIDATE_FILE,
-    read_scores,
-    read_texts,
-    split_files,
-)
+from components.predictions.prediction_rows import read_texts, split_files
 
 CLASSES = ["cs", "math", "x$y"]
 ROWS = 45
@@ -112,7 +108,7 @@ def test_every_row_gets_its_own_scores_in_the_order_of_the_files(
     monkeypatch.setattr(node, "_CHUNK", 16)
     monkeypatch.setattr(node, "_BATCH", 5)
     target = predict(folder, tmp_path / "out", "new", "old")
-    for name, factor in ((CANDIDATE_FILE, 2), (BASELINE_FILE, 3)):
+    for name, factor in ((CANDIDATE_PREDICTIONS, 2), (BASELINE_PREDICTIONS, 3)):
         found = read_scores(target / name)
         np.testing.assert_array_equal(found.scores[:, 0], factor * lengths)
         np.testing.assert_array_equal(found.scores[:, 1], factor * lengths + 1)
@@ -123,7 +119,7 @@ def test_every_row_gets_its_own_scores_in_the_order_of_the_files(
 
 def test_without_an_earlier_model_there_is_one_file(folder: Path, tmp_path: Path) -> None:
     target = predict(folder, tmp_path / "out", "new")
-    assert [path.name for path in target.iterdir()] == [CANDIDATE_FILE]
+    assert [path.name for path in target.iterdir()] == [CANDIDATE_PREDICTIONS]
 
 
 def test_split_without_rows_is_an_error(folder: Path, tmp_path: Path) -> None:

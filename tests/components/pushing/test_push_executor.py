@@ -11,8 +11,9 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
+from components.contracts.artifact_files import CARD_JSON, CARD_MARKDOWN
 from components.errors import UserError
-from components.model_card.artifact import CARD_JSON, CARD_MARKDOWN, ModelCard
+from components.model_card.artifact import ModelCard
 from components.pushing.push_executor import VersionedPusherExecutor
 
 

@@ -14,13 +14,9 @@ import tensorflow as tf
 from sklearn import metrics as sk
 
 from components.arrow import pq
-from components.ingestion.row_counts import IngestionSummary
-from components.predictions.prediction_rows import (
-    BASELINE_FILE,
-    CANDIDATE_FILE,
-    record_batch,
-    schema_of,
-)
+from components.contracts.artifact_files import BASELINE_PREDICTIONS, CANDIDATE_PREDICTIONS
+from components.contracts.ingestion_summary import IngestionSummary
+from components.contracts.predictions import record_batch, schema_of
 from components.report.page import render
 from components.report.run_facts import Sources, collect
 
@@ -197,7 +193,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., MadeRun]
             splits={"train": {"bio": 80, "cs": 380, "math": 308},
                     "eval": {"bio": 20, "cs": 95, "math": 77},
                     "test": {name: int((labels == i).sum()) for i, name in enumerate(CLASSES)}},
-            words={"10": 100, "100": 1000, "300": 100},
+            words={10: 100, 100: 1000, 300: 100},
         )  # fmt: skip
         (folder / "examples" / "ingestion.json").write_text(ingestion.to_json())
         finding = {"split": "train", "column": "abstract", "severity": "WARNING", "words": "<odd>"}
@@ -231,8 +227,8 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., MadeRun]
                 "slices": _slices(labels, baseline),
                 "model": {"id": 9, "uri": "/artifacts/model/9"},
             }
-            write_scores(folder / "predictions" / BASELINE_FILE, labels, baseline)
-        write_scores(folder / "predictions" / CANDIDATE_FILE, labels, scores)
+            write_scores(folder / "predictions" / BASELINE_PREDICTIONS, labels, baseline)
+        write_scores(folder / "predictions" / CANDIDATE_PREDICTIONS, labels, scores)
         (folder / "metrics" / "metrics.json").write_text(json.dumps(metrics))
         sources = Sources(
             pipeline="arxiv-<test>",

@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from components.contracts.training_report import Epoch
 from components.metrics.bootstrap import Interval, wilson
 from components.report import charts
 
@@ -69,7 +70,7 @@ def test_slices_below_the_whole_stand_out() -> None:
 
 @pytest.mark.parametrize("rate", [0.001, 0.0])
 def test_one_epoch_is_a_curve(rate: float) -> None:
-    history = [{"phase": 1, "learning_rate": rate}]
+    history = [Epoch(phase=1, learning_rate=rate)]
     drawing = charts.training_curve(
         "rate", "Rate", "rate", history, {"learning_rate": "rate"}, 0, log=rate > 0
     )

@@ -10,9 +10,10 @@ import tomli
 from bs4 import BeautifulSoup
 from tfx.types import standard_artifacts
 
-from components.evaluation.node import METRICS_FILE, EvaluationMetrics
+from components.contracts import artifact_files
+from components.evaluation.node import EvaluationMetrics
 from components.predictions.node import RowPredictions
-from components.report.node import REPORT_FILE, Report, RunReportExecutor
+from components.report.node import Report, RunReportExecutor
 from components.validation.node import AcceptedData
 from pipeline.config.pipeline_config import PipelineConfig, load_config
 from pipeline.runs import history, verdict
@@ -82,7 +83,7 @@ def write(
             "metadata_file": str(tmp_path / "absent.sqlite"),
         },
     )
-    return (Path(report.uri) / REPORT_FILE).read_text(encoding="utf-8")
+    return (Path(report.uri) / artifact_files.RUN_REPORT).read_text(encoding="utf-8")
 
 
 def test_node_writes_a_page_with_what_was_pushed(written: str) -> None:
@@ -122,4 +123,7 @@ def test_configuration_on_the_page_is_the_runs(
 
 
 def test_page_and_metrics_are_found_where_the_nodes_put_them() -> None:
-    assert (history.REPORT_FILE, verdict.METRICS_FILE) == (REPORT_FILE, METRICS_FILE)
+    assert (history.REPORT_FILE, verdict.METRICS_FILE) == (
+        artifact_files.RUN_REPORT,
+        artifact_files.METRICS,
+    )

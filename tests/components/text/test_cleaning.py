@@ -54,6 +54,7 @@ def test_cleaning_is_idempotent_and_leaves_single_spaced_ascii(text: str) -> Non
     assert once == " ".join(once.split())
 
 
+@pytest.mark.slow
 def test_every_code_point_cleans_alike() -> None:
     points = [chr(n) for n in range(sys.maxunicode + 1) if not 0xD800 <= n <= 0xDFFF]
     texts = [f"a{point}b $x{point}y$ z" for point in points]

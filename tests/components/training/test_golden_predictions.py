@@ -6,11 +6,9 @@ import json
 
 import numpy as np
 
+from components.contracts.golden_predictions import REAL, GoldenPredictions, GoldenText
 from components.training.golden_predictions import (
     ONE_MEGABYTE,
-    REAL,
-    Answers,
-    Text,
     odd_texts,
     pick,
 )
@@ -29,20 +27,22 @@ def test_pick_depends_on_the_texts_and_not_on_their_order() -> None:
 
 
 def test_any_bytes_survive_the_file() -> None:
-    texts = (Text(REAL, REAL_TEXTS[1]), Text("noise", bytes(range(256)), 3), Text("none", b""))
-    random = np.random.default_rng(0)
-    answers = Answers(
-        ("cs", "math"),
-        texts,
-        np.array([[5, 0, 7, 0], [1, 0, 0, 0], [2, 3, 4, 5]]),
-        random.random((3, 2)).astype(np.float32),
+    texts = (
+        GoldenText.of(REAL, REAL_TEXTS[1]),
+        GoldenText.of("noise", bytes(range(256)), 3),
+        GoldenText.of("none", b""),
     )
-    written = answers.to_json()
-    again = Answers.from_json(written)
-    assert (again.classes, again.texts) == (answers.classes, answers.texts)
-    np.testing.assert_array_equal(again.token_ids, answers.token_ids)
-    np.testing.assert_array_equal(again.scores, answers.scores)
-    assert json.loads(written)["answers"][0]["token_ids"] == [5, 0, 7]
+    ids = np.array([[5, 0, 7, 0], [1, 0, 0, 0], [2, 3, 4, 5]])
+    scores = np.random.default_rng(0).random((3, 2)).astype(np.float32)
+    written = GoldenPredictions.of(["cs", "math"], texts, ids, scores).to_json()
+    again = GoldenPredictions.from_json(written)
+    assert again.classes == ("cs", "math")
+    assert [one.content for one in again.predictions] == [text.content for text in texts]
+    assert again.predictions[1].content == bytes(range(256)) * 3
+    np.testing.assert_array_equal(again.token_ids, ids)
+    np.testing.assert_array_equal(again.scores, scores)
+    assert again.scores.dtype == np.float32
+    assert json.loads(written)["predictions"][0]["token_ids"] == [5, 0, 7]
     assert written.isascii()
 
 

@@ -18,14 +18,15 @@ from scipy.special import softmax
 
 from components import provenance
 from components.contracts import features
-from components.contracts.model_files import ANSWERS, WARMUP
+from components.contracts.artifact_files import GOLDEN_PREDICTIONS, WARMUP
+from components.contracts.golden_predictions import GoldenPredictions
 from components.errors import UserError
 from components.model.architectures import build_model
 from components.model.model_settings import ModelSettings
 from components.training import run_fn as module
 from components.training.device import prepare_device, uses_cudnn
 from components.training.export import read_abstracts
-from components.training.golden_predictions import Answers, pick
+from components.training.golden_predictions import pick
 from components.training.training_settings import TrainingSettings
 from components.training.warmup_requests import read_warmup
 
@@ -336,31 +337,31 @@ def test_warmup_requests_are_eval_abstracts_and_the_model_answers_them(
         assert answer["scores"].shape == (len(texts), 7)
 
 
-def test_warmup_and_answers_do_not_depend_on_the_order_of_the_files(
+def test_warmup_and_golden_predictions_do_not_depend_on_the_order_of_the_files(
     finished: Finished, workbench
 ) -> None:
     files = [str(path) for path in (workbench.folder / "raw" / "Split-eval").iterdir()]
     texts = [pick(read_abstracts(names), 64) for names in (files, files[::-1])]
     assert texts[0] == texts[1]
-    answers = Answers.from_json(
-        (finished.folder / "Format-Serving" / "assets.extra" / ANSWERS).read_text()
+    golden = GoldenPredictions.read(
+        finished.folder / "Format-Serving" / "assets.extra" / GOLDEN_PREDICTIONS
     )
-    assert [text.piece for text in answers.texts if text.name == "abstract"] == texts[0]
+    assert [one.content for one in golden.predictions if one.name == "abstract"] == texts[0]
 
 
-def test_reference_answers_are_the_trained_networks_and_the_signatures(
+def test_golden_predictions_are_the_trained_networks_and_the_signatures(
     finished: Finished, workbench
 ) -> None:
     extra = finished.folder / "Format-Serving" / "assets.extra"
-    answers = Answers.from_json((extra / ANSWERS).read_text())
-    assert answers.classes == tuple(CLASSES)
-    texts = [text.content for text in answers.texts]
-    np.testing.assert_array_equal(answers.token_ids, transformed(workbench, texts))
-    expected = expected_scores(finished, answers.token_ids)
-    np.testing.assert_allclose(answers.scores, expected, atol=1e-5)
+    golden = GoldenPredictions.read(extra / GOLDEN_PREDICTIONS)
+    assert golden.classes == tuple(CLASSES)
+    texts = [text.content for text in golden.predictions]
+    np.testing.assert_array_equal(golden.token_ids, transformed(workbench, texts))
+    expected = expected_scores(finished, golden.token_ids)
+    np.testing.assert_allclose(golden.scores, expected, atol=1e-5)
     exported = finished.loaded.signatures["serving_default"](abstract=tf.constant(texts))
-    np.testing.assert_allclose(exported["scores"], answers.scores, atol=1e-5)
-    assert {text.name for text in answers.texts} >= {"empty", "1 MB", "binary noise", "emoji"}
+    np.testing.assert_allclose(exported["scores"], golden.scores, atol=1e-5)
+    assert {text.name for text in golden.predictions} >= {"empty", "1 MB", "binary noise", "emoji"}
 
 
 def test_report_names_code_and_libraries(finished: Finished, repository: Path) -> None:

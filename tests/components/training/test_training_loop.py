@@ -15,7 +15,8 @@ from scipy.special import log_softmax
 from components.contracts.progress import EpochProgress, progress_in
 from components.errors import UserError
 from components.model.architectures import (
-    DEEP_CATEGORY_LAYER,
+    CATEGORY_LAYER_OF,
+    DEEP_LAYER,
     EMBEDDING_LAYER,
     adapt,
     build_model,
@@ -229,7 +230,7 @@ def test_objective_adds_up_what_the_model_has(tmp_path) -> None:
     pooled = keras.layers.GlobalMaxPooling1D()(
         keras.layers.Embedding(45, 6, name=EMBEDDING_LAYER)(tokens)
     )
-    fine = keras.layers.Dense(5, name=DEEP_CATEGORY_LAYER)(pooled)
+    fine = keras.layers.Dense(5, name=CATEGORY_LAYER_OF[DEEP_LAYER])(pooled)
     model = keras.Model(tokens, keras.layers.Dense(3, name="logits")(fine))
     train_split, evaluation = splits()
     # Two categories of class 0; papers of the others have none.
@@ -253,13 +254,13 @@ def test_each_path_that_is_not_frozen_learns_by_its_own_loss() -> None:
     assert weights_of(deep_only) == [{"logits": 1.0}, {"logits": 1.0}]
     both = build_model(ModelSettings(lstm_units=0, wide_ngrams=8), MATRIX, None, 3)
     assert weights_of(both) == [
-        {"logits": 0.0, "deep_logits": 1.0, "wide_logits": 1.0, "prefix_logits": 1.0},
+        {"logits": 0.0, "deep_logits": 1.0, "wide_logits": 1.0, "by_prefix_logits": 1.0},
         {"logits": 0.0, "deep_logits": 1.0},
     ]
     wide = ModelSettings(lstm_units=0, embedding_pooling=[], wide_ngrams=8)
     wide_only = build_model(wide, MATRIX, None, 3)
     # Without a deep path, the linear ones are what phase 2 is for.
-    linear = {"logits": 0.0, "wide_logits": 1.0, "prefix_logits": 1.0}
+    linear = {"logits": 0.0, "wide_logits": 1.0, "by_prefix_logits": 1.0}
     assert weights_of(wide_only) == [linear, linear]
 
 

@@ -14,11 +14,12 @@ from tfx.proto import trainer_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
+from components.contracts.artifact_files import BEST_VALUES
 from components.errors import UserError
 from components.model.model_settings import ModelSettings
 from components.training import run_fn as trainer
 from components.training.training_settings import TrainingSettings
-from components.tuning.node import BEST_FILE, TunerExecutor
+from components.tuning.node import TunerExecutor
 from components.tuning.tuner_fn import decoded, make_oracle, make_space
 from components.tuning.tuning_settings import TuningSettings
 from pipeline.config.pipeline_config import load_config
@@ -137,13 +138,13 @@ def test_killed_search_goes_on_and_its_best_values_are_a_configuration(
     assert len(results) == 2
     assert results[0]["score"] == max(result["score"] for result in results)
     assert any(line.startswith("tuning: 1 of 2 trials done") for line in lines)
-    assert f"tuning: to train with these values: {best / BEST_FILE}" in lines
+    assert f"tuning: to train with these values: {best / BEST_VALUES}" in lines
 
     for name in ("papers.parquet", "glove.txt"):
         (tmp_path / name).touch()
     (tmp_path / "own.toml").write_text(
         '[run]\nname = "a"\noutput_dir = "out"\n[data]\nparquet = "papers.parquet"\n'
-        f'glove = "glove.txt"\n{(best / BEST_FILE).read_text()}'
+        f'glove = "glove.txt"\n{(best / BEST_VALUES).read_text()}'
     )
     read = load_config(tmp_path / "own.toml")
     winner = next(c for c in node.trained if rate(c) == results[0]["training.phase1.learning_rate"])
@@ -165,11 +166,11 @@ def test_torn_files_and_more_trials_cost_no_finished_trial(
 
     answering(monkeypatch, noting)
     node = Node(workbench, tmp_path)
-    best = (node.run("first", trials=4) / BEST_FILE).read_text()
+    best = (node.run("first", trials=4) / BEST_VALUES).read_text()
     assert len(set(rates)) == len(rates) == 4
     (oracle,) = (tmp_path / "tuning").glob("*/oracle.json")
     oracle.write_text('{"ongoing_tri')
-    assert (node.run("torn", trials=4) / BEST_FILE).read_text() == best
+    assert (node.run("torn", trials=4) / BEST_VALUES).read_text() == best
     assert len(rates) == 4
     node.run("longer", trials=6)
     assert len(set(rates)) == len(rates) == 6
@@ -185,7 +186,7 @@ def test_bayesian_search_finds_the_best_of_a_known_function(
     best = Node(workbench, tmp_path).run(
         "out", algorithm="bayesian", objective="log_loss", trials=12, space=space
     )
-    text = (best / BEST_FILE).read_text()
+    text = (best / BEST_VALUES).read_text()
     found = float(text.split("dense_dropout = ")[1].split()[0])
     assert found == pytest.approx(0.4, abs=0.03)
     assert "Best of 12 trials: log_loss 0.0" in text
@@ -204,7 +205,7 @@ def test_failed_trials_are_passed_over(
     results = json.loads((tmp_path / "out" / "results" / "tuner_results.json").read_text())
     assert 1 < len(results) < 6
     assert min(result["score"] for result in results) == results[0]["score"] <= 0.01
-    assert f"Best of {len(results)} trials" in (best / BEST_FILE).read_text()
+    assert f"Best of {len(results)} trials" in (best / BEST_VALUES).read_text()
 
 
 @pytest.mark.parametrize("trials", [2, 5])

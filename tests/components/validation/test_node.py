@@ -9,15 +9,10 @@ import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.types import standard_artifacts
 
+from components.contracts.artifact_files import DISTANCES, FINDINGS, TRAIN_STATISTICS
+from components.contracts.properties import STATISTICS_ID
 from components.errors import UserError
-from components.validation.node import (
-    DISTANCES_FILE,
-    FINDINGS_FILE,
-    STATISTICS_FILE,
-    STATISTICS_ID,
-    AcceptedData,
-    AnomalyGateExecutor,
-)
+from components.validation.node import AcceptedData, AnomalyGate
 
 SCHEMA = (Path(__file__).parents[3] / "schema" / "schema.pbtxt").read_text()
 SPLITS = ("train", "eval", "test")
@@ -54,7 +49,7 @@ def gate(folder: Path, anomalies: dict[str, anomalies_pb2.Anomalies], *, math=0.
             path.parent.mkdir()
             path.write_bytes(content.SerializeToString())
     (Path(schema.uri) / "schema.pbtxt").write_text(SCHEMA)
-    AnomalyGateExecutor().Do(
+    AnomalyGate.EXECUTOR_SPEC.executor_class().Do(
         {
             "anomalies": [recorded],
             "statistics": [statistics],
@@ -62,7 +57,11 @@ def gate(folder: Path, anomalies: dict[str, anomalies_pb2.Anomalies], *, math=0.
             "previous": [previous] if previous else [],
         },
         {"accepted": [accepted]},
-        {"schema_file": "/s/schema.pbtxt", "validations_file": "/s/checks.pbtxt"},
+        {
+            "schema_file": "/s/schema.pbtxt",
+            "validations_file": "/s/checks.pbtxt",
+            "fingerprint": "f00d",
+        },
     )
     return accepted
 
@@ -76,9 +75,9 @@ def anomaly(severity: int, words: str) -> anomalies_pb2.Anomalies:
 
 def test_clean_data_are_accepted_with_their_statistics(tmp_path: Path) -> None:
     accepted = gate(tmp_path, {})
-    assert json.loads((Path(accepted.uri) / FINDINGS_FILE).read_text()) == []
+    assert json.loads((Path(accepted.uri) / FINDINGS).read_text()) == []
     assert accepted.get_int_custom_property(STATISTICS_ID) == 7
-    loaded = tfdv.load_stats_binary(str(Path(accepted.uri) / STATISTICS_FILE))
+    loaded = tfdv.load_stats_binary(str(Path(accepted.uri) / TRAIN_STATISTICS))
     assert loaded.datasets[0].num_examples == 100
 
 
@@ -90,13 +89,13 @@ def test_an_error_stops_the_run_in_words(tmp_path: Path) -> None:
     assert "split test, column abstract: Column is completely missing" in line
     assert "/s/schema.pbtxt or /s/checks.pbtxt" in line
     assert "\n" not in line
-    assert not (tmp_path / "accepted" / FINDINGS_FILE).exists()
+    assert not (tmp_path / "accepted" / FINDINGS).exists()
 
 
 def test_a_warning_is_recorded_and_passes(tmp_path: Path) -> None:
     odd = {"train": anomaly(anomalies_pb2.AnomalyInfo.WARNING, "odd")}
     accepted = gate(tmp_path, odd)
-    (row,) = json.loads((Path(accepted.uri) / FINDINGS_FILE).read_text())
+    (row,) = json.loads((Path(accepted.uri) / FINDINGS).read_text())
     assert row == {"split": "train", "column": "abstract", "severity": "WARNING", "words": "odd"}
 
 
@@ -106,7 +105,7 @@ def test_drift_from_the_last_accepted_data_stops_the_run(tmp_path: Path) -> None
     (tmp_path / "other").mkdir()
     first = gate(tmp_path / "first", {}, math=0.5)
     same = gate(tmp_path / "same", {}, math=0.52, previous=first)
-    measured = json.loads((Path(same.uri) / DISTANCES_FILE).read_text())
+    measured = json.loads((Path(same.uri) / DISTANCES).read_text())
     assert measured["previous"] == first.uri
     (drift,) = (one for one in measured["distances"] if one["kind"] == "drift")
     assert drift["value"] == pytest.approx(0.02)

@@ -1,0 +1,70 @@
+"""What people should know of a model: parts of other nodes' records, and sentences."""
+
+from __future__ import annotations
+
+from components.contracts.evaluation_metrics import ClassMetrics
+from components.contracts.infra_verdict import Measurements
+from components.contracts.ingestion_summary import IngestionSummary
+from components.contracts.record import Record
+from components.contracts.training_report import Code, TrainingFacts
+
+
+class CardOverall(Record):
+    """Metrics of the test split; see `evaluation_metrics.Metrics`."""
+
+    examples: int = 0
+    accuracy: float | None = None
+    macro_f1: float | None = None
+    micro_f1: float | None = None
+    weighted_f1: float | None = None
+    cross_entropy: float | None = None
+    expected_calibration_error: float | None = None
+    per_class: dict[str, ClassMetrics] = {}
+
+
+class CardSlice(Record):
+    """Metrics of a slice; see `evaluation_metrics.SliceMetrics`."""
+
+    feature: str = ""
+    value: str = ""
+    examples: int = 0
+    accuracy: float | None = None
+    macro_f1: float | None = None
+    cross_entropy: float | None = None
+
+
+class CardEvaluation(Record):
+    """The verdict on the test split; see `evaluation_metrics.Evaluation`."""
+
+    blessed: bool = False
+    reasons: tuple[str, ...] = ()
+    overall: CardOverall = CardOverall()
+    slices: tuple[CardSlice, ...] = ()
+
+
+class CardServing(Record):
+    """How the model can be served; see `infra_verdict.InfraVerdict`."""
+
+    blessed: bool = False
+    runtime: str = ""
+    reasons: tuple[str, ...] = ()
+    measurements: Measurements | None = None
+
+
+class Card(Record):
+    """The model card; every number is one of its sources', unrounded."""
+
+    format_version: int = 1
+    name: str = ""
+    network: str = ""
+    """What the network consists of."""
+    classes: tuple[str, ...] = ()
+    data: IngestionSummary = IngestionSummary()
+    training: TrainingFacts = TrainingFacts()
+    evaluation: CardEvaluation = CardEvaluation()
+    serving: CardServing = CardServing()
+    limits: tuple[str, ...] = ()
+    """Sentences on what the model cannot do."""
+    versions: dict[str, str] = {}
+    """Of libraries."""
+    code: Code = Code()

@@ -1,0 +1,109 @@
+"""What the Trainer did: its settings, epochs and results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict
+
+from components.contracts.record import Record
+
+
+class Epoch(Record):
+    """Metrics of one epoch: of the train split and, as ``val_``, of the eval split.
+
+    Besides these fields it holds the loss of each output of the network.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    phase: int = 0
+    epoch: int = 0
+    """From 1 in its phase."""
+    accuracy: float | None = None
+    log_loss: float | None = None
+    """Nats, without smoothing and weights."""
+    macro_f1: float | None = None
+    loss: float | None = None
+    """What the optimizer minimized."""
+    val_accuracy: float | None = None
+    val_log_loss: float | None = None
+    val_macro_f1: float | None = None
+    val_loss: float | None = None
+    learning_rate: float | None = None
+    seconds: float = 0.0
+
+
+class GloveCoverage(Record):
+    """See `components.model.word_vectors.Coverage`."""
+
+    words: int = 0
+    found: int = 0
+    borrowed: int = 0
+    filled: int = 0
+    token_share: float | None = None
+    mean: float | None = None
+    sd: float | None = None
+    matrix_mean: float | None = None
+    matrix_sd: float | None = None
+    missing: tuple[tuple[str, int], ...] = ()
+    word_share: float | None = None
+
+
+class EvalMetrics(Record):
+    """Metrics of the exported model on the eval split."""
+
+    log_loss: float | None = None
+    accuracy: float | None = None
+    macro_f1: float | None = None
+
+
+class Code(Record):
+    """The code that trained the model."""
+
+    commit: str | None = None
+    """Git's hash, "-dirty" appended where files differ from it; None outside git."""
+    fingerprint: str | None = None
+    """Hash of the sources, hex."""
+
+
+class TrainingFacts(Record):
+    """The part of the report that the model card repeats."""
+
+    examples: dict[str, int] = {}
+    """Rows by split."""
+    best: Epoch = Epoch()
+    """The epoch whose weights the model has."""
+    seconds: float = 0.0
+    device: str = ""
+    mixed_precision: str = ""
+    parameters: int = 0
+    vocabulary_size: int = 0
+    """Padding and out-of-vocabulary ids included."""
+    categories: int = 0
+    """Primary categories that the network scores; 0 where it scores the classes themselves."""
+    sequence_length: int = 0
+    """Words that are read of a text."""
+    temperature: float = 1.0
+    glove: GloveCoverage = GloveCoverage()
+
+
+class TrainingReport(TrainingFacts):
+    """The whole report."""
+
+    history: tuple[Epoch, ...] = ()
+    """Over both phases."""
+    resumed_epochs: int = 0
+    """Epochs that an earlier, killed run had done."""
+    cudnn: bool = False
+    """Whether cuDNN's LSTM kernel ran."""
+    eval: EvalMetrics = EvalMetrics()
+    logit_bias: tuple[float, ...] = ()
+    classes: tuple[str, ...] = ()
+    """In the order of the scores."""
+    code: Code = Code()
+    versions: dict[str, str] = {}
+    model: dict[str, Any] = {}
+    """`ModelSettings`; older models may have other keys."""
+    training: dict[str, Any] = {}
+    """`TrainingSettings`; older models may have other keys."""
