@@ -22,7 +22,7 @@ export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help env gpu run serve check test static lint format types layers dependencies fast pytest
-.PHONY: docs sample glove lock clean
+.PHONY: docs sample glove lock protos clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -93,6 +93,9 @@ glove: env ## fetch the real GloVe vectors into var/glove
 lock: env ## resolve the requirements anew, with hashes
 	@$(COMPILE) -o requirements.lock
 	@$(COMPILE) --extra gpu -o requirements-gpu.lock
+
+protos: env ## make the client's gRPC messages anew from their definitions
+	@$(PYTHON) -m grpc_tools.protoc -I. --python_out=. pipeline/client/transports/tf_serving.proto
 
 clean: ## remove the environment and everything that was made
 	rm -rf .venv var build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -26,10 +26,11 @@ import machine
 import typer
 
 from components.contracts import features
-from pipeline.client.batch import run_batch
-from pipeline.client.batch_defaults import BATCH_SIZE
-from pipeline.client.batch_model import Scorer, find_model, load_scorer
-from pipeline.client.batch_plan import Columns
+from components.scoring.scorer import Scorer
+from pipeline.client.batch import BATCH_SIZE
+from pipeline.client.batch.model import find_model, load_scorer
+from pipeline.client.batch.plan import Columns
+from pipeline.client.batch.run import run_batch
 
 
 class Took(NamedTuple):
@@ -53,7 +54,7 @@ def main(
     sweep_rows: Annotated[int, typer.Option(help="Rows of the sweep over batch sizes.")] = 4096,
     batch_size: Annotated[int, typer.Option(help="Of the batch job.")] = BATCH_SIZE,
 ) -> None:
-    """Prints commit, hardware and figures, one a line."""
+    """Prints commit, hardware and measurements, one a line."""
     column = pq.read_table(parquet, columns=[features.ABSTRACT])[features.ABSTRACT]
     texts = [text.encode() for text in column.drop_null().to_pylist()]
     scorer = load_scorer(find_model(model))
@@ -76,7 +77,7 @@ def main(
     before = _bare(scorer, texts[:half], best)
     with tempfile.TemporaryDirectory() as folder:
         started, processor = time.perf_counter(), time.process_time()
-        outcome = run_batch(
+        counts = run_batch(
             str(parquet),
             Path(folder) / "out",
             model,
@@ -87,7 +88,7 @@ def main(
     after = _bare(scorer, texts[half:], best)
     bare = Took(before.clock + after.clock, before.processor + after.processor)
 
-    rows = outcome.counts.scored + outcome.counts.rejected
+    rows = counts.scored + counts.rejected
     for name, count, took in (
         (f"bare, {best} a call", len(texts), bare),
         (f"batch, {batch_size} a call", rows, job),

@@ -4,7 +4,7 @@ python benchmarks/serving_client.py MODEL [--texts PARQUET] [--requests 500]
 
 MODEL is a pushed SavedModel or its push folder. The server is the tests' stand-in in a process of
 its own, unless --rest and --grpc name a real TF Serving: the stand-in runs the same SavedModel, but
-its HTTP and gRPC servers are Python's, so that its figures are not those of TF Serving.
+its HTTP and gRPC servers are Python's, so its times are not those of TF Serving.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _seconds(arguments: list[str], repeats: int) -> float:
     for _ in range(repeats + 1):
         started = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "pipeline.client.cli", *arguments],
+            [sys.executable, "-m", "pipeline.client.cli.main", *arguments],
             stdout=subprocess.DEVNULL,
             check=True,
         )
@@ -93,7 +93,7 @@ def main(
     grpc: Annotated[Optional[str], typer.Option(help="A real server's gRPC address.")] = None,  # noqa: UP045
     model_name: Annotated[str, typer.Option(help="The model's name on it.")] = "arxiv",
 ) -> None:
-    """Prints commit, hardware and the figures as JSON."""
+    """Prints commit, hardware and the measurements as JSON."""
     abstracts = _texts(texts, requests)
     options = Options(model_name=model_name)
     report: dict[str, Any] = {

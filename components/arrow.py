@@ -20,7 +20,7 @@ import pyarrow_hotfix  # noqa: F401
 
 from components.errors import UserError
 
-__all__ = ["UnreadableFileError", "open_parquet", "pa", "pc", "pq"]
+__all__ = ["UnreadableFileError", "is_text", "open_parquet", "pa", "pc", "pq"]
 
 _PICKLED_TYPE = "arrow.py_extension_type"
 
@@ -88,6 +88,13 @@ def open_parquet(source: str | IO[bytes], name: str = "", **options: Any) -> Ite
             raise UnreadableFileError(
                 f"{name}: cannot be read as parquet ({_reason(error)})"
             ) from error
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Says whether a column holds text: strings or bytes, plain or dictionary-encoded."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
 
 
 def _reason(error: Exception) -> str:

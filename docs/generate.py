@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from pipeline.cli.main import app as pipeline_app
-from pipeline.client.commands import app as client_app
+from pipeline.client.cli.commands import app as client_app
 
 PAGE = Path(__file__).with_name("commands.md")
 _HEADER = """\

@@ -16,8 +16,9 @@ from components.contracts import predictions
 from components.errors import UserError
 from components.ingestion import parquet_source
 from pipeline import doctor
-from pipeline.client import batch_output, batch_plan, inputs
-from pipeline.client.batch_model import ModelVersion
+from pipeline.client.batch import parts, plan
+from pipeline.client.batch.model import ModelVersion
+from pipeline.client.cli import inputs
 from pipeline.client.errors import BadInputError
 from pipeline.doctor import Health
 
@@ -85,12 +86,12 @@ def _check_with_doctor(path: Path) -> None:
 
 def _plan_batch(path: Path) -> None:
     model = ModelVersion("/models/1", "1", "digest")
-    batch_plan.plan(str(path), batch_plan.Columns("id", "abstract"), 10, model)
+    plan.plan(str(path), plan.Columns("id", "abstract"), 10, model)
 
 
 def _read_batch(path: Path) -> None:
-    shard = batch_plan.Shard("part", str(path), 0, 2)
-    batch_plan.read_rows(shard, batch_plan.Columns("id", "abstract"))
+    shard = plan.Shard("part", str(path), 0, 2)
+    plan.read_rows(shard, plan.Columns("id", "abstract"))
 
 
 def _read_row_group(path: Path) -> None:
@@ -105,7 +106,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "batch, footer": _plan_batch,
     "batch, rows": _read_batch,
     "report": predictions.read_scores,
-    "batch, parts": lambda path: batch_output._column(path, "label"),
+    "batch, parts": lambda path: parts._column(path, "label"),
 }
 
 
@@ -152,7 +153,7 @@ def test_commands_refuse_it_in_a_fresh_process(command: str, tmp_path: Path) -> 
         ],
         "classify": [
             "-c",
-            "from pipeline.client.cli import main; main()",
+            "from pipeline.client.cli.main import main; main()",
             *("--file", str(path), "--url", "http://127.0.0.1:9"),
         ],
     }[command]

@@ -139,7 +139,7 @@ def test_help_lists_the_targets(clone: Path, tools: Path) -> None:
     done = make(clone, tools)
     assert [line.split()[1] for line in done.stdout.splitlines()] == [
         "help", "env", "gpu", "run", "serve", "check", "test", "lint", "format", "types", "layers",
-        "dependencies", "fast", "pytest", "docs", "sample", "glove", "lock", "clean",
+        "dependencies", "fast", "pytest", "docs", "sample", "glove", "lock", "protos", "clean",
     ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ class ClientError(UserError):
     """A classification failed; the message is one line.
 
     Attributes:
-        exit_code: what ``arxiv-classify`` exits with.
+        exit_code: of ``arxiv-classify``.
         transient: whether the same request may succeed a moment later.
         retry_after: seconds after which the server asks to be tried again; None where it does not.
     """
@@ -28,8 +28,6 @@ class ClientError(UserError):
 
 class ServerError(ClientError):
     """The server answered with an error that is none of the others."""
-
-    exit_code = 1
 
 
 class UnavailableError(ClientError):
@@ -69,10 +67,6 @@ class DeniedError(ClientError):
 
 
 def one_line(message: str) -> str:
-    """Returns a server's message without line breaks and control characters, cut where it is long.
-
-    Args:
-        message: any text.
-    """
+    """Returns a text without line breaks and control characters, cut where it is long."""
     line = " ".join("".join(c if c.isprintable() else " " for c in message).split())
     return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 3] + "..."

@@ -31,9 +31,10 @@ from pipeline.client import (
     WrongSignatureError,
     connect,
     open_model,
-    retry,
 )
-from pipeline.client.api import MAX_BATCH_BYTES, batches, parse_address
+from pipeline.client.texts import MAX_BATCH_BYTES, batches
+from pipeline.client.transports.server import retried
+from pipeline.client.types import parse_address
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 TEXTS = [
@@ -309,7 +310,7 @@ def test_the_servers_wish_for_a_pause_is_kept():
     pauses: list[float] = []
     send, _ = failing(UnavailableError("busy", transient=True, retry_after=7.0))
 
-    assert retry.call(send, deadline=30, retries=1, sleep=pauses.append) == "answer"
+    assert retried(send, deadline=30, retries=1, sleep=pauses.append) == "answer"
     assert pauses == [7.0]
 
 
@@ -318,7 +319,7 @@ def test_no_pause_goes_beyond_the_deadline():
     send, _ = failing(UnavailableError("busy", transient=True, retry_after=60.0))
 
     with pytest.raises(UnavailableError, match="busy"):
-        retry.call(send, deadline=30, retries=5, sleep=pauses.append)
+        retried(send, deadline=30, retries=5, sleep=pauses.append)
     assert pauses == []
 
 
@@ -327,7 +328,7 @@ def test_pauses_are_random_and_grow():
     pauses: list[float] = []
     send, seconds = failing(*[UnavailableError("busy", transient=True)] * 8)
 
-    retry.call(send, deadline=1000, retries=8, sleep=pauses.append)
+    retried(send, deadline=1000, retries=8, sleep=pauses.append)
 
     limits = [min(0.1 * 2**i, 5.0) for i in range(8)]
     assert all(0 <= pause <= limit for pause, limit in zip(pauses, limits, strict=True))
@@ -704,7 +705,7 @@ def test_folders_without_a_model(push_folder, tmp_path):
         open_model(push_folder / "11")
     with pytest.raises(ModelNotLoadedError, match="no version 3; there are 9, 10"):
         open_model(push_folder, Options(version=3))
-    with pytest.raises(ModelNotLoadedError, match="not a SavedModel that can be loaded"):
+    with pytest.raises(ModelNotLoadedError, match="TensorFlow cannot load the model"):
         open_model(tmp_path)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from pipeline.client.batch_plan import Shard
-from pipeline.client.batch_progress import watch
+from pipeline.client.batch.plan import Shard
+from pipeline.client.batch.progress import watch
 
 SHARDS = [Shard(f"part-{i}", "in", 0, 1000) for i in range(3)]
 

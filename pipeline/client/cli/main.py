@@ -1,7 +1,7 @@
-"""``arxiv-classify``: classifies abstracts from the command line.
+"""The entry point of ``arxiv-classify``.
 
-This module imports nothing, so that Ctrl-C is quiet from the first moment; the commands are in
-:mod:`pipeline.client.commands`.
+Imports nothing, so that Ctrl-C is quiet from the first moment; the commands are in
+:mod:`pipeline.client.cli.commands`.
 """
 
 import sys
@@ -10,7 +10,7 @@ INTERRUPTED = 130  # 128 + SIGINT
 
 
 def main() -> None:
-    """Runs the command line; whatever the user can mend is one line and an exit code."""
+    """Runs the command line; an error that the user can mend is one line and an exit code."""
     try:
         sys.exit(_run())
     except KeyboardInterrupt:
@@ -21,7 +21,7 @@ def _run() -> int:
     import typer
 
     from components.errors import UserError
-    from pipeline.client.commands import BROKEN_PIPE, app
+    from pipeline.client.cli.commands import BROKEN_PIPE, app
 
     try:
         code = app(prog_name="arxiv-classify", standalone_mode=False)
@@ -32,7 +32,9 @@ def _run() -> int:
         return INTERRUPTED
     except SystemExit as ended:
         # What typer makes of a reader of its help that went away.
-        return BROKEN_PIPE if isinstance(ended.__context__, BrokenPipeError) else _code(ended)
+        if isinstance(ended.__context__, BrokenPipeError):
+            return BROKEN_PIPE
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except ModuleNotFoundError as error:
         extras = "EXTRA is parquet to read parquet, local for --model, batch for batch"
         install = f"pip install 'arxiv-subject-classifier[EXTRA]', where {extras}"
@@ -42,10 +44,6 @@ def _run() -> int:
         print(f"error: {error}", file=sys.stderr)
         return int(getattr(error, "exit_code", 2))
     return code if isinstance(code, int) else 0
-
-
-def _code(ended: SystemExit) -> int:
-    return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The client's own message definitions are, on the wire, those of tensorflow-serving-api."""
+"""Our own message definitions are, on the wire, those of tensorflow-serving-api."""
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -7,15 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_serving.apis import get_model_status_pb2, predict_pb2
 
-from pipeline.client import wire
+from pipeline.client.transports import tf_serving_pb2 as messages
+from pipeline.client.transports.grpc import read_tensor, string_tensor
+
+
+def test_module_is_what_protoc_makes_of_the_definitions(repository, tmp_path):
+    proto = "pipeline/client/transports/tf_serving.proto"
+    protoc = [sys.executable, "-m", "grpc_tools.protoc", "-I.", f"--python_out={tmp_path}", proto]
+    subprocess.run(protoc, cwd=repository, check=True)
+
+    made = proto.replace(".proto", "_pb2.py")
+    assert (tmp_path / made).read_text() == (repository / made).read_text(), "run make protos"
 
 
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=20), max_size=4), st.integers(0, 2**63 - 1), st.text())
 def test_generated_messages_read_our_request(texts, version, name):
-    ours = wire.PredictRequest(
+    ours = messages.PredictRequest(
         model_spec={"name": name, "version": {"value": version}, "signature_name": "s"},
-        inputs=[{"key": "abstract", "value": wire.string_tensor(texts)}],
+        inputs={"abstract": string_tensor(texts)},
         output_filter=["label"],
     )
     theirs = predict_pb2.PredictRequest.FromString(ours.SerializeToString())
@@ -28,7 +41,7 @@ def test_generated_messages_read_our_request(texts, version, name):
 
 
 def test_generated_messages_read_our_version_label():
-    ours = wire.PredictRequest(model_spec={"name": "m", "version_label": "canary"})
+    ours = messages.PredictRequest(model_spec={"name": "m", "version_label": "canary"})
     theirs = predict_pb2.PredictRequest.FromString(ours.SerializeToString())
 
     assert theirs.model_spec.version_label == "canary"
@@ -39,8 +52,7 @@ def response(**tensors):
     theirs = predict_pb2.PredictResponse()
     for name, tensor in tensors.items():
         theirs.outputs[name].CopyFrom(tensor)
-    ours = wire.PredictResponse.FromString(theirs.SerializeToString())
-    return {pair.key: pair.value for pair in ours.outputs}
+    return messages.PredictResponse.FromString(theirs.SerializeToString()).outputs
 
 
 @settings(deadline=None)
@@ -56,8 +68,7 @@ def test_we_read_a_generated_response_in_both_encodings(scores):
     raw.tensor_content = array.tobytes()
 
     for tensor in response(typed=typed, raw=raw).values():
-        assert wire.shape_of(tensor) == [len(scores), 3]
-        assert wire.rows_of(tensor, wire.read_floats(tensor)) == array.tolist()
+        assert read_tensor(tensor) == array.tolist()
 
 
 def test_a_single_value_stands_for_all():
@@ -66,36 +77,32 @@ def test_a_single_value_stands_for_all():
     tensor = response(constant=constant)["constant"]
 
     assert list(tensor.float_val) == [0.25]
-    assert wire.read_floats(tensor) == [0.25] * 4
+    assert read_tensor(tensor) == [[0.25, 0.25], [0.25, 0.25]]
 
 
 def test_wrong_types_shapes_and_counts_are_refused():
     tensors = response(
         integers=tf.make_tensor_proto([1, 2]),
+        scalar=tf.make_tensor_proto(b"a"),
         strings=tf.make_tensor_proto([b"a", b"b"]),
     )
-    with pytest.raises(ValueError, match="in place of float32"):
-        wire.read_floats(tensors["integers"])
-    with pytest.raises(ValueError, match="in place of strings"):
-        wire.read_strings(tensors["integers"])
-    with pytest.raises(ValueError, match=r"shape \[2\] in place of \[n, k\]"):
-        wire.rows_of(tensors["strings"], ["a", "b"])
+    with pytest.raises(ValueError, match="type 3, neither float32 nor string"):
+        read_tensor(tensors["integers"])
+    with pytest.raises(ValueError, match=r"shape \[\], neither \[n\] nor \[n, k\]"):
+        read_tensor(tensors["scalar"])
     tensors["strings"].string_val.append(b"c")
     with pytest.raises(ValueError, match=r"3 values for shape \[2\]"):
-        wire.read_strings(tensors["strings"])
+        read_tensor(tensors["strings"])
 
 
 def test_we_read_a_generated_status():
     theirs = get_model_status_pb2.GetModelStatusResponse()
     theirs.model_version_status.add(version=2**40, state="LOADING")
     theirs.model_version_status[0].status.error_message = "no memory"
-    ours = wire.GetModelStatusResponse.FromString(theirs.SerializeToString())
+    ours = messages.GetModelStatusResponse.FromString(theirs.SerializeToString())
 
     (one,) = ours.model_version_status
-    assert (one.version, wire.STATES[one.state], one.status.error_message) == (
-        2**40,
-        "LOADING",
-        "no memory",
-    )
-    states = get_model_status_pb2.ModelVersionStatus.State.items()
-    assert {number: name for name, number in states} == wire.STATES
+    assert (one.version, one.status.error_message) == (2**40, "no memory")
+    states = messages.ModelVersionStatus.State
+    assert states.Name(one.state) == "LOADING"
+    assert states.items() == get_model_status_pb2.ModelVersionStatus.State.items()

@@ -19,7 +19,8 @@ import pytest
 import tomli
 
 from components.arrow import pa, pq
-from pipeline.client import TextTooLongError, cli, inputs
+from pipeline.client import TextTooLongError
+from pipeline.client.cli import inputs, main
 
 TEXTS = ["We prove that P = P.", "Galaxies \U0001f30c afar", "", 'Markets, "prices" and money']
 
@@ -40,7 +41,7 @@ def run(monkeypatch, capsys, server):
         monkeypatch.setattr(sys, "argv", ["arxiv-classify", *arguments, *where])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         captured = capsys.readouterr()
         return ended.value.code, captured.out, captured.err
 
@@ -324,8 +325,8 @@ def test_nobody_listens(run):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["a", "--output", "xml"], "must be one of table, json, csv"),
-        (["a", "--input", "xml"], "must be one of auto, lines"),
+        (["a", "--output", "xml"], "'xml' is not one of 'table', 'json', 'csv'"),
+        (["a", "--input", "xml"], "'xml' is not one of 'auto', 'lines'"),
         (["a", "--nope"], "No such option: --nope"),
         (["a", "--deadline", "soon"], "--deadline"),
         (["a", "--deadline", "0"], "deadline"),
@@ -404,7 +405,7 @@ def test_local_mode_prints_what_a_server_would(run, server, stand_in, push_folde
 def test_the_project_installs_this_command(repository):
     scripts = tomli.loads((repository / "pyproject.toml").read_text())["project"]["scripts"]
     module, _, function = scripts["arxiv-classify"].partition(":")
-    assert getattr(importlib.import_module(module), function) is cli.main
+    assert getattr(importlib.import_module(module), function) is main.main
 
 
 def test_help_and_version(run):
@@ -419,7 +420,7 @@ def test_help_and_version(run):
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "pipeline.client.cli", *arguments]
+    return [sys.executable, "-m", "pipeline.client.cli.main", *arguments]
 
 
 @pytest.fixture
@@ -504,9 +505,9 @@ class Interrupt:
             raise KeyboardInterrupt
 
 sys.meta_path.insert(0, Interrupt())
-from pipeline.client import cli
+from pipeline.client.cli import main
 
-cli.main()
+main.main()
 """
 
 
@@ -538,10 +539,10 @@ ISOLATED = """
 import sys
 
 sys.argv = ["arxiv-classify", *{arguments!r}]
-from pipeline.client import TextTooLongError, cli, inputs
+from pipeline.client.cli import main
 
 try:
-    cli.main()
+    main.main()
 except SystemExit as ended:
     assert not ended.code, ended.code
 heavy = [{heavy}]

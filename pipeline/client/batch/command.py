@@ -1,18 +1,12 @@
 """``arxiv-classify batch``: the command line of batch scoring."""
 
-# Optional[...] because typer reads the annotations at run time.
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from components.contracts import features
-from pipeline.client.batch_defaults import BATCH_SIZE, ROWS_PER_PART
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the sub-command ``batch`` to an application."""
-    app.command()(batch)
+from pipeline.client.batch import BATCH_SIZE, ROWS_PER_PART
 
 
 def batch(
@@ -26,7 +20,7 @@ def batch(
     id_column: Annotated[str, typer.Option(help="Column that names a row.")] = features.ID,
     abstract_column: Annotated[str, typer.Option(help="Column of the texts.")] = features.ABSTRACT,
     rows_per_part: Annotated[
-        int, typer.Option(min=1, help="At most so many rows of an input in one part.")
+        int, typer.Option(min=1, help="Most rows of an input in one part.")
     ] = ROWS_PER_PART,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Rows in one call of the model.")
@@ -38,25 +32,25 @@ def batch(
         bool, typer.Option("--restart", help="Remove what an earlier job left in OUT.")
     ] = False,
     beam_arg: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(help="An option of Beam's, such as --runner=FlinkRunner; repeatable."),
+        list[str] | None,
+        typer.Option(help="A pipeline option of Beam, such as --runner=FlinkRunner; repeatable."),
     ] = None,
 ) -> None:
     """Score the abstracts of parquet files into parquet files.
 
-    The same command goes on where a killed run stopped. Rows that cannot be scored are in
-    OUT/_rejected with the reason; OUT/_SUCCESS holds the counts.
+    The same command resumes a killed run. Rows that cannot be scored are in OUT/_rejected with the
+    reason; OUT/_SUCCESS holds the counts.
 
     Exit codes: 0 every row scored or rejected; 2 anything else, in one line; 130 Ctrl-C.
     """
     from pipeline import environment
 
     environment.prepare(quiet=True)
-    from pipeline.client.batch import run_batch
-    from pipeline.client.batch_plan import Columns
+    from pipeline.client.batch.plan import Columns
+    from pipeline.client.batch.run import run_batch
 
     try:
-        outcome = run_batch(
+        counts = run_batch(
             source,
             out,
             model,
@@ -71,10 +65,9 @@ def batch(
     except KeyboardInterrupt:
         typer.echo("stopped; the same command goes on from there", err=True)
         raise typer.Exit(130) from None
-    counts = outcome.counts
     typer.echo(
         f"{counts.scored:,} rows scored, {counts.rejected:,} rejected, "
-        f"in {outcome.parts} parts in {out}"
+        f"in {counts.parts} parts in {out}"
     )
     for reason, rows in counts.reasons.items():
         typer.echo(f"  rejected: {reason}: {rows:,}")

@@ -5,22 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Literal, NamedTuple
 
-from pipeline.client.api import check_length, encode
 from pipeline.client.errors import BadInputError, ClientError, TextTooLongError
+from pipeline.client.texts import encode
 
 ARGUMENTS = "arguments"
 STDIN = "stdin"
 
-AUTO = "auto"
-LINES = "lines"
-WHOLE = "whole"
-JSONL = "jsonl"
-PARQUET = "parquet"
-FORMATS = (AUTO, LINES, WHOLE, JSONL, PARQUET)
-
-_BY_SUFFIX = {".jsonl": JSONL, ".ndjson": JSONL, ".parquet": PARQUET}
+Format = Literal["auto", "lines", "whole", "jsonl", "parquet"]
+_BY_SUFFIX: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # A JSON line may hold other fields beside the text, and six bytes for one of it ("\u0041").
 _JSON_LINE_FACTOR = 8
@@ -28,14 +22,7 @@ _PARQUET_ROWS = 256
 
 
 class Row(NamedTuple):
-    """A text and where it stands.
-
-    Attributes:
-        text: UTF-8, valid or not.
-        source: a file's path, ``stdin`` or ``arguments``.
-        number: of the line or row in its source, from 1.
-        identifier: value of the id field; None where none was asked for.
-    """
+    """A text (UTF-8, valid or not), its place (from 1), and its id where one was asked for."""
 
     text: bytes
     source: str
@@ -54,8 +41,7 @@ class Fields(NamedTuple):
         text: JSON field or parquet column of the text.
         identifier: field or column to copy to the output; None for none.
         longest: limit of a text, bytes.
-        reject: what becomes of a row that cannot be used: it raises the error, or returns to go on
-            with the next row.
+        reject: gets the error of a row that cannot be used; raises it, or returns to go on.
     """
 
     text: str
@@ -63,38 +49,34 @@ class Fields(NamedTuple):
     longest: int
     reject: Callable[[ClientError], None] = _raise
 
-
-def format_of(path: str, asked: str) -> str:
-    """Returns the format of a file: what was asked, or what its suffix says, or lines."""
-    return _BY_SUFFIX.get(Path(path).suffix.lower(), LINES) if asked == AUTO else asked
+    def names(self) -> list[str]:
+        """Returns the fields to read."""
+        return list(dict.fromkeys([self.text, self.identifier or self.text]))
 
 
 def read_arguments(texts: Iterable[str], fields: Fields) -> Iterator[Row]:
-    """Yields each argument as a row.
-
-    Raises:
-        TextTooLongError: an argument is over the limit.
-    """
+    """Yields each argument as a row; TextTooLongError where one is over the limit."""
     for number, text in enumerate(texts, 1):
         where = f"{ARGUMENTS}, text {number}"
-        yield Row(check_length(encode(text), where, fields.longest), ARGUMENTS, number)
+        yield Row(encode(text, where, fields.longest), ARGUMENTS, number)
 
 
-def read_file(path: str, form: str, fields: Fields) -> Iterator[Row]:
+def read_file(path: str, form: Format, fields: Fields) -> Iterator[Row]:
     """Yields the rows of a file in constant memory.
 
     Args:
         path: of the file.
-        form: one of :data:`FORMATS`.
+        form: ``auto`` goes by the suffix.
         fields: what to read.
 
     Raises:
         BadInputError: the file or a row cannot be read.
         TextTooLongError: a text is over the limit.
     """
-    form = format_of(path, form)
+    if form == "auto":
+        form = _BY_SUFFIX.get(Path(path).suffix.lower(), "lines")
     try:
-        if form == PARQUET:
+        if form == "parquet":
             yield from _read_parquet(path, fields)
             return
         with Path(path).open("rb") as stream:
@@ -103,7 +85,7 @@ def read_file(path: str, form: str, fields: Fields) -> Iterator[Row]:
         raise BadInputError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def read_stream(stream: IO[bytes], source: str, form: str, fields: Fields) -> Iterator[Row]:
+def read_stream(stream: IO[bytes], source: str, form: Format, fields: Fields) -> Iterator[Row]:
     """Yields the rows of a stream; see :func:`read_file`.
 
     Args:
@@ -112,25 +94,23 @@ def read_stream(stream: IO[bytes], source: str, form: str, fields: Fields) -> It
         form: lines, whole or jsonl (auto means lines).
         fields: what to read.
     """
-    if form == PARQUET:
+    if form == "parquet":
         raise BadInputError(
             f"{source}: parquet is read from files only, since its index is at the end"
         )
-    if form == WHOLE:
+    if form == "whole":
         content = stream.read(fields.longest + 1).removeprefix(_BYTE_ORDER_MARK)
-        yield Row(check_length(content, source, fields.longest), source, 1)
+        yield Row(encode(content, source, fields.longest), source, 1)
         return
-    longest = fields.longest * (_JSON_LINE_FACTOR if form == JSONL else 1)
+    longest = fields.longest * (_JSON_LINE_FACTOR if form == "jsonl" else 1)
     for number, line in enumerate(_lines(stream, source, longest), 1):
-        if form != JSONL:
+        if form != "jsonl":
             yield Row(line, source, number)
         elif line.strip():
             try:
-                text, identifier = _parse(line, f"{source}, row {number}", fields)
+                yield _parse(line, source, number, fields)
             except ClientError as error:
                 fields.reject(error)
-            else:
-                yield Row(text, source, number, identifier)
 
 
 def _lines(stream: IO[bytes], source: str, longest: int) -> Iterator[bytes]:
@@ -149,8 +129,9 @@ def _lines(stream: IO[bytes], source: str, longest: int) -> Iterator[bytes]:
         yield ended.removesuffix(b"\r")
 
 
-def _parse(line: bytes, where: str, fields: Fields) -> tuple[bytes, object]:
-    """Text and id of a JSON line."""
+def _parse(line: bytes, source: str, number: int, fields: Fields) -> Row:
+    """The row of a JSON line."""
+    where = f"{source}, row {number}"
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -158,61 +139,49 @@ def _parse(line: bytes, where: str, fields: Fields) -> tuple[bytes, object]:
         raise BadInputError(f"{where}: not JSON ({reason})") from None
     if not isinstance(row, dict):
         raise BadInputError(f"{where}: not a JSON object with a field {fields.text!r}")
-    for name in (fields.text, *([fields.identifier] if fields.identifier else [])):
+    for name in fields.names():
         if name not in row:
             raise BadInputError(f"{where}: no field {name!r}; there are {_listed(row)}")
     text = row[fields.text]
     if not isinstance(text, str):
-        raise BadInputError(f"{where}: field {fields.text!r} is not a string but {_kind(text)}")
+        names = {type(None): "null", bool: "a boolean", list: "an array", dict: "an object"}
+        kind = names.get(type(text), "a number")
+        raise BadInputError(f"{where}: field {fields.text!r} is not a string but {kind}")
     identifier = row[fields.identifier] if fields.identifier else None
-    return check_length(encode(text), where, fields.longest), identifier
+    return Row(encode(text, where, fields.longest), source, number, identifier)
 
 
 def _read_parquet(path: str, fields: Fields) -> Iterator[Row]:
-    from components.arrow import UnreadableFileError, open_parquet, pa
+    from components.arrow import UnreadableFileError, is_text, open_parquet
 
-    columns = list(dict.fromkeys([fields.text, fields.identifier or fields.text]))
     try:
         with open_parquet(path) as file:
             schema = file.schema_arrow
-            for name in columns:
-                if name not in schema.names:
+            for name in fields.names():
+                if schema.get_field_index(name) < 0:
+                    found = "more than one" if name in schema.names else "no"
                     raise BadInputError(
-                        f"{path}: no column {name!r}; there are {_listed(schema.names)}"
+                        f"{path}: {found} column {name!r}; there are {_listed(schema.names)}"
                     )
             kind = schema.field(fields.text).type
-            if not _is_text(pa, kind):
+            if not is_text(kind):
                 raise BadInputError(f"{path}: column {fields.text!r} holds {kind}, not text")
             number = 0
-            for batch in file.iter_batches(_PARQUET_ROWS, columns=columns):
-                texts = batch.column(batch.schema.get_field_index(fields.text)).to_pylist()
-                identifiers: list[Any] = [None] * len(texts)
-                if fields.identifier:
-                    index = batch.schema.get_field_index(fields.identifier)
-                    identifiers = batch.column(index).to_pylist()
-                for text, identifier in zip(texts, identifiers, strict=True):
+            for batch in file.iter_batches(_PARQUET_ROWS, columns=fields.names()):
+                for row in batch.to_pylist():
                     number += 1
-                    where = f"{path}, row {number}"
-                    if text is None:
-                        fields.reject(BadInputError(f"{where}: column {fields.text!r} is null"))
-                        continue
+                    where, text = f"{path}, row {number}", row[fields.text]
                     try:
-                        checked = check_length(encode(text), where, fields.longest)
+                        if text is None:
+                            raise BadInputError(f"{where}: column {fields.text!r} is null")
+                        identifier = row[fields.identifier] if fields.identifier else None
+                        yield Row(encode(text, where, fields.longest), path, number, identifier)
                     except ClientError as error:
                         fields.reject(error)
-                    else:
-                        yield Row(checked, path, number, identifier)
     except UnreadableFileError as error:
         raise BadInputError(str(error)) from None
     except UnicodeDecodeError as error:
         raise BadInputError(f"{path}: holds text that is no UTF-8 ({error.reason})") from None
-
-
-def _is_text(pa: Any, kind: Any) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    tests = ("is_string", "is_large_string", "is_binary", "is_large_binary")
-    return any(getattr(pa.types, test)(kind) for test in tests)
 
 
 def _listed(names: Iterable[str], most: int = 12) -> str:
@@ -220,9 +189,3 @@ def _listed(names: Iterable[str], most: int = 12) -> str:
     found = [repr(name) for name in names]
     more = [f"and {len(found) - most} more"] if len(found) > most else []
     return ", ".join([*found[:most], *more]) or "none"
-
-
-def _kind(value: object) -> str:
-    """What JSON calls the type of a value."""
-    names = {type(None): "null", bool: "a boolean", list: "an array", dict: "an object"}
-    return names.get(type(value), "a number")

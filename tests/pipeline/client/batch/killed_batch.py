@@ -3,23 +3,25 @@
 import signal
 import sys
 import time
+from typing import Any
 
 import typer
 
-from pipeline.client import batch_command, batch_model
+from components.scoring.scorer import Scorer, Scores
+from pipeline.client.batch.command import batch
 
-_score = batch_model.Scorer.score
+_score = Scorer.score
 
 
-def _slow_score(self: batch_model.Scorer, texts: list[bytes]) -> batch_model.Scores:
+def _slow_score(self: Scorer, *arguments: Any) -> Scores:
     time.sleep(0.3)
-    return _score(self, texts)
+    return _score(self, *arguments)
 
 
 if __name__ == "__main__":
     # A shell that starts this in the background has it ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    batch_model.Scorer.score = _slow_score  # type: ignore[assignment, method-assign]
+    Scorer.score = _slow_score  # type: ignore[method-assign]
     app = typer.Typer()
-    batch_command.register(app)
+    app.command()(batch)
     app(sys.argv[1:])

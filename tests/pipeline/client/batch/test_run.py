@@ -20,10 +20,12 @@ from typer.testing import CliRunner
 
 from components.arrow import pa, pq
 from components.errors import UserError
-from pipeline.client import batch, batch_command, batch_output
-from pipeline.client.batch import divide
-from pipeline.client.batch_model import find_model
-from pipeline.client.batch_plan import Columns, Rows, Shard, plan, read_rows
+from pipeline.client.batch import parts
+from pipeline.client.batch import run as batch_run
+from pipeline.client.batch.command import batch
+from pipeline.client.batch.model import find_model
+from pipeline.client.batch.plan import Columns, Shard, plan, read_rows
+from pipeline.client.batch.run import divide
 
 NOT_A_NUMBER = "not a number"
 COLUMNS = Columns("id", "abstract")
@@ -92,7 +94,7 @@ def write(path: Path, columns: dict[str, Any], row_group_size: int = 64) -> Path
 def run(source: Path | str, out: Path, model: Path, *options: str) -> str:
     """Runs the command; returns what it printed, raises what it raised."""
     app = typer.Typer()
-    batch_command.register(app)
+    app.command()(batch)
     result = CliRunner().invoke(
         app, [str(source), str(out), "--model", str(model), *options], catch_exceptions=False
     )
@@ -306,13 +308,13 @@ def test_changed_input_is_refused_and_taken_with_restart(scored, push_folder):
 
 def test_input_that_changes_while_it_is_read_is_no_success(tmp_path, push_folder, monkeypatch):
     source, out = write(tmp_path / "in.parquet", papers(30)), tmp_path / "out"
-    score = batch._score
+    score = batch_run._run
 
     def score_and_touch(*arguments: Any) -> None:
         score(*arguments)
         os.utime(source, ns=(1, 1))
 
-    monkeypatch.setattr(batch, "_score", score_and_touch)
+    monkeypatch.setattr(batch_run, "_run", score_and_touch)
 
     assert f"{source}: changed while it was read" in refused(source, out, push_folder)
     assert not (out / "_SUCCESS").exists()
@@ -352,12 +354,12 @@ def test_stranger_among_the_parts_is_no_success(scored, push_folder):
 def test_parts_that_do_not_add_up_are_found(scored, push_folder):
     source, out = scored
     job = plan(str(source), COLUMNS, 64, find_model(push_folder))
-    assert batch_output.count_rows(out, job).scored == 300
+    assert parts.count_rows(out, job).scored == 300
     path = out / "part-00001-of-00005.parquet"
     pq.write_table(pq.read_table(path).slice(1), path)
 
     with pytest.raises(UserError, match=r"part-00001-of-00005\.parquet: missing or incomplete"):
-        batch_output.count_rows(out, job)
+        parts.count_rows(out, job)
 
 
 def test_inputs_without_rows_give_a_part_with_the_schema(tmp_path, push_folder):
@@ -464,7 +466,7 @@ def test_one_run_at_a_time_writes_a_folder(scored, push_folder):
 
 def test_models_that_cannot_be_used_are_refused(tmp_path):
     source, out = write(tmp_path / "in.parquet", papers(3)), tmp_path / "out"
-    assert "neither saved_model.pb nor a version folder" in refused(source, out, tmp_path)
+    assert "no SavedModel and no versions of one" in refused(source, out, tmp_path)
 
     module = tf.Module()
     module.f = tf.function(
@@ -488,16 +490,16 @@ def test_shard_is_read_whatever_row_groups_it_crosses(tmp_path, start, count):
     rows = read_rows(Shard("part", str(source), start, count), COLUMNS)
 
     wanted = slice(start, start + count)
-    assert rows.ids == [name.encode() for name in corpus["id"][wanted]]
-    assert rows.abstracts == [text.encode() for text in corpus["abstract"][wanted]]
+    assert [key for key, _ in rows] == [name.encode() for name in corpus["id"][wanted]]
+    assert [text for _, text in rows] == [text.encode() for text in corpus["abstract"][wanted]]
 
 
 def test_divide_loses_no_row():
-    rows = Rows([b"a", None, 7, b"d"], [None, None, b"x", b"y"])
+    rows = [(b"a", None), (None, None), (7, b"x"), (b"d", b"y")]
 
-    kept, ids, rejected = divide(rows, start=100)
+    scorable, rejected = divide(rows, start=100)
 
-    assert (kept, ids) == ([2, 3], [7, "d"])
+    assert scorable == [(102, 7, b"x"), (103, "d", b"y")]
     assert [(row.row, row.reason) for row in rejected] == [
         (100, "abstract is null"),
         (101, "no id"),

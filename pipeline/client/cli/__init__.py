@@ -1,0 +1,1 @@
+"""The command line ``arxiv-classify``; imports nothing, for the sake of a quiet Ctrl-C."""

@@ -1,0 +1,124 @@
+"""Answers as a table, JSON lines or CSV, written row by row.
+
+A writer is made of the stream to write to and the name of the id field, None where rows have none;
+it raises OSError where the stream takes no more.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from typing import IO, Any, Literal
+
+from pipeline.client.cli.inputs import Row
+from pipeline.client.errors import WrongSignatureError, one_line
+from pipeline.client.types import Classification, VersionStatus
+
+Format = Literal["table", "json", "csv"]
+Writer = Callable[[Row, Classification], None]
+
+_TEXT_WIDTH = 60
+_ID_WIDTH = 20
+# No terminal shows more of a text.
+_EXCERPT_BYTES = 2000
+
+
+def table_writer(stream: IO[str], identifier: str | None) -> Writer:
+    """Writes the two best subjects and the start of the text, in columns."""
+    widths: list[int] = []
+
+    def write_cells(*cells: str | None) -> None:
+        *shown, text = (cell for cell in cells if cell is not None)
+        padded = [cell.ljust(width) for cell, width in zip(shown, widths, strict=True)]
+        stream.write("  ".join([*padded, text]).rstrip() + "\n")
+
+    def write(row: Row, answer: Classification) -> None:
+        if not widths:
+            name = max(map(len, ["label", *answer.scores]))
+            widths.extend([name, len("score")] * 2 + ([_ID_WIDTH] if identifier else []))
+            write_cells("label", "score", "next", "score", identifier, "text")
+        room = _TEXT_WIDTH
+        if stream.isatty():
+            room = max(shutil.get_terminal_size().columns - sum(widths) - 2 * len(widths), 10)
+        best = sorted(answer.scores.items(), key=lambda pair: -pair[1])
+        # The label first, also where two subjects tie.
+        second, score = next((pair for pair in best if pair[0] != answer.label), ("", 0.0))
+        write_cells(
+            *(answer.label, f"{answer.score:.3f}", second, f"{score:.3f}"),
+            one_line(str(row.identifier)) if identifier else None,
+            _excerpt(row.text, room),
+        )
+
+    return write
+
+
+def _excerpt(text: bytes, room: int) -> str:
+    from rich.cells import cell_len, set_cell_size
+
+    # A text must not move the cursor or colour the terminal.
+    line = one_line(text[:_EXCERPT_BYTES].decode("utf-8", "replace"))
+    return line if cell_len(line) <= room else set_cell_size(line, room - 3).rstrip() + "..."
+
+
+def json_writer(stream: IO[str], identifier: str | None) -> Writer:
+    """Writes one JSON object a line, in ASCII."""
+
+    def write(row: Row, answer: Classification) -> None:
+        shown: dict[str, Any] = {"source": row.source, "row": row.number}
+        if identifier:
+            shown[identifier] = row.identifier
+        shown["label"] = answer.label
+        shown["score"] = _digits(answer.score)
+        shown["scores"] = {name: _digits(score) for name, score in answer.scores.items()}
+        stream.write(json.dumps(shown, default=str) + "\n")
+
+    return write
+
+
+def csv_writer(stream: IO[str], identifier: str | None) -> Writer:
+    """Writes a column for each subject's score; WrongSignatureError where the subjects change."""
+    table = csv.writer(stream, lineterminator="\n")
+    columns: list[str] = []
+
+    def write(row: Row, answer: Classification) -> None:
+        classes = list(answer.scores)
+        if not columns:
+            columns.extend(classes)
+            name = [identifier] if identifier else []
+            table.writerow(["source", "row", *name, "label", "score", *classes])
+        if classes != columns:
+            raise WrongSignatureError(
+                f"{row.source}, row {row.number}: the model's classes changed since the first row; "
+                "name a version and run again"
+            )
+        value = [row.identifier] if identifier else []
+        scores = [_digits(score) for score in (answer.score, *answer.scores.values())]
+        table.writerow([row.source, row.number, *value, answer.label, *scores])
+
+    return write
+
+
+WRITERS: dict[Format, Callable[[IO[str], str | None], Writer]] = {
+    "table": table_writer,
+    "json": json_writer,
+    "csv": csv_writer,
+}
+
+
+def write_status(versions: list[VersionStatus], form: Format, stream: IO[str]) -> None:
+    """Writes a model's versions in their order, as a table or as JSON lines."""
+    if form == "json":
+        for one in versions:
+            stream.write(json.dumps(vars(one)) + "\n")
+        return
+    width = max([len("version"), *(len(str(one.version)) for one in versions)])
+    stream.write(f"{'version':<{width}}  state\n")
+    for one in versions:
+        stream.write(f"{one.version:<{width}}  {one.state:<9}  {one.message}".rstrip() + "\n")
+
+
+def _digits(score: float) -> float:
+    """A float32 with the nine digits that distinguish it from its neighbours."""
+    return float(f"{score:.9g}")

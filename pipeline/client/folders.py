@@ -1,0 +1,57 @@
+"""Models on disk: a SavedModel's own folder, or the push folder that holds its versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.pushing.versions import SAVED_MODEL, servable_versions
+from pipeline.client.errors import ModelNotLoadedError
+from pipeline.client.types import ON_DISK, VersionStatus
+
+
+def find_version(folder: Path, version: int | None = None) -> Path:
+    """Returns the folder of a version, or the folder itself where it is a SavedModel.
+
+    Args:
+        folder: a SavedModel or a push folder.
+        version: of the push folder; by default its newest.
+
+    Raises:
+        ModelNotLoadedError: there is no such folder, model or version.
+    """
+    if not folder.exists():
+        raise ModelNotLoadedError(f"{folder}: no such folder")
+    if (folder / SAVED_MODEL).is_file():
+        return folder
+    versions = _versions(folder)
+    if not versions:
+        raise ModelNotLoadedError(
+            f"{folder}: no SavedModel and no versions of one; give a push folder, "
+            "such as <output_dir>/serving/<name>, or a version in it"
+        )
+    if version is not None and version not in versions:
+        raise ModelNotLoadedError(
+            f"{folder}: no version {version}; there are {', '.join(map(str, versions))}"
+        )
+    return folder / str(versions[-1] if version is None else version)
+
+
+def folder_status(folder: Path) -> list[VersionStatus]:
+    """Returns the versions in a push folder, the newest first, or the one that the folder is.
+
+    Raises:
+        ModelNotLoadedError: there is none.
+    """
+    versions = _versions(folder)
+    if not versions:
+        name = find_version(folder).resolve().name
+        versions = [int(name) if name.isdecimal() else 0]
+    return [VersionStatus(version, ON_DISK) for version in reversed(versions)]
+
+
+def _versions(folder: Path) -> list[int]:
+    """The versions in a push folder that hold a SavedModel, ascending."""
+    try:
+        return servable_versions(folder)
+    except OSError as error:
+        raise ModelNotLoadedError(f"{folder}: cannot be read ({error.strerror})") from None

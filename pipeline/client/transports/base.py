@@ -1,0 +1,109 @@
+"""The interface of every transport, and how a model's outputs become answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from components.contracts import features
+from pipeline.client.errors import ClientError, WrongSignatureError
+from pipeline.client.texts import batches, encode
+from pipeline.client.types import Classification, Options, VersionStatus
+
+OUTPUTS = (features.LABEL_OUTPUT, features.SCORES_OUTPUT, features.CLASSES_OUTPUT)
+
+
+class Client(ABC):
+    """Asks one model; safe to use from several threads.
+
+    A context manager that closes its connections.
+
+    Args:
+        where: the server or the folder, for messages.
+        options: how to ask.
+    """
+
+    def __init__(self, where: str, options: Options) -> None:
+        self._where = where
+        self.options = options
+
+    def classify(self, texts: Iterable[str | bytes]) -> list[Classification]:
+        """Classifies texts.
+
+        Args:
+            texts: abstracts as their authors wrote them; bytes are taken as UTF-8, and need not be
+                valid.
+
+        Returns:
+            One answer a text, in the same order.
+
+        Raises:
+            ClientError: one of its kinds (:mod:`pipeline.client.errors`).
+        """
+        return list(self.stream(texts))
+
+    def stream(self, texts: Iterable[str | bytes]) -> Iterator[Classification]:
+        """Classifies texts as they come, in constant memory; otherwise as :meth:`classify`."""
+        encoded = (
+            encode(text, f"text {number}", self.options.max_text_bytes)
+            for number, text in enumerate(texts, 1)
+        )
+        for batch in batches(encoded, self.options.batch_size, len):
+            yield from self._classify(batch)
+
+    @abstractmethod
+    def status(self) -> list[VersionStatus]:
+        """Returns the model's versions, the newest first.
+
+        Raises:
+            ClientError: as :meth:`classify`.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Closes the connections."""
+
+    @abstractmethod
+    def _outputs(self, texts: Sequence[bytes]) -> Mapping[str, Any]:
+        """Asks for one batch; returns lists by name: label [n], scores [n, k], classes [n, k].
+
+        Raises:
+            ClientError: the request failed.
+            KeyError, TypeError, ValueError: the answer is not the classifier's.
+        """
+
+    def _classify(self, texts: Sequence[bytes]) -> list[Classification]:
+        try:
+            outputs = self._outputs(texts)
+            labels, scores, classes = (outputs[name] for name in OUTPUTS)
+            if not len(labels) == len(scores) == len(classes) == len(texts):
+                raise ValueError(
+                    f"{len(texts)} texts got {len(labels)} labels, {len(scores)} rows of scores, "
+                    f"{len(classes)} of classes"
+                )
+            return [_answer(*row) for row in zip(labels, scores, classes, strict=True)]
+        except ClientError:
+            raise
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise WrongSignatureError(
+                f"{self._where}: label, scores or classes are missing or malformed ({error}); "
+                "is it an abstract classifier?"
+            ) from None
+
+    def __enter__(self) -> Client:
+        """Returns the client itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the connections."""
+        self.close()
+
+
+def _answer(label: str, scores: Sequence[float], classes: Sequence[str]) -> Classification:
+    # The same float32, whether it came as decimal digits or in binary.
+    named = dict(zip(classes, array("f", scores), strict=True))
+    if len(named) != len(classes) or label not in named:
+        raise ValueError(f"label {label!r} with classes {', '.join(map(repr, classes))}")
+    return Classification(label, named)

@@ -1,0 +1,185 @@
+"""What callers say and get: where to ask, how to ask, and the answers."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from components.errors import UserError
+
+DEFAULT_URL = "http://127.0.0.1:8501"
+_GRPC_PORT = 8500
+# The state of a folder's version.
+ON_DISK = "ON_DISK"
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The answer for one text.
+
+    Attributes:
+        label: the subject with the highest score.
+        scores: probability of each subject, in the model's order; float32 values.
+    """
+
+    label: str
+    scores: dict[str, float]
+
+    @property
+    def score(self) -> float:
+        """The label's probability."""
+        return self.scores[self.label]
+
+
+@dataclass(frozen=True)
+class VersionStatus:
+    """One version of a model.
+
+    Attributes:
+        version: its number.
+        state: START, LOADING, AVAILABLE, UNLOADING or END, as in TF Serving's ModelVersionStatus;
+            ON_DISK for a folder's.
+        message: the server's error message; empty where all is well.
+    """
+
+    version: int
+    state: str
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to ask.
+
+    Attributes:
+        model_name: name under which the server has the model; unused for a folder.
+        version: version of the model; by default the newest.
+        version_label: such as ``stable``, instead of a version; servers only.
+        deadline: seconds that one request may take, retries included.
+        retries: how often a request is sent again after a transient failure. Scoring changes
+            nothing on the server, so sending it twice is safe.
+        batch_size: texts in a request.
+        max_text_bytes: longest text, in bytes of UTF-8.
+        headers: further headers (REST) or metadata (gRPC) of each request.
+        token: sent as ``Authorization: Bearer ...``.
+        ca_file: PEM file of the trusted authorities; by default the system's.
+        cert_file, key_file: PEM files of the client's certificate and its key; the key may be in
+            ``cert_file`` too.
+        insecure: whether credentials may go over plaintext to another host.
+
+    Raises:
+        UserError: an option is out of its range, or two exclude each other.
+    """
+
+    model_name: str = "arxiv"
+    version: int | None = None
+    version_label: str | None = None
+    deadline: float = 30.0
+    retries: int = 3
+    batch_size: int = 32
+    max_text_bytes: int = 1_000_000
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    token: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    insecure: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses values that no request could be made with."""
+        for name, lowest in (("batch_size", 1), ("max_text_bytes", 1), ("retries", 0)):
+            if getattr(self, name) < lowest:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be {lowest} or more")
+        if not 0 < self.deadline < math.inf:
+            raise UserError(f"deadline is {self.deadline:g} s; it must be more than 0 and finite")
+        if not self.model_name or set(self.model_name) & set("/:?# \t\r\n"):
+            raise UserError(f"model name {self.model_name!r}: must be one word without / : ? #")
+        if self.version is not None and not 0 <= self.version < 2**63:
+            raise UserError(f"version {self.version}: must be 0 or more and fit 63 bits")
+        if self.version is not None and self.version_label is not None:
+            raise UserError("give a version or a version label, not both")
+        if self.key_file and not self.cert_file:
+            raise UserError("a client key needs its certificate too")
+        for name, value in self.all_headers().items():
+            if not (name.isascii() and value.isascii() and (name + value).isprintable()):
+                raise UserError(f"header {name!r}: name and value must be printable ASCII")
+
+    def all_headers(self) -> dict[str, str]:
+        """Returns the headers with the token among them, names in lower case."""
+        headers = {name.strip().lower(): value.strip() for name, value in self.headers.items()}
+        if self.token is not None:
+            headers["authorization"] = f"Bearer {self.token.strip()}"
+        return headers
+
+
+class Address(NamedTuple):
+    """Where a server listens.
+
+    Attributes:
+        host: name or IP address, without brackets.
+        port: None for the scheme's own (REST only).
+        path: what precedes ``/v1/models`` (REST only); without a final slash.
+    """
+
+    scheme: str
+    host: str
+    port: int | None
+    path: str
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.scheme in ("https", "grpcs")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the server is on this machine."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def target(self) -> str:
+        """Host and port, as in a URL."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port is None else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.target}{self.path}"
+
+
+def parse_address(url: str) -> Address:
+    """Parses a server's address.
+
+    Args:
+        url: ``http://``, ``https://`` (REST), ``grpc://`` or ``grpcs://`` (gRPC; plaintext or TLS),
+            host and port; for REST also a path that a proxy puts before ``/v1/models``.
+
+    Raises:
+        UserError: it is no such address.
+    """
+    if "@" in url:
+        # It may be a secret: it is not repeated.
+        raise UserError("the address holds a password; credentials go into the token or a header")
+    try:
+        parts = urlsplit(url)
+        address = Address(parts.scheme, parts.hostname or "", parts.port, parts.path.rstrip("/"))
+    except ValueError:
+        address = Address("", "", None, "")
+    if address.scheme not in ("http", "https", "grpc", "grpcs") or not address.host:
+        raise UserError(
+            f"address {url!r}: give one such as http://HOST:8501, https://HOST, grpc://HOST:8500 "
+            "or grpcs://HOST:8500"
+        )
+    grpc = address.scheme.startswith("grpc")
+    if parts.query or parts.fragment or "/v1/models" in address.path or (grpc and address.path):
+        raise UserError(
+            f"address {url!r}: give the server's address alone; the model's name is an option"
+        )
+    return address._replace(port=address.port or _GRPC_PORT) if grpc else address
