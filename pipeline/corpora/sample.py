@@ -18,9 +18,7 @@ Everything follows from the seed: the same rows and seed give the same bytes.
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.arrow import pa, pq
+from components.atomic import replacing
 from components.errors import UserError
 from pipeline.corpora import lexicon
 
@@ -408,18 +407,6 @@ def _spoil(rng: np.random.Generator, columns: dict[str, list[Any]], n: int) -> N
         columns["abstract"][row] = f" {columns['abstract'][source]} ".upper()
 
 
-@contextlib.contextmanager
-def _placed(path: Path) -> Iterator[Path]:
-    """Yields a path beside ``path``; what is written there takes its place only when complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def write_sample_corpus(path: Path, rows: int, seed: int) -> None:
     """Writes a corpus of ``rows`` rows with the columns of ``SCHEMA``, in bounded memory.
 
@@ -438,7 +425,7 @@ def write_sample_corpus(path: Path, rows: int, seed: int) -> None:
         raise UserError(f"seed: {seed} is negative; give 0 or more.")
     units = _Units()
     papers_of_month = np.zeros(_MONTHS, np.int64)
-    with _placed(path) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
+    with replacing(path) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
         for start in range(0, rows, _CHUNK):
             rng = np.random.default_rng([seed, start])
             writer.write_table(_table(rng, units, min(_CHUNK, rows - start), papers_of_month))
@@ -477,7 +464,7 @@ def write_sample_vectors(path: Path, dimension: int = 100, seed: int = 0) -> Non
         load = loads.setdefault(word, np.zeros(len(directions)))
         load[-1] = 0.5
     kept = rng.random(len(loads)) >= 0.04
-    with _placed(path) as part, part.open("w", encoding="ascii", newline="\n") as file:
+    with replacing(path) as part, part.open("w", encoding="ascii", newline="\n") as file:
         for (word, load), keep in zip(loads.items(), kept.tolist(), strict=True):
             # Length 3.5 for a topic's commonest term, against noise of length 2.5.
             vector = 6 * load @ directions + rng.normal(

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from components import atomic
+
 SESSION_VARIABLE = "ARXIV_PIPELINE_SESSION"
 
 
@@ -68,9 +70,7 @@ class Session:
 
     def _write(self, more: dict[str, object]) -> None:
         # Replaced as a whole: the other process may be reading.
-        scratch = self.file.with_suffix(".new")
-        scratch.write_text(json.dumps({**self._read(), **more}), encoding="utf-8")
-        scratch.replace(self.file)
+        atomic.write_text(self.file, json.dumps({**self._read(), **more}))
 
 
 def current() -> Session | None:

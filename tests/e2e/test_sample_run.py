@@ -6,6 +6,7 @@ One sequence over one output folder: cold, cached, an edit of each kind, failure
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -196,6 +197,40 @@ print(json.dumps([out["label"].numpy().astype(str).tolist(), out["scores"].numpy
     np.testing.assert_allclose(np.sum(scores, axis=1), 1.0, atol=1e-5)
     assert labels == [classes[i] for i in np.argmax(scores, axis=1)]
     assert np.mean(np.array(labels[:-2]) == papers.final_category.to_numpy()) > 0.4
+
+
+def documented_commands() -> list[str]:
+    """Commands of README and the pages, but for those of make and those that say what they need."""
+    repository = Path(__file__).parents[2]
+    pages = [repository / "README.md", *sorted((repository / "docs").rglob("*.md"))]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    blocks = re.findall(r"(?<! -->\n)```sh\n(.*?)```", text, re.DOTALL)
+    lines = "\n".join(blocks).replace(".venv/bin/", "").splitlines()
+    return sorted({line for line in lines if line.startswith("arxiv-")})
+
+
+@pytest.mark.parametrize("command", documented_commands())
+def test_documented_command_works_on_the_run(project, command, tmp_path) -> None:
+    folder = project.folder
+    for shown, here in {
+        "var/sample/serving/arxiv-sample": f"{folder}/out/serving/arxiv-e2e",
+        "var/sample/input": f"{folder}/input",
+        "--output-dir var/sample": f"--output-dir {folder}/out",
+        "pipeline/config/sample.toml": f"{folder}/run.toml",
+    }.items():
+        command = command.replace(shown, here)
+    program, *arguments = shlex.split(command)
+    done = subprocess.run(
+        [Path(sys.executable).with_name(program), *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(project.code)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert done.stdout.strip()
 
 
 def test_nothing_pickled_is_in_the_model(project) -> None:
