@@ -58,16 +58,16 @@ def open_parquet(source: str | IO[bytes], name: str = "", **options: Any) -> Ite
     """Opens a parquet file and closes it at the end.
 
     Args:
-      source: path, or an open file, which its owner closes.
-      name: of the file in messages; the path by default.
-      **options: of ``pyarrow.parquet.ParquetFile``.
+        source: path, or an open file, which its owner closes.
+        name: of the file in messages; the path by default.
+        **options: of ``pyarrow.parquet.ParquetFile``.
 
     Yields:
-      A ``pyarrow.parquet.ParquetFile``, its schema decoded.
+        A ``pyarrow.parquet.ParquetFile``, its schema decoded.
 
     Raises:
-      UnreadableFileError: the file is missing, unreadable, damaged or no parquet, or its schema
-        asks for code to be run. One line. What the ``with`` block finds damaged counts, too.
+        UnreadableFileError: the file is missing, unreadable, damaged or no parquet, or its schema
+            asks for code to be run. One line. What the ``with`` block finds damaged counts, too.
     """
     name = name or str(source)
     try:

@@ -25,8 +25,8 @@ def commit(root: Path = _ROOT) -> str | None:
     """Returns the checked-out commit, with "-dirty" where tracked files differ from it.
 
     Args:
-      root: the project's folder. None is returned where it is not the root of a git checkout: the
-        commit of another project around it would say nothing.
+        root: the project's folder. None is returned where it is not the root of a git checkout: the
+            commit of another project around it would say nothing.
     """
     top = _git(root, "rev-parse", "--show-toplevel")
     if top is None or Path(top) != root:

@@ -43,11 +43,11 @@ def check_schema(schema: pa.Schema, path: str) -> None:
     """Checks that a parquet file has each column that it must have, once, of a readable type.
 
     Args:
-      schema: the file's Arrow schema.
-      path: the file, for the message.
+        schema: the file's Arrow schema.
+        path: the file, for the message.
 
     Raises:
-      UserError: naming the file, the column and what the file has instead.
+        UserError: naming the file, the column and what the file has instead.
     """
     for name in features.RAW_COLUMNS:
         found = schema.get_all_field_indices(name)

@@ -23,8 +23,8 @@ def split_path(parquet: str) -> tuple[str, str]:
     """Divides a path into the deepest folder without wildcards, and the rest.
 
     Raises:
-      UserError: the path is neither absolute nor an address such as ``gs://bucket/*.parquet``, or
-        it ends in a slash.
+        UserError: the path is neither absolute nor an address such as ``gs://bucket/*.parquet``, or
+            it ends in a slash.
     """
     if not (Path(parquet).is_absolute() or "://" in parquet):
         raise UserError(
@@ -45,7 +45,8 @@ def output_config(shares: Mapping[str, float]) -> example_gen_pb2.Output:
     """Turns the shares of the splits into TFX's form.
 
     Raises:
-      UserError: a split is missing or unknown, a share is not above 0, or they do not add up to 1.
+        UserError: a split is missing or unknown, a share is not above 0, or they do not add up to
+            1.
     """
     if set(shares) != set(features.SPLITS):
         raise UserError(
@@ -84,13 +85,13 @@ class ParquetExampleGen(FileBasedExampleGen):  # type: ignore[misc]
         """Describes the node; no file is touched yet.
 
         Args:
-          parquet: absolute path of a file, or a glob of files.
-          shares: share of the rows for each of ``features.SPLITS``; above 0, adding up to 1.
-          fingerprint: hash of the code that this node uses, so that an edit runs it again.
-          seed: not negative; another one makes other splits.
+            parquet: absolute path of a file, or a glob of files.
+            shares: share of the rows for each of ``features.SPLITS``; above 0, adding up to 1.
+            fingerprint: hash of the code that this node uses, so that an edit runs it again.
+            seed: not negative; another one makes other splits.
 
         Raises:
-          UserError: the path or the shares cannot be used.
+            UserError: the path or the shares cannot be used.
         """
         base, pattern = split_path(parquet)
         settings = struct_pb2.Struct()

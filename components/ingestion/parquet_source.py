@@ -41,11 +41,11 @@ def find_row_groups(pattern: str) -> list[RowGroup]:
     """Lists the row groups of all files that match a glob, after checking each file's schema.
 
     Args:
-      pattern: file name or glob, on any file system that TFX and Beam know.
+        pattern: file name or glob, on any file system that TFX and Beam know.
 
     Raises:
-      UserError: nothing matches, a file is no parquet file, or a column is missing or of a wrong
-        type.
+        UserError: nothing matches, a file is no parquet file, or a column is missing or of a wrong
+            type.
     """
     paths = sorted(path for path in fileio.glob(pattern) if not fileio.isdir(path))
     if not paths:

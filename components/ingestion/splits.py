@@ -72,16 +72,16 @@ def row_keys(
     """Computes the keys of a batch in canonical form (``columns.CANONICAL``).
 
     Args:
-      batch: rows of one row group, in order.
-      row_group: its number.
-      first_row: place of the batch's first row in the row group.
-      clean: the text cleaning, UTF-8 to words between single spaces; texts equal after it count as
-        the same text.
-      seed: not negative; salts the texts' hashes, so that another one makes other splits.
+        batch: rows of one row group, in order.
+        row_group: its number.
+        first_row: place of the batch's first row in the row group.
+        clean: the text cleaning, UTF-8 to words between single spaces; texts equal after it count
+            as the same text.
+        seed: not negative; salts the texts' hashes, so that another one makes other splits.
 
     Returns:
-      The keys (schema ``KEYS``) and the counts of rows left out; a row with neither abstract nor
-      label counts as one without abstract.
+        The keys (schema ``KEYS``) and the counts of rows left out; a row with neither abstract nor
+        label counts as one without abstract.
     """
     column = dict(zip(batch.schema.names, batch.columns, strict=True))
     has_abstract = pc.is_valid(column[features.ABSTRACT])
@@ -273,12 +273,13 @@ def cut(histogram: Histogram, shares: Sequence[float]) -> Ints:
     """Finds the bins at which a stratum's splits begin.
 
     Args:
-      histogram: the stratum's rows.
-      shares: share of each split, above 0, adding up to 1.
+        histogram: the stratum's rows.
+        shares: share of each split, above 0, adding up to 1.
 
     Returns:
-      [len(shares) - 1], ascending: rows below the first are in split 0, and so on. Each cut is the
-      one nearest to the exact share, so it is off by at most half of the rows in one bin.
+        [len(shares) - 1], ascending: rows below the first are in split 0, and so on. Each cut is
+            the
+        one nearest to the exact share, so it is off by at most half of the rows in one bin.
     """
     total = np.concatenate([[0], np.cumsum(histogram.rows)])
     starts = np.append(histogram.bins, BINS)

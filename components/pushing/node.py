@@ -36,16 +36,16 @@ class VersionedPusher(base_component.BaseComponent):
     """Pushes a blessed model to a local folder under a new version.
 
     Args:
-      model: the Trainer's.
-      model_blessing: the Evaluator's.
-      infra_blessing: the ServingValidator's.
-      model_card: travels with the version, in ``assets.extra``.
-      served: what was served before ``model``; may resolve to nothing. A part of the cache key:
-        with another model served since, the same model goes out again.
-      rolled_back: the last push of ``model`` where it was rolled back, else nothing. Such a model
-        is not pushed.
-      folder: local folder of the numeric version folders.
-      fingerprint: hash of the sources that the node uses; part of the cache key.
+        model: the Trainer's.
+        model_blessing: the Evaluator's.
+        infra_blessing: the ServingValidator's.
+        model_card: travels with the version, in ``assets.extra``.
+        served: what was served before ``model``; may resolve to nothing. A part of the cache key:
+            with another model served since, the same model goes out again.
+        rolled_back: the last push of ``model`` where it was rolled back, else nothing. Such a model
+            is not pushed.
+        folder: local folder of the numeric version folders.
+        fingerprint: hash of the sources that the node uses; part of the cache key.
     """
 
     SPEC_CLASS = VersionedPusherSpec

@@ -33,13 +33,13 @@ class VersionedPusherExecutor(executor.Executor):  # type: ignore[misc]
         """Pushes the model, or marks it as not pushed.
 
         Args:
-          input_dict: ``model``, and ``model_blessing``, ``infra_blessing``, ``model_card`` and
-            ``rolled_back`` (the model's last push, if it was rolled back) where given.
-          output_dict: ``pushed_model``.
-          exec_properties: ``push_destination``, JSON of a ``PushDestination``.
+            input_dict: ``model``, and ``model_blessing``, ``infra_blessing``, ``model_card`` and
+                ``rolled_back`` (the model's last push, if it was rolled back) where given.
+            output_dict: ``pushed_model``.
+            exec_properties: ``push_destination``, JSON of a ``PushDestination``.
 
         Raises:
-          UserError: the destination is not a local folder, or the push failed.
+            UserError: the destination is not a local folder, or the push failed.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(

@@ -65,7 +65,7 @@ def was_rolled_back(version_folder: Path) -> bool:
     """Says whether a version was rolled back.
 
     Args:
-      version_folder: where it was pushed to.
+        version_folder: where it was pushed to.
     """
     return not version_folder.exists() and _rejected(version_folder).is_dir()
 
@@ -88,11 +88,11 @@ def next_version(existing: list[int], now: float) -> int:
     """Returns the Unix time in seconds, or one more than the highest version if that is higher.
 
     Args:
-      existing: versions that are taken, ascending.
-      now: Unix time in seconds.
+        existing: versions that are taken, ascending.
+        now: Unix time in seconds.
 
     Raises:
-      UserError: the highest version leaves no higher one that a model server could read.
+        UserError: the highest version leaves no higher one that a model server could read.
     """
     version = max(int(now), existing[-1] + 1 if existing else 0)
     if version > _MAX_VERSION:
@@ -115,14 +115,15 @@ def publish(
     what a killed push left behind is removed by the next one.
 
     Args:
-      model: folder with ``saved_model.pb``.
-      folder: the push folder; made if it does not exist.
-      now: clock, Unix time in seconds.
-      lock_seconds: how long to wait for another push.
-      additions: files that the version gets besides, by their path in it.
+        model: folder with ``saved_model.pb``.
+        folder: the push folder; made if it does not exist.
+        now: clock, Unix time in seconds.
+        lock_seconds: how long to wait for another push.
+        additions: files that the version gets besides, by their path in it.
 
     Raises:
-      UserError: the model is no SavedModel, the folder cannot be written, or the lock is not free.
+        UserError: the model is no SavedModel, the folder cannot be written, or the lock is not
+            free.
     """
     if not (model / SAVED_MODEL).is_file():
         raise UserError(f"{model}: no {SAVED_MODEL}; only a SavedModel folder can be pushed")
@@ -148,15 +149,15 @@ def rollback(folder: Path, lock_seconds: float = LOCK_SECONDS) -> PushedVersion:
     ``.rolled-back-<version>``, until `prune`.
 
     Args:
-      folder: the push folder.
-      lock_seconds: how long to wait for a push.
+        folder: the push folder.
+        lock_seconds: how long to wait for a push.
 
     Returns:
-      The version that is served now.
+        The version that is served now.
 
     Raises:
-      UserError: there is no version to go back to, the folder cannot be written, or the lock is not
-        free.
+        UserError: there is no version to go back to, the folder cannot be written, or the lock is
+            not free.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder, so nothing to roll back")
@@ -189,18 +190,18 @@ def prune(
     are removed.
 
     Args:
-      folder: the push folder.
-      keep: how many of the highest versions stay, at least 1.
-      dry_run: change nothing.
-      in_use: versions that stay whatever their number, such as those that a server's configuration
-        names.
-      lock_seconds: how long to wait for a push.
+        folder: the push folder.
+        keep: how many of the highest versions stay, at least 1.
+        dry_run: change nothing.
+        in_use: versions that stay whatever their number, such as those that a server's
+            configuration names.
+        lock_seconds: how long to wait for a push.
 
     Returns:
-      The folders that were, or with ``dry_run`` would be, removed or emptied, the oldest first.
+        The folders that were, or with ``dry_run`` would be, removed or emptied, the oldest first.
 
     Raises:
-      UserError: ``keep`` is below 1, the folder cannot be written, or the lock is not free.
+        UserError: ``keep`` is below 1, the folder cannot be written, or the lock is not free.
     """
     if keep < 1:
         raise UserError(f"keep = {keep}: at least 1 version stays, the one that is served")
@@ -242,7 +243,7 @@ def _alone(folder: Path, what: str, lock_seconds: float) -> Iterator[None]:
     """Holds the folder's lock, with what a killed push or prune left there removed.
 
     Raises:
-      UserError: the lock is not free, or whatever is done under it fails.
+        UserError: the lock is not free, or whatever is done under it fails.
     """
     with _failing_as(folder, what):
         try:

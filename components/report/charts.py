@@ -164,9 +164,9 @@ def length_histogram(
     """Draws rows by number of words.
 
     Args:
-      lengths: rows by words.
-      marks: named lengths to mark, such as percentiles.
-      longest_read: words that the model reads; None where that is not known.
+        lengths: rows by words.
+        marks: named lengths to mark, such as percentiles.
+        longest_read: words that the model reads; None where that is not known.
     """
     values = np.array(sorted(lengths))
     rows = np.array([lengths[int(value)] for value in values])
@@ -240,14 +240,14 @@ def training_curve(
     """Draws metrics by epoch, over both phases, with the switch and the best epoch marked.
 
     Args:
-      name: of the chart, unique on the page.
-      title: read out for the chart.
-      label: of the vertical axis.
-      history: every epoch.
-      keys: what a line is called, by its metric's name.
-      best: index of the best epoch.
-      log: whether the vertical axis is logarithmic.
-      from_zero: whether it starts at zero.
+        name: of the chart, unique on the page.
+        title: read out for the chart.
+        label: of the vertical axis.
+        history: every epoch.
+        keys: what a line is called, by its metric's name.
+        best: index of the best epoch.
+        log: whether the vertical axis is logarithmic.
+        from_zero: whether it starts at zero.
     """
     epochs = np.arange(1, len(history) + 1)
     switch = next((i for i, epoch in enumerate(history) if epoch.phase == 2), None)
@@ -378,10 +378,10 @@ def slice_intervals(
     """Draws the accuracy of slices with their intervals against the whole split's.
 
     Args:
-      names: of the slices, drawn from top to bottom.
-      rows: papers in each.
-      shares: accuracy of each.
-      overall: accuracy of the whole split.
+        names: of the slices, drawn from top to bottom.
+        rows: papers in each.
+        shares: accuracy of each.
+        overall: accuracy of the whole split.
     """
     places = np.arange(len(names))[::-1]
     with _chart("slices", "Accuracy of slices against the whole", 70 + 22 * len(names)) as chart:

@@ -110,17 +110,17 @@ class RunReport(base_component.BaseComponent):
     """Tells on one page what a run did and what came of it.
 
     Args:
-      examples: ParquetExampleGen's.
-      accepted: AnomalyGate's.
-      model: the Trainer's.
-      metrics: EvaluationSummary's.
-      predictions: Predictions's, of the test split.
-      infra_blessing: the ServingValidator's.
-      pushed: the Pusher's.
-      pipeline: the pipeline's name.
-      config: the whole configuration, a JSON object.
-      metadata_file: ML Metadata's SQLite file, for the lineage.
-      fingerprint: hash of the sources and the template; part of the cache key.
+        examples: ParquetExampleGen's.
+        accepted: AnomalyGate's.
+        model: the Trainer's.
+        metrics: EvaluationSummary's.
+        predictions: Predictions's, of the test split.
+        infra_blessing: the ServingValidator's.
+        pushed: the Pusher's.
+        pipeline: the pipeline's name.
+        config: the whole configuration, a JSON object.
+        metadata_file: ML Metadata's SQLite file, for the lineage.
+        fingerprint: hash of the sources and the template; part of the cache key.
     """
 
     SPEC_CLASS = RunReportSpec

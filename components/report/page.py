@@ -207,7 +207,7 @@ def length_figures(words: Mapping[int, int]) -> dict[str, float]:
     """Returns mean, sd, min, percentiles and max of lengths that occur so many times.
 
     Args:
-      words: rows by length; at least one.
+        words: rows by length; at least one.
     """
     lengths = np.repeat(np.array(sorted(words)), [words[length] for length in sorted(words)])
     return {

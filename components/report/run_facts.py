@@ -31,18 +31,18 @@ class Sources:
     """Where a page's content comes from.
 
     Attributes:
-      pipeline, run: names of the pipeline and of the run that makes the page.
-      examples: folder of ParquetExampleGen's artifact.
-      accepted: folder of AnomalyGate's.
-      model: folder of the SavedModel.
-      metrics: folder of EvaluationSummary's artifact.
-      predictions: folder of Predictions's.
-      pushed_to: the version's folder for TF Serving; None where nothing was pushed.
-      config: the whole configuration, plain values.
-      database: ML Metadata's SQLite file.
-      artifact_ids: of the artifacts above, for their lineage.
-      made_at: when, for people.
-      held_back: why a model that reaches the thresholds was not pushed all the same, sentences.
+        pipeline, run: names of the pipeline and of the run that makes the page.
+        examples: folder of ParquetExampleGen's artifact.
+        accepted: folder of AnomalyGate's.
+        model: folder of the SavedModel.
+        metrics: folder of EvaluationSummary's artifact.
+        predictions: folder of Predictions's.
+        pushed_to: the version's folder for TF Serving; None where nothing was pushed.
+        config: the whole configuration, plain values.
+        database: ML Metadata's SQLite file.
+        artifact_ids: of the artifacts above, for their lineage.
+        made_at: when, for people.
+        held_back: why a model that reaches the thresholds was not pushed all the same, sentences.
     """
 
     pipeline: str
@@ -65,10 +65,10 @@ class Mistake:
     """A test row that the model got wrong.
 
     Attributes:
-      id: the paper's, empty where it has none.
-      label, answer: the true class, and the one with the highest score.
-      score, label_score: the scores of the answer and of the true class.
-      text: the abstract as it is in the data, whatever that holds.
+        id: the paper's, empty where it has none.
+        label, answer: the true class, and the one with the highest score.
+        score, label_score: the scores of the answer and of the true class.
+        text: the abstract as it is in the data, whatever that holds.
     """
 
     id: str
@@ -101,7 +101,7 @@ def collect(sources: Sources) -> Facts:
     """Reads everything.
 
     Raises:
-      RuntimeError: the predictions contradict the metrics, so they are not of one model.
+        RuntimeError: the predictions contradict the metrics, so they are not of one model.
     """
     evaluation = Evaluation.read(sources.metrics / artifact_files.METRICS)
     candidate = read_scores(sources.predictions / artifact_files.CANDIDATE_PREDICTIONS)
@@ -134,11 +134,11 @@ def executions_behind(
     """Returns the executions that artifacts come from and the finished ones of a run, by age.
 
     Args:
-      database: ML Metadata's SQLite file; nothing is returned where it is not there, as on a remote
-        worker.
-      artifact_ids: where to start.
-      run: whose other executions are returned too. One that was taken from the cache is not: the
-        execution that did the work is.
+        database: ML Metadata's SQLite file; nothing is returned where it is not there, as on a
+            remote worker.
+        artifact_ids: where to start.
+        run: whose other executions are returned too. One that was taken from the cache is not: the
+            execution that did the work is.
     """
     if not database.is_file():
         return []
@@ -168,8 +168,8 @@ def find_mistakes(rows: RowScores, files: Sequence[str]) -> tuple[int, list[Mist
     """Returns how many rows are wrong, and the most confident of them with their text.
 
     Args:
-      rows: a model's scores.
-      files: of the split that the rows are of.
+        rows: a model's scores.
+        files: of the split that the rows are of.
     """
     answers = rows.scores.argmax(axis=1)
     wrong = np.flatnonzero(answers != rows.labels)

@@ -111,13 +111,13 @@ def compare(
     """Runs the schema's comparators.
 
     Args:
-      statistics: of each split of this run.
-      schema: with ``skew_comparator`` and ``drift_comparator`` where wanted.
-      previous: the train split's statistics of the last accepted data, or None on a first run.
+        statistics: of each split of this run.
+        schema: with ``skew_comparator`` and ``drift_comparator`` where wanted.
+        previous: the train split's statistics of the last accepted data, or None on a first run.
 
     Returns:
-      Skew of each other split of 200 examples or more against train, then drift of train against
-      ``previous``.
+        Skew of each other split of 200 examples or more against train, then drift of train against
+        ``previous``.
     """
     found = []
     for split, anomalies in _compared(statistics, schema, previous):
