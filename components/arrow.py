@@ -1,7 +1,7 @@
-"""The one import of pyarrow, closed against code in data files, and the one way to open parquet.
+"""Imports pyarrow without running code from data files, and opens parquet files.
 
-pyarrow before 14.0.1 unpickles extension types that it finds in a file's schema, for columns that
-nobody asked for, too (CVE-2023-47248). TFX pins pyarrow 10.
+pyarrow before 14.0.1 unpickles extension types in a file's schema, even those of columns that are
+not read (CVE-2023-47248). TFX pins pyarrow 10.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _PICKLED_TYPE = "arrow.py_extension_type"
 
 
 class UnreadableFileError(UserError):
-    """A parquet file that is missing, damaged, none, or asks for code to be run."""
+    """A parquet file that is missing, damaged, not parquet, or would run code."""
 
 
 class _RefusedType(pa.ExtensionType):
-    """Stands in for pickled types: refuses a schema that holds one without looking into it.
+    """Refuses a schema with a pickled type without reading the pickle.
 
     The hotfix's own type disassembles the pickle into its message, and fails on a broken one.
     """
@@ -58,22 +58,22 @@ def open_parquet(source: str | IO[bytes], name: str = "", **options: Any) -> Ite
     """Opens a parquet file and closes it at the end.
 
     Args:
-        source: path, or an open file, which its owner closes.
-        name: of the file in messages; the path by default.
-        **options: of ``pyarrow.parquet.ParquetFile``.
+        source: path, or an open file, which stays open.
+        name: the file's name in messages; the path by default.
+        **options: passed to ``pyarrow.parquet.ParquetFile``.
 
     Yields:
         A ``pyarrow.parquet.ParquetFile``, its schema decoded.
 
     Raises:
-        UnreadableFileError: the file is missing, unreadable, damaged or no parquet, or its schema
-            asks for code to be run. One line. What the ``with`` block finds damaged counts, too.
+        UnreadableFileError: the file is missing, unreadable, damaged or not parquet, or its schema
+            would run code. Also raised for damage found inside the ``with`` block.
     """
     name = name or str(source)
     try:
         # ParquetFile does not close a file that it was given.
         file = pq.ParquetFile(source, **options)
-    # Registered extension types parse metadata of the file's choice: any exception can come out.
+    # Registered extension types parse metadata from the file and can raise anything.
     except Exception as error:
         raise UnreadableFileError(
             f"{name}: cannot be read as parquet ({_reason(error)})"
@@ -82,7 +82,7 @@ def open_parquet(source: str | IO[bytes], name: str = "", **options: Any) -> Ite
         try:
             yield file
         except (pa.ArrowException, OSError) as error:
-            # An errno is the operating system's word, on another file perhaps.
+            # An errno comes from the operating system and may concern another file.
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise UnreadableFileError(
@@ -91,14 +91,14 @@ def open_parquet(source: str | IO[bytes], name: str = "", **options: Any) -> Ite
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Says whether a column holds text: strings or bytes, plain or dictionary-encoded."""
+    """Returns whether a column holds strings or bytes, plain or dictionary-encoded."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
 
 
 def _reason(error: Exception) -> str:
-    """The operating system's word for the error, or its first line."""
+    """Returns the operating system's message for the error, or its first line."""
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno)
     lines = str(error).strip().splitlines() or [type(error).__name__]

@@ -1,4 +1,4 @@
-"""Write files that are complete or absent, whatever happens while they are written."""
+"""Writes files atomically: after a crash a file is complete or absent."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a scratch path beside ``path``; what is written there replaces ``path`` at the end.
 
-    The data are on the disk before the rename, and the rename is before the context ends. Where the
-    body raises, ``path`` stays as it was and the scratch file is removed. A killed process leaves
-    ``.<name>.<hex digits>.tmp``, which ``glob(".*.tmp")`` finds. The folder is made if needed.
+    The data and the rename are synced to disk before the context ends. If the body raises, ``path``
+    is unchanged and the scratch file is removed. A killed process leaves
+    ``.<name>.<hex digits>.tmp``, which ``glob(".*.tmp")`` finds. Missing folders are created.
 
     Raises:
-        OSError: the folder cannot be written to, or the body wrote nothing.
+        OSError: the folder is not writable, or the body wrote nothing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")

@@ -1,18 +1,18 @@
-"""The one exception type whose message is meant for the person who runs the pipeline."""
+"""Errors that are shown to the user who runs the pipeline."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """Returns the text with control and other unprintable characters as "?", line ends kept.
+    """Replaces unprintable characters except newlines by "?".
 
-    File and column names come from outside: what they hold must not reach a terminal raw.
+    Names of files and columns are untrusted: they must not send control codes to a terminal.
     """
     return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
 
 
 class UserError(ValueError):
-    """A mistake the user can mend; its message is one line: what, where, what to do."""
+    """A mistake the user can fix; the message is one line: what, where, what to do."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(printable(message))

@@ -1,7 +1,6 @@
-"""The one reader of ML Metadata: which nodes ran in which run, and what they took and put out.
+"""Reads ML Metadata without TFX: which nodes ran in which run, with which inputs and outputs.
 
-It needs no TFX and returns plain values. What this project itself writes into the database, marks
-on what killed runs and removed folders left behind, is written here too.
+Also marks the executions of killed runs and the artifacts of removed folders.
 """
 
 from __future__ import annotations
@@ -22,26 +21,26 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from components.errors import UserError
 
-# Inputs that a node compares with, or looks up, but makes nothing of; following them leads back to
+# Inputs that a node only compares with or looks up. Following them as lineage would lead back to
 # the first run.
 COMPARED = frozenset(("baseline_model", "previous", "rolled_back", "served"))
 
-# Names that TFX gives.
+# TFX's names.
 _RUN_CONTEXT = "pipeline_run"
 _NODE_CONTEXT = "node"
 _RESOLVER = ".Resolver"
 _RESULT_PROPERTY = "__execution_result__"
 _PLAIN_VALUES = ("int_value", "double_value", "string_value", "bool_value")
 _BOOKKEEPING = ("tfx_version", "is_external")
-# A resolver's events are of other kinds.
+# A resolver's events have other types.
 _INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT)
 _OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT)
-# Inside a property that holds JSON, however often escaped.
+# Inside a property that holds JSON, escaped any number of times.
 _FINGERPRINT = re.compile(r"\bfingerprint\W+([0-9a-f]{64})")
 
 
 class State(str, Enum):
-    """How a node ended in one run; the values are the words that people are shown."""
+    """How a node ended in one run; the values are shown to users."""
 
     RAN = "ran"
     CACHED = "cached"
@@ -52,7 +51,7 @@ class State(str, Enum):
 
     @property
     def complete(self) -> bool:
-        """True if the node's outputs are there."""
+        """Whether the node's outputs exist."""
         return self in (State.RAN, State.CACHED, State.RESOLVED)
 
 
@@ -65,13 +64,7 @@ _STATES = {
 
 @dataclass(frozen=True)
 class Artifact:
-    """An artifact.
-
-    Attributes:
-        id: in ML Metadata.
-        type: name of its type.
-        uri: its folder.
-    """
+    """An artifact in ML Metadata; ``type`` is its type's name, ``uri`` its folder."""
 
     id: int
     type: str
@@ -80,17 +73,17 @@ class Artifact:
 
     @property
     def state(self) -> str:
-        """ML Metadata's word for it, such as LIVE or DELETED."""
+        """State in ML Metadata, such as LIVE or DELETED."""
         return str(pb.Artifact.State.Name(self._message.state))
 
     @property
     def alive(self) -> bool:
-        """True if TFX takes it for usable."""
+        """Whether TFX considers it usable."""
         return self.state in ("LIVE", "UNKNOWN")
 
     @cached_property
     def properties(self) -> dict[str, Any]:
-        """Its numbers and strings by name; TFX's own bookkeeping is left out."""
+        """Numbers and strings by name, without TFX's bookkeeping."""
         values = {**self._message.properties, **self._message.custom_properties}
         return {
             name: getattr(value, value.WhichOneof("value"))
@@ -101,12 +94,7 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Link:
-    """An artifact as the input or output of an execution.
-
-    Attributes:
-        key: name of the input or output; empty if it has none.
-        artifact: what was taken or put out.
-    """
+    """An input or output of an execution; ``key`` is its name, empty if it has none."""
 
     key: str
     artifact: Artifact
@@ -117,11 +105,11 @@ class Execution:
     """One execution of a node.
 
     Attributes:
-        id: in ML Metadata; later executions have higher ones.
-        node: the node's id.
-        run: the run's id.
-        inputs: what it was given.
-        outputs: what it put out, cached artifacts included; nothing if it is a resolver's.
+        id: id in ML Metadata; later executions have higher ids.
+        node: id of the node.
+        run: id of the run.
+        inputs: input artifacts.
+        outputs: output artifacts, including cached ones; none for a resolver.
     """
 
     id: int
@@ -141,37 +129,37 @@ class Execution:
 
     @property
     def started(self) -> float:
-        """When it was registered, Unix time in seconds."""
+        """Time of registration, Unix time in seconds."""
         return float(self._message.create_time_since_epoch / 1000)
 
     @property
     def updated(self) -> float:
-        """When it was last heard of, Unix time in seconds."""
+        """Time of the last update, Unix time in seconds."""
         return float(self._message.last_update_time_since_epoch / 1000)
 
     @property
     def seconds(self) -> float:
-        """From its registration to its last update."""
+        """Seconds from registration to the last update."""
         return self.updated - self.started
 
     @property
     def left_running(self) -> bool:
-        """True if ML Metadata takes it for running, as it does what a killed run left behind."""
+        """Whether ML Metadata considers it running; true of executions that a killed run left."""
         return self._message.last_known_state in (pb.Execution.RUNNING, pb.Execution.NEW)
 
     @property
     def made_from(self) -> list[Artifact]:
-        """Its inputs without those that it only compares with."""
+        """Input artifacts except those in :data:`COMPARED`."""
         return [link.artifact for link in self.inputs if link.key not in COMPARED]
 
     @property
     def put_out(self) -> list[Artifact]:
-        """The artifacts of its outputs."""
+        """Output artifacts."""
         return [link.artifact for link in self.outputs]
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the project's sources that it used, hex; empty if it ran stock code only."""
+        """Hex hash of the project's sources that it used; empty if it ran only TFX's own code."""
         for properties in (self._message.properties, self._message.custom_properties):
             for name, value in properties.items():
                 if name == "fingerprint" and value.string_value:
@@ -183,7 +171,7 @@ class Execution:
 
     @property
     def error(self) -> str:
-        """The traceback or message that it ended with; empty if ML Metadata has none."""
+        """Traceback or message of its failure; empty if ML Metadata has none."""
         properties = self._message.custom_properties
         if _RESULT_PROPERTY not in properties:
             return ""
@@ -196,12 +184,7 @@ class Execution:
 
 @dataclass(frozen=True)
 class Lineage:
-    """Executions, and the artifacts that link them.
-
-    Attributes:
-        executions: oldest first.
-        artifacts: by id.
-    """
+    """Executions, oldest first, and the artifacts that link them, by id."""
 
     executions: tuple[Execution, ...]
     artifacts: Mapping[int, Artifact]
@@ -216,22 +199,22 @@ class Lineage:
 
     @cached_property
     def sources(self) -> dict[int, list[Execution]]:
-        """{artifact id: every execution that put it out, cached ones included}."""
+        """{artifact id: all executions that output it, including cached ones}."""
         return _by_artifact((e, e.put_out) for e in self.executions)
 
     @cached_property
     def users(self) -> dict[int, list[Execution]]:
-        """{artifact id: every execution that made something of it}."""
+        """{artifact id: all executions whose outputs depend on it}."""
         return _by_artifact((e, e.made_from) for e in self.executions)
 
     def latest(self, run_id: str) -> dict[str, Execution]:
-        """Returns {node: its latest execution in a run}; empty if the run registered nothing."""
+        """Returns {node: its latest execution in a run}; empty for an unknown run."""
         return {one.node: one for one in self.runs.get(run_id, []) if one.node}
 
     def makers(self, artifacts: Iterable[int]) -> list[Execution]:
-        """Returns the executions that artifacts come from, over any number of steps, oldest first.
+        """Returns all upstream executions of artifacts, oldest first.
 
-        These are the ones that did the work: a cached execution puts out what another made.
+        Only those that did the work: a cached execution outputs what another one made.
         """
         found: dict[int, Execution] = {}
         waiting = list(artifacts)
@@ -243,7 +226,7 @@ class Lineage:
         return [found[one] for one in sorted(found)]
 
     def descendants(self, artifacts: Iterable[int]) -> set[int]:
-        """Returns the artifacts that were made from these, over any number of steps."""
+        """Returns the ids of all downstream artifacts."""
         found: set[int] = set()
         waiting = list(artifacts)
         while waiting:
@@ -258,15 +241,15 @@ class MetadataStore:
     """An ML Metadata database.
 
     Attributes:
-        connection: ML Metadata's own object.
+        connection: the ``ml_metadata.MetadataStore``.
 
     Args:
         database: the SQLite file.
-        write: True opens it for writing too.
-        create: True also makes it if it is not there.
+        write: opens it for writing, too.
+        create: also creates it if missing; implies ``write``.
 
     Raises:
-        UserError: there is none, or it cannot be read.
+        UserError: the database is missing or unreadable.
     """
 
     def __init__(self, database: Path, *, write: bool = False, create: bool = False) -> None:
@@ -282,10 +265,10 @@ class MetadataStore:
         config.sqlite.connection_mode = modes.READWRITE_OPENCREATE if create else mode
         try:
             self.connection = mlmd.MetadataStore(config)
-            # Damage beyond the first pages shows only when something is asked for.
+            # Damage beyond the first pages shows only in a query.
             self.run_ids()
         except Exception as error:
-            # ML Metadata appends the whole query, after two blanks.
+            # ML Metadata appends the whole query.
             cause = str(error).partition(" query:  ")[0]
             raise UserError(
                 f"{database} is not a readable ML Metadata database: {cause}; "
@@ -293,17 +276,13 @@ class MetadataStore:
             ) from error
 
     def run_ids(self) -> list[str]:
-        """Returns the ids of all runs, oldest first: they are local times as ISO 8601."""
+        """Returns the ids of all runs, ISO 8601 local times, oldest first."""
         return sorted(
             context.name for context in self.connection.get_contexts_by_type(_RUN_CONTEXT)
         )
 
     def lineage(self, run_id: str | None = None) -> Lineage:
-        """Reads the executions of one run with the artifacts that they link, or the whole database.
-
-        Args:
-            run_id: nothing is returned of a run that registered nothing; None reads all runs.
-        """
+        """Reads the lineage of one run, empty if it is unknown, or with None of all runs."""
         store = self.connection
         if run_id is None:
             executions = store.get_executions()
@@ -353,17 +332,14 @@ class MetadataStore:
         )
 
     def has_artifacts(self, type_name: str) -> bool:
-        """Returns whether there is, or was, any artifact of a type."""
+        """Returns whether any artifact of a type was ever registered."""
         return bool(self.connection.get_artifacts_by_type(type_name))
 
     def cancel_unfinished(self) -> int:
-        """Marks executions that a killed run left as running; call it only under the run lock.
+        """Cancels executions that a killed run left running, and returns their number.
 
-        TFX neither goes on with such an execution nor takes it for a cached one. Without the mark
-        it would be shown as running for ever.
-
-        Returns:
-            How many there were.
+        Call it only under the run lock. TFX neither resumes such an execution nor uses it as a
+        cached one, but it would be shown as running forever.
         """
         stale = self.connection.get_executions(
             list_options=mlmd.ListOptions(
@@ -377,7 +353,7 @@ class MetadataStore:
         return len(stale)
 
     def mark_deleted(self, artifacts: Iterable[int]) -> None:
-        """Marks artifacts as deleted: TFX neither resolves one nor takes it from the cache."""
+        """Marks artifacts as deleted, so that TFX neither resolves nor caches them."""
         ids = list(artifacts)
         messages = self.connection.get_artifacts_by_id(ids) if ids else []
         for message in messages:

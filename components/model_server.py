@@ -1,7 +1,6 @@
-"""The one starter of TF Serving: for the check before a push, and to serve after it.
+"""Starts and stops TF Serving, from the binary on PATH or in Docker.
 
-Finds the binary on PATH or a Docker engine, starts one of them, waits until a version of a model is
-available or says why it is not, and stops it.
+Used by the infrastructure validation before a push and for serving after it.
 """
 
 from __future__ import annotations
@@ -19,31 +18,31 @@ from pathlib import Path
 import httpx
 
 BINARY = "tensorflow_model_server"
-# The release for TensorFlow 2.16, which writes the SavedModel; compose.yaml and kubernetes.yaml
-# name the same.
+# Matches TensorFlow 2.16, which writes the SavedModel; compose.yaml and kubernetes.yaml use the
+# same image.
 IMAGE = "tensorflow/serving:2.16.1"
 GRPC_PORT = 8500
 REST_PORT = 8501
-# By itself a server tries five times more to load a model, a minute apart, and does not listen
-# before one is loaded. Here someone waits for it.
+# By default a server retries loading five times, a minute apart, and does not listen before a model
+# is loaded. Here someone is waiting.
 NO_RETRIES = "--max_num_load_retries=0"
 
-# Any user but root that has nothing on this machine.
+# Any user without rights on this machine.
 CONTAINER_USER = "10001:10001"
 _ENGINE_SECONDS = 20.0
 _PULL_SECONDS = 600.0
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.1
-# What `docker run` exits with where the engine could not start the container.
+# Exit code of `docker run` if the engine could not start the container.
 _ENGINE_FAILED = 125
 
 
 class NoServerError(RuntimeError):
-    """This machine has no TF Serving that could be started; the message is one line."""
+    """TF Serving cannot be started on this machine; the message is one line."""
 
 
 class ServerError(RuntimeError):
-    """The server did not come to serve the model; the message is one line."""
+    """The server failed to serve the model; the message is one line."""
 
 
 class ServerLateError(ServerError):
@@ -52,23 +51,18 @@ class ServerLateError(ServerError):
 
 @dataclass(frozen=True)
 class Runtime:
-    """A way to start TF Serving here.
-
-    Attributes:
-        program: path of the binary, or ``docker``.
-        in_docker: whether the server runs in a container.
-    """
+    """A way to start TF Serving; ``program`` is the path of the binary, or ``docker``."""
 
     program: str
     in_docker: bool
 
     @property
     def description(self) -> str:
-        """Which server it is."""
+        """Names the server in messages."""
         return f"{IMAGE} in Docker" if self.in_docker else self.program
 
     def seen(self, folder: Path, mount: str) -> str:
-        """Returns a folder's path for the server, which has it at ``mount`` in a container."""
+        """Returns a folder's path as the server sees it; a container has it at ``mount``."""
         return mount if self.in_docker else str(folder)
 
 
@@ -76,10 +70,10 @@ def find(runtime: str = "auto") -> Runtime:
     """Finds a TF Serving.
 
     Args:
-        runtime: ``native`` (the binary on PATH), ``docker``, or ``auto``: the first that is there.
+        runtime: ``native`` (the binary on PATH), ``docker``, or ``auto``: the first available.
 
     Raises:
-        NoServerError: saying what is missing.
+        NoServerError: none is available; says what is missing.
     """
     missing = []
     if runtime != "docker":
@@ -96,7 +90,7 @@ def find(runtime: str = "auto") -> Runtime:
 
 
 def _docker_missing() -> str:
-    """Returns why no Docker engine can be used; empty where one of this machine answers."""
+    """Returns why Docker cannot be used; empty if a local engine answers."""
     if shutil.which("docker") is None:
         return "docker is not on PATH"
     try:
@@ -106,7 +100,7 @@ def _docker_missing() -> str:
         address = _docker("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").stdout
     except subprocess.TimeoutExpired:
         return f"the Docker engine does not answer within {_ENGINE_SECONDS:g} s"
-    # It could neither mount a folder of this machine nor publish a port here.
+    # A remote engine can neither mount a local folder nor publish a local port.
     remote = address.startswith(("tcp://", "ssh://", "http"))
     return "the Docker engine is on another machine" if remote else ""
 
@@ -118,7 +112,7 @@ def _docker(*words: str, seconds: float = _ENGINE_SECONDS) -> subprocess.Complet
 
 
 def _need_image() -> None:
-    """Pulls the image where the engine lacks it, so that this is no part of the time to load."""
+    """Pulls a missing image beforehand, so that the load time does not include the pull."""
     try:
         if _docker("image", "inspect", IMAGE).returncode == 0:
             return
@@ -130,20 +124,20 @@ def _need_image() -> None:
 
 
 def port_flags(grpc_port: int, rest_port: int) -> list[str]:
-    """Returns the flags for the ports that a server listens on."""
+    """Returns the flags for the server's ports."""
     return [f"--port={grpc_port}", f"--rest_api_port={rest_port}"]
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server that was started.
+    """A started server.
 
     Attributes:
-        process: the server, or the ``docker run`` in front of it.
-        in_docker: which of the two.
-        rest_port: on this machine.
+        process: the server, or its ``docker run`` if ``in_docker``.
+        in_docker: whether it runs in a container.
+        rest_port: port on this machine.
         log_file: the server's output.
-        started: by ``time.monotonic``.
+        started: start time by ``time.monotonic``.
     """
 
     process: subprocess.Popen[bytes]
@@ -153,7 +147,7 @@ class Server:
     started: float
 
     def url(self, model: str) -> str:
-        """Returns the address of a model's REST API."""
+        """Returns the URL of a model's REST API."""
         return f"http://127.0.0.1:{self.rest_port}/v1/models/{model}"
 
     def wait(self, model: str, version: int, timeout: float) -> float:
@@ -161,8 +155,8 @@ class Server:
 
         Raises:
             NoServerError: the Docker engine could not start the server.
-            ServerError: the server ended, or gave the version up.
-            ServerLateError: it needs longer than ``timeout`` seconds.
+            ServerError: the server ended or cannot load the version.
+            ServerLateError: the version is not available after ``timeout`` seconds.
         """
         seen = "it does not answer yet"
         with httpx.Client(timeout=10.0, trust_env=False) as client:
@@ -202,15 +196,15 @@ def running(
 
     Args:
         runtime: see :func:`find`.
-        flags: besides those for the ports; paths as the server sees them (:meth:`Runtime.seen`).
-        mounts: folders that a container has read-only, by their paths there. Its user is neither
-            root nor this one, so everybody must be allowed to read them.
-        grpc_port, rest_port: on this machine; of a container, on its loopback interface only.
-        log_file: gets the server's output.
+        flags: all but the ports'; paths as the server sees them (:meth:`Runtime.seen`).
+        mounts: folders mounted read-only, by their path in the container. They must be readable by
+            all users, since the container's user is neither root nor this one.
+        grpc_port, rest_port: ports on this machine; a container's are on loopback only.
+        log_file: receives the server's output.
         gpu: whether the binary may use GPUs; the image cannot.
 
     Raises:
-        NoServerError: Docker has no image to start.
+        NoServerError: Docker cannot get the image.
     """
     name = f"arxiv-{uuid.uuid4().hex}"
     if runtime.in_docker:
@@ -243,7 +237,7 @@ def running(
     finally:
         _stop(process)
         if runtime.in_docker:
-            # `docker run` may have been killed, or have ended before its container.
+            # `docker run` may have ended before its container.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 _docker("rm", "--force", name)
 
@@ -259,7 +253,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _state(client: httpx.Client, url: str, version: int) -> tuple[str, str]:
-    """State of a version and, where it went wrong, why; empty where it is not known yet."""
+    """Returns a version's state and error message; both empty while unknown."""
     try:
         statuses = client.get(url).json().get("model_version_status", [])
         for status in statuses:

@@ -1,4 +1,4 @@
-"""Which code and which libraries made something, as far as it can be known."""
+"""Finds the commit and the library versions that an artifact was made with."""
 
 from __future__ import annotations
 
@@ -22,11 +22,9 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 
 def commit(root: Path = _ROOT) -> str | None:
-    """Returns the checked-out commit, with "-dirty" where tracked files differ from it.
+    """Returns the checked-out commit, with "-dirty" if tracked files differ from it.
 
-    Args:
-        root: the project's folder. None is returned where it is not the root of a git checkout: the
-            commit of another project around it would say nothing.
+    None if ``root`` is not the root of a git checkout: it may lie inside another project's.
     """
     top = _git(root, "rev-parse", "--show-toplevel")
     if top is None or Path(top) != root:
@@ -35,7 +33,7 @@ def commit(root: Path = _ROOT) -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of Python and of the libraries that a model depends on."""
+    """Returns the versions of Python and of the main libraries."""
     found = {"python": platform.python_version()}
     return found | {name: metadata.version(name) for name in _LIBRARIES}
 

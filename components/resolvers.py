@@ -1,7 +1,7 @@
-"""Resolver strategies: what a run is compared with is the latest *other* data or model.
+"""Resolver strategies that find the latest *other* data or model as the baseline.
 
-With the stock strategies, a second run on unchanged inputs would find its own first result as the
-baseline; its inputs would differ from the first run's, and nothing after them would be cached.
+With TFX's own strategies, a second run on unchanged inputs would resolve the first run's result as
+its baseline. Its inputs would then differ, and no later node would be cached.
 """
 
 from pathlib import Path
@@ -17,11 +17,11 @@ from components.pushing.versions import was_rolled_back
 
 
 class LatestOtherPushedModelStrategy(ResolverStrategy):
-    """Resolves ``model`` to that of the last push besides ``candidate``: the one to beat.
+    """Resolves ``model`` to the last pushed model other than ``candidate``: the baseline.
 
-    Blessings alone do not tell: a model may reach the thresholds and be refused by the
-    infrastructure's check, or be served and rolled back. Neither was good enough, so that a new one
-    need not beat it; and one that is served is to be beaten whatever later thresholds made of it.
+    A blessing is not enough: a blessed model may fail infrastructure validation or be rolled back,
+    and a candidate need not beat such a model. It must beat the served one, even if that would no
+    longer reach today's thresholds.
     """
 
     def resolve_artifacts(
@@ -29,16 +29,16 @@ class LatestOtherPushedModelStrategy(ResolverStrategy):
         store: mlmd.MetadataStore,  # noqa: ARG002
         input_dict: dict[str, list[types.Artifact]],
     ) -> dict[str, list[types.Artifact]] | None:
-        """Returns the input with one model and its push, or none where no other was pushed."""
+        """Returns the input with one model and its push, or with neither if there is none."""
         candidates = {artifact.id for artifact in input_dict["candidate"]}
         classes = _classes(input_dict["candidate"][0])
         models = {model.id: model for model in input_dict["model"] if model.id not in candidates}
         chosen: tuple[list[types.Artifact], list[types.Artifact]] = ([], [])
-        # Only a model's last push tells whether it was rolled back.
+        # A model may be pushed again after a rollback: only its last push counts.
         last = {_model_id(one): one for one in _pushes(input_dict["pushed"])}
         for push in reversed(_standing(list(last.values()))):
             model = models.get(_model_id(push))
-            # One that was cleaned away, or that scores other classes, cannot be compared with.
+            # A removed model or one with other classes cannot be a baseline.
             if model is not None and classes and _classes(model) == classes:
                 chosen = ([model], [push])
                 break
@@ -46,18 +46,18 @@ class LatestOtherPushedModelStrategy(ResolverStrategy):
 
 
 def _pushes(artifacts: list[types.Artifact]) -> list[types.Artifact]:
-    """Those by which a model was pushed, in their order."""
+    """Returns the artifacts of nodes that did push a model, oldest first."""
     pushed = (one for one in artifacts if one.get_int_custom_property(properties.PUSHED) == 1)
     return sorted(pushed, key=lambda one: one.id)
 
 
 def _standing(artifacts: list[types.Artifact]) -> list[types.Artifact]:
-    """Those of the pushes that were not rolled back."""
+    """Returns the pushes that were not rolled back, oldest first."""
     return [push for push in _pushes(artifacts) if not was_rolled_back(_destination(push))]
 
 
 def _classes(model: types.Artifact) -> tuple[str, ...]:
-    """Returns the classes that a model scores, in order; empty where its files are gone."""
+    """Returns a model's classes in order; empty if its files are gone."""
     folder = Path(path_utils.serving_model_path(model.uri)) / artifact_files.EXTRA_ASSETS
     report = TrainingReport.find(folder / artifact_files.TRAINING_REPORT)
     return report.classes if report else ()
@@ -66,13 +66,12 @@ def _classes(model: types.Artifact) -> tuple[str, ...]:
 class LatestPushStrategy(ResolverStrategy):
     """Resolves ``pushed`` to the last push of a model other than ``model``.
 
-    That is what was served when ``model`` was pushed, and stays the same as long as it is the one
-    served, so that a node which takes it is cached. When another model was pushed since it changes,
-    and when the version was removed it is that push of ``model`` itself: the node runs again.
+    This is the model that was served before ``model``. It stays the same while ``model`` is served,
+    so a node with this input is cached. The node runs again when another model was pushed since, or
+    when the pushed version was removed: then ``pushed`` is that push of ``model`` itself.
 
-    A push that was rolled back counts for nothing there: the one before it is served. But where it
-    is the last one of ``model``, ``rolled_back`` resolves to it, so that the node can tell that the
-    model was rejected.
+    Pushes that were rolled back are skipped. If the last push of ``model`` is one of them,
+    ``rolled_back`` resolves to it: the model was rejected.
     """
 
     def resolve_artifacts(
@@ -104,7 +103,7 @@ def _destination(push: types.Artifact) -> Path:
 
 
 class LatestOtherDataStrategy(ResolverStrategy):
-    """Resolves ``accepted`` to the last data that passed the gate besides ``statistics``."""
+    """Resolves ``accepted`` to the last accepted data other than those of ``statistics``."""
 
     def resolve_artifacts(
         self,

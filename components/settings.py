@@ -1,4 +1,4 @@
-"""The base of every group of settings: strict about types, and fixed once made."""
+"""Base class of all groups of settings: strict about types, and immutable."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ BASIC: JsonDict = {"level": "basic"}
 
 
 class Settings(BaseModel):
-    """Frozen settings that take each value as it was written, or not at all.
+    """Immutable settings that are validated without type coercion.
 
-    A key that is not declared is refused, and so is a value of another type: ``true``, ``"64"`` and
-    ``64.0`` are no integers. An integer will do for a float, unless it is a boolean. Floats are
-    finite. Lists, which is what TOML and JSON have, become tuples where a tuple is declared.
+    Unknown keys and values of another type are refused: ``true``, ``"64"`` and ``64.0`` are not
+    integers. An integer is accepted as a float, a boolean is not. Floats are finite. Lists, as TOML
+    and JSON have them, become tuples where a tuple is declared.
 
     A key's docstring is one sentence; the configuration reference is generated from it.
     """
@@ -40,12 +40,12 @@ class Settings(BaseModel):
 
 
 def is_group(kind: Any) -> bool:
-    """Returns whether a declared type is a group of keys, written as a table, not a value."""
+    """Returns whether a declared type is a group of keys, a TOML table."""
     return isinstance(kind, type) and issubclass(kind, Settings)
 
 
 def declared_keys(kind: type[Settings], prefix: str = "") -> dict[str, Any]:
-    """Returns the declared type of each key by its dotted name, inner groups' keys included."""
+    """Returns the declared type of each key by its dotted name, including inner groups' keys."""
     keys: dict[str, Any] = {}
     for name, field in kind.model_fields.items():
         if is_group(field.annotation):

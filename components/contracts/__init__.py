@@ -1,1 +1,1 @@
-"""What nodes hand to each other: typed records, names of files and features. No TFX here."""
+"""What nodes pass to each other: typed records, names of files and features. No TFX here."""

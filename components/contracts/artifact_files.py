@@ -8,8 +8,8 @@ FINDINGS = "findings.json"
 DISTANCES = "distances.json"
 TRAIN_STATISTICS = "train_statistics.pb"
 
-# Trainer; in the model run's folder and, with the others, in this folder of the SavedModel, which
-# TF Serving ignores but for the warm-up requests, whose name it fixes.
+# Trainer. The report is also in the model run's folder. The others are in this folder of the
+# SavedModel, which TF Serving ignores except for the warm-up requests, whose name it defines.
 EXTRA_ASSETS = "assets.extra"
 TRAINING_REPORT = "training.json"
 GOLDEN_PREDICTIONS = "golden_predictions.json"
@@ -21,7 +21,7 @@ BEST_VALUES = "best.toml"
 # EvaluationSummary.
 METRICS = "metrics.json"
 
-# InfraValidator; TFX's own executor leaves one of the latter two.
+# InfraValidator; the latter two as in TFX's own executor.
 INFRA_VERDICT = "infra_validation.json"
 INFRA_BLESSED = "INFRA_BLESSED"
 INFRA_NOT_BLESSED = "INFRA_NOT_BLESSED"

@@ -1,4 +1,4 @@
-"""What the gate found in accepted data."""
+"""What the AnomalyGate found in accepted data."""
 
 from __future__ import annotations
 
@@ -24,16 +24,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Distance:
-    """How far two data sets' distributions of a column lie apart, by one of the comparators.
+    """Distance between two distributions of a column, by one of TFDV's comparators.
 
     Attributes:
-        column: the column.
-        kind: "drift", of the train split against the last accepted data's; or "skew", of ``split``
-            against this run's train split.
-        split: the split compared.
-        measure: the comparator's name in ``DriftSkewInfo.Measurement``, such as "L_INFTY".
-        value: the distance.
-        threshold: above which it is an anomaly.
+        kind: "drift" (train split against the last accepted data's) or "skew" (``split`` against
+            this run's train split).
+        measure: name in ``DriftSkewInfo.Measurement``, such as "L_INFTY".
+        threshold: a higher ``value`` is an anomaly.
     """
 
     column: str
@@ -45,13 +42,13 @@ class Distance:
 
 
 class Findings(Record, RootModel[tuple[Finding, ...]]):
-    """The warnings, a list."""
+    """List of the warnings."""
 
     root: tuple[Finding, ...] = ()
 
 
 class Distances(Record):
-    """What the comparators measured."""
+    """Measured drift and skew."""
 
     previous: str | None = None
     """URI of the accepted data that drift is measured against."""

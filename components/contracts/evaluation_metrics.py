@@ -1,6 +1,6 @@
-"""What the Evaluator measured, and why the model was blessed or not.
+"""The Evaluator's metrics and verdict.
 
-A metric that is not defined (a class that does not occur, an empty bin) is None.
+Undefined metrics (of an absent class or an empty bin) are None.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from components.contracts.record import Record
 
 
 class ClassMetrics(Record):
-    """Metrics of one class; ``support`` counts its rows."""
+    """Metrics of one class; ``support`` is its number of rows."""
 
     precision: float | None = None
     recall: float | None = None
@@ -42,12 +42,12 @@ class Metrics(Record):
     expected_calibration_error: float | None = None
     per_class: dict[str, ClassMetrics] = {}
     confusion_matrix: tuple[tuple[int, ...], ...] = ()
-    """Counts; a row for each true class."""
+    """Counts; rows are true classes, columns predicted ones."""
     reliability: tuple[ReliabilityBin, ...] = ()
 
 
 class SliceMetrics(Metrics):
-    """Metrics of the rows that have this value of this feature."""
+    """Metrics of the rows with this value of this feature."""
 
     feature: str = ""
     value: str = ""
@@ -61,7 +61,7 @@ class ThresholdCheck(Record):
     slice: str = ""
     value: float | None = None
     baseline: float | None = None
-    """The baseline's value, where the threshold is on the change."""
+    """The baseline's value, if the threshold is on the change."""
     bound: float = 0.0
     passed: bool = False
     reason: str = ""
@@ -69,7 +69,7 @@ class ThresholdCheck(Record):
 
 
 class ModelReference(Record):
-    """A Model artifact; the id is 0 where it is not known."""
+    """A Model artifact; the id is 0 if unknown."""
 
     id: int = 0
     uri: str = ""
@@ -92,7 +92,7 @@ class Evaluation(ModelMetrics):
     blessed: bool = False
     """Whether every threshold holds."""
     baseline: ModelMetrics | None = None
-    """The last pushed model, where one was compared."""
+    """The last pushed model, if one was compared."""
     checks: tuple[ThresholdCheck, ...] = ()
     reasons: tuple[str, ...] = ()
-    """A sentence for each threshold that does not hold; of a blessed model, for each."""
+    """A sentence for each failed threshold; for each threshold if the model is blessed."""

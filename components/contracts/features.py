@@ -1,7 +1,6 @@
-"""Names shared by every node: raw columns, splits, transformed features, vocabularies.
+"""Names shared by all nodes: raw columns, splits, transformed features, vocabularies.
 
-The classes and their order are not here: the string domain of the label in ``schema/schema.pbtxt``
-owns them.
+The classes and their order are defined by the label's string domain in ``schema/schema.pbtxt``.
 """
 
 # Raw columns, as in the arXiv metadata dump.
@@ -9,12 +8,12 @@ ABSTRACT = "abstract"
 LABEL = "final_category"
 ID = "id"
 DATE = "update_date"
-# Finer than the label ("math.AG" of math); a second training target where a file has the column.
+# Finer than the label (such as "math.AG" in math); a second training target if present.
 CATEGORY = "primary_category"
 RAW_COLUMNS = (ID, ABSTRACT, LABEL, DATE, CATEGORY)
 OPTIONAL_COLUMNS = (CATEGORY,)
 
-# Splits, in the order in which shares are given.
+# Splits, in the order of their shares.
 TRAIN = "train"
 EVAL = "eval"
 TEST = "test"
@@ -29,7 +28,7 @@ YEAR = "year"
 LATEX_BUCKET = "latex_bucket"
 SLICE_FEATURES = (LENGTH_BUCKET, YEAR, LATEX_BUCKET)
 
-# Vocabulary assets of the transform graph, and the ids that precede the words.
+# Vocabulary assets of the transform graph, and the ids below those of words.
 VOCABULARY = "vocabulary"
 CATEGORIES = "categories"
 PAD_ID = 0

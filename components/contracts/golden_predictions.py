@@ -1,7 +1,6 @@
-"""Golden predictions: texts with the scores that the trained network gives them.
+"""Golden predictions: texts with the scores of the trained network.
 
-They lie beside each SavedModel: whoever loads the model elsewhere can tell whether it answers there
-as it did where it was trained.
+They are stored beside each SavedModel, to verify that it predicts the same wherever it is loaded.
 """
 
 from __future__ import annotations
@@ -14,23 +13,23 @@ import numpy.typing as npt
 
 from components.contracts.record import Record
 
-# Names of texts: real abstracts, and the one without any content.
+# Names of texts: real abstracts, and the empty one.
 REAL = "abstract"
 EMPTY = "empty"
 
 
 class GoldenText(Record):
-    """A request's text: ``text`` as often as ``repeat`` says, so that a megabyte takes a line."""
+    """A request's text, ``text`` repeated ``repeat`` times: a megabyte takes one line."""
 
     name: str = ""
     """What kind of text it is."""
     text: str = ""
-    """Any bytes; those that are no UTF-8 are lone surrogates."""
+    """Any bytes; those that are not UTF-8 are lone surrogates."""
     repeat: int = 1
 
     @classmethod
     def of(cls, name: str, piece: bytes, repeat: int = 1) -> GoldenText:
-        """Makes a text of any bytes."""
+        """Makes a text from any bytes."""
         return cls(name=name, text=piece.decode("utf-8", "surrogateescape"), repeat=repeat)
 
     @property
@@ -40,10 +39,10 @@ class GoldenText(Record):
 
 
 class GoldenPrediction(GoldenText):
-    """A text and what Transform and the network make of it."""
+    """A text with its token ids and scores."""
 
     token_ids: tuple[int, ...] = ()
-    """Without the padding on the right."""
+    """Without padding."""
     scores: tuple[float, ...] = ()
 
 
@@ -64,7 +63,7 @@ class GoldenPredictions(Record):
         token_ids: npt.NDArray[np.int64],
         scores: npt.NDArray[np.float32],
     ) -> GoldenPredictions:
-        """Puts texts and arrays together: token ids [n, sequence_length], scores [n, k]."""
+        """Combines texts with their token ids [n, sequence_length] and scores [n, k]."""
         rows = zip(texts, token_ids, scores.tolist(), strict=True)
         return cls(
             classes=tuple(classes),
@@ -79,7 +78,7 @@ class GoldenPredictions(Record):
 
     @cached_property
     def token_ids(self) -> npt.NDArray[np.int64]:
-        """Token ids as Transform makes them, int64 [n, sequence_length]."""
+        """Token ids as from Transform, padded, int64 [n, sequence_length]."""
         ids = np.zeros((len(self.predictions), self.sequence_length), np.int64)
         for line, one in zip(ids, self.predictions, strict=True):
             line[: len(one.token_ids)] = one.token_ids

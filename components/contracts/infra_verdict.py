@@ -1,4 +1,4 @@
-"""Whether an exported model can be served as it should be, and what serving it took."""
+"""Whether an exported model can be served, and what serving it costs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from components.contracts.record import Record
 
 @dataclass(frozen=True)
 class Check:
-    """One demand on the model.
+    """One requirement on the model.
 
     Attributes:
-        name: what was looked at.
+        name: what was checked.
         passed: whether it holds.
-        line: what was looked at, what was measured and what was allowed, for people.
-        budget: whether it is about time or memory, which other load on the machine may spoil.
+        line: what was checked, measured and allowed, for people.
+        budget: whether it is about time or memory, which other load on the machine affects.
     """
 
     name: str
@@ -26,13 +26,13 @@ class Check:
 
 @dataclass(frozen=True)
 class Measurements:
-    """What serving took.
+    """Cost of serving.
 
     Attributes:
-        load_seconds: until the model could be asked.
+        load_seconds: until the model could be queried.
         latencies_ms: of requests with one abstract, after the warm-up.
         batch_seconds: of a request with 512 abstracts.
-        memory_mib: peak resident memory of the process that serves; None where it is not known.
+        memory_mib: peak resident memory of the serving process; None if unknown.
     """
 
     load_seconds: float
@@ -42,7 +42,7 @@ class Measurements:
 
 
 class ProbeResult(Record):
-    """What the probe of a model found; ``measurements`` is None where it did not come to that."""
+    """Result of probing a model; ``measurements`` is None if the probe failed before them."""
 
     checks: tuple[Check, ...] = ()
     measurements: Measurements | None = None
@@ -55,6 +55,6 @@ class InfraVerdict(ProbeResult):
     runtime: str = ""
     """What served the model."""
     note: str = ""
-    """Why it was served by that."""
+    """Why that was used."""
     reasons: tuple[str, ...] = ()
     """A line for each check that failed."""

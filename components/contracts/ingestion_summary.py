@@ -1,4 +1,4 @@
-"""What ingestion read, left out and wrote."""
+"""What ingestion read, dropped and wrote."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class IngestionSummary(Record):
     rows_without_id: int = 0
     """Rows with an abstract and a label, but no id; kept."""
     unreadable_dates: int = 0
-    """Rows whose update date is no ISO date; kept, without date."""
+    """Rows whose update date is not an ISO date; kept, without date."""
     cleaned_to_nothing: int = 0
-    """Rows whose abstract has no word left after cleaning; kept."""
+    """Rows whose abstract has no words after cleaning; kept."""
     duplicate_texts: int = 0
-    """Rows kept whose cleaned text is that of another row kept; they share its split."""
+    """Kept rows with the same cleaned text as another kept row; they share its split."""
     conflicting_texts: int = 0
-    """Cleaned texts that occur under more than one label; kept."""
+    """Cleaned texts that occur with more than one label; kept."""
     conflicting_rows: int = 0
     """Rows of those texts."""
     splits: dict[str, dict[str, int]] = {}

@@ -1,4 +1,4 @@
-"""What people should know of a model: parts of other nodes' records, and sentences."""
+"""The model card's content: parts of other nodes' records, and sentences."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class CardServing(Record):
 
 
 class Card(Record):
-    """The model card; every number is one of its sources', unrounded."""
+    """The model card; all numbers are copied unrounded from other nodes' records."""
 
     format_version: int = 1
     name: str = ""
     network: str = ""
-    """What the network consists of."""
+    """The network's parts, in words."""
     classes: tuple[str, ...] = ()
     data: IngestionSummary = IngestionSummary()
     training: TrainingFacts = TrainingFacts()

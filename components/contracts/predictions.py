@@ -1,4 +1,4 @@
-"""Predictions of single rows, a parquet file a model."""
+"""Predictions for single rows, one parquet file per model."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _CLASSES = b"classes"
 
 @dataclass(frozen=True)
 class RowScores:
-    """A model's scores of the rows of a split, in the order in which its files hold them.
+    """A model's scores of the rows of a split, in the order of the split's files.
 
     Attributes:
         classes: class names, in the order of the scores.
-        ids: papers' ids, empty where a row has none; [n].
+        ids: papers' ids, empty if missing; [n].
         labels: ids of the true classes, int64 [n].
         scores: float32 [n, classes].
     """
@@ -69,7 +69,7 @@ def read_scores(path: Path) -> RowScores:
     """Reads a file of predictions.
 
     Raises:
-        ValueError: a label is none of the classes.
+        ValueError: a label is not one of the classes.
     """
     with open_parquet(str(path)) as file:
         table = file.read()
@@ -91,5 +91,5 @@ def read_scores(path: Path) -> RowScores:
 
 
 def decoded(value: bytes) -> str:
-    """Decodes UTF-8; bytes that are none become U+FFFD."""
+    """Decodes UTF-8; invalid bytes become U+FFFD."""
     return value.decode("utf-8", "replace")

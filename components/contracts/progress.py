@@ -1,7 +1,7 @@
-"""What a node reports while it works, as records that travel in log messages.
+"""Progress records that nodes send in log messages.
 
-A node logs one record as the only argument, ``logging.info("%s", record)``: the log file gets its
-text, and a handler that shows progress takes the record itself out of the message's arguments.
+A node logs a record as the only argument, ``logging.info("%s", record)``. The log file gets its
+text; a handler that shows progress takes the record itself from the message's arguments.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Note:
-    """A line that a node shows to the person who waits for it."""
+    """A line that a node shows to the user."""
 
     text: str
 
     def __str__(self) -> str:
-        """Returns the text."""
         return self.text
 
 
@@ -28,15 +27,15 @@ class EpochProgress:
     Attributes:
         phase: 1 or 2.
         epoch: within its phase, from 1.
-        epochs: the most that the phase may have.
+        epochs: highest number that the phase may have.
         loss: on the train split, nats, regularization included.
         val_log_loss: on the eval split, nats.
         val_accuracy: on the eval split, 0 to 1.
         val_macro_f1: on the eval split, 0 to 1.
         learning_rate: after the epoch.
-        seconds: that the epoch took, validation included.
-        improved: True if it is the best epoch so far, over both phases.
-        done: True if its phase ends with it.
+        seconds: duration of the epoch, validation included.
+        improved: whether it is the best epoch so far, over both phases.
+        done: whether its phase ends with it.
     """
 
     phase: int
@@ -53,11 +52,10 @@ class EpochProgress:
 
     @property
     def epochs_left(self) -> int:
-        """The most epochs that the phase still has."""
+        """Highest number of epochs that the phase still has."""
         return 0 if self.done else self.epochs - self.epoch
 
     def __str__(self) -> str:
-        """Returns the line about the epoch for a log or a terminal."""
         line = (
             f"training: phase {self.phase} epoch {self.epoch}/{self.epochs}"
             f"  loss {self.loss:.4f}  val loss {self.val_log_loss:.4f}"
@@ -72,7 +70,7 @@ class EpochProgress:
 
 
 def progress_in(message: logging.LogRecord) -> Note | EpochProgress | None:
-    """Returns the progress record that a log message carries; None if it carries none."""
+    """Returns the progress record of a log message; None if it has none."""
     match message.args:
         case (Note() | EpochProgress() as progress,):
             return progress

@@ -1,9 +1,9 @@
 """Names of artifacts' and executions' properties in ML Metadata."""
 
-# Of every execution of our nodes: the hash of its sources.
+# Of executions of our nodes: the hash of their sources.
 FINGERPRINT = "fingerprint"
 
-# Of Examples, beside the other counts of the ingestion summary; see also `split_rows`.
+# Of Examples, with the other counts of the ingestion summary; see `split_rows`.
 ROWS_READ = "rows_read"
 
 # Of AcceptedData: the id of the statistics that were accepted.
@@ -11,12 +11,12 @@ STATISTICS_ID = "statistics_id"
 
 # Of ModelBlessing, InfraBlessing and EvaluationMetrics, 0 or 1.
 BLESSED = "blessed"
-# Of the latter two: a sentence or a failed check on each line.
+# Of the latter two: a sentence or a failed check per line.
 REASONS = "reasons"
 # Of InfraBlessing: what served the model.
 RUNTIME = "runtime"
-# Of EvaluationMetrics, beside `examples`: the metrics of the whole test split. SQLite keeps six
-# digits of them.
+# Of EvaluationMetrics, with `examples`: metrics of the whole test split, which SQLite keeps to six
+# digits.
 KEPT_METRICS = ("accuracy", "macro_f1", "cross_entropy")
 
 # Of PushedModel. TFX's: 0 or 1, the version's folder, and the version.
@@ -29,5 +29,5 @@ REASON = "reason"
 
 
 def split_rows(split: str) -> str:
-    """Returns the name of the property of Examples that counts the rows of a split."""
+    """Returns the name of the Examples property that counts a split's rows."""
     return f"rows_{split}"

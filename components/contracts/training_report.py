@@ -1,4 +1,4 @@
-"""What the Trainer did: its settings, epochs and results."""
+"""The Trainer's report: settings, epochs and results."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from components.contracts.record import Record
 
 
 class Epoch(Record):
-    """Metrics of one epoch: of the train split and, as ``val_``, of the eval split.
+    """Metrics of one epoch, on the train split and, as ``val_``, on the eval split.
 
-    Besides these fields it holds the loss of each output of the network.
+    Further fields hold the loss of each output of the network.
     """
 
     model_config = ConfigDict(extra="allow")
 
     phase: int = 0
     epoch: int = 0
-    """From 1 in its phase."""
+    """Within its phase, from 1."""
     accuracy: float | None = None
     log_loss: float | None = None
-    """Nats, without smoothing and weights."""
+    """In nats, without label smoothing and class weights."""
     macro_f1: float | None = None
     loss: float | None = None
     """What the optimizer minimized."""
@@ -62,9 +62,9 @@ class Code(Record):
     """The code that trained the model."""
 
     commit: str | None = None
-    """Git's hash, "-dirty" appended where files differ from it; None outside git."""
+    """Git's hash, with "-dirty" if files differ from it; None outside git."""
     fingerprint: str | None = None
-    """Hash of the sources, hex."""
+    """Hex hash of the sources."""
 
 
 class TrainingFacts(Record):
@@ -73,17 +73,17 @@ class TrainingFacts(Record):
     examples: dict[str, int] = {}
     """Rows by split."""
     best: Epoch = Epoch()
-    """The epoch whose weights the model has."""
+    """The epoch that the model's weights come from."""
     seconds: float = 0.0
     device: str = ""
     mixed_precision: str = ""
     parameters: int = 0
     vocabulary_size: int = 0
-    """Padding and out-of-vocabulary ids included."""
+    """Including the padding and out-of-vocabulary ids."""
     categories: int = 0
-    """Primary categories that the network scores; 0 where it scores the classes themselves."""
+    """Primary categories that the network scores; 0 if it scores classes directly."""
     sequence_length: int = 0
-    """Words that are read of a text."""
+    """Words read of a text."""
     temperature: float = 1.0
     glove: GloveCoverage = GloveCoverage()
 
@@ -94,7 +94,7 @@ class TrainingReport(TrainingFacts):
     history: tuple[Epoch, ...] = ()
     """Over both phases."""
     resumed_epochs: int = 0
-    """Epochs that an earlier, killed run had done."""
+    """Epochs finished by an earlier, killed run."""
     cudnn: bool = False
     """Whether cuDNN's LSTM kernel ran."""
     eval: EvalMetrics = EvalMetrics()

@@ -1,1 +1,1 @@
-"""What decides whether a model is good enough: metrics, baseline, thresholds in words."""
+"""Decides whether a model is good enough: metrics, baseline, thresholds."""

@@ -16,7 +16,7 @@ from components.evaluation.verdict import BASELINE, CANDIDATE, summarize
 
 
 class EvaluationMetrics(artifact.Artifact):  # type: ignore[misc]
-    """Folder with an `Evaluation`, whose main values are properties: a listing needs no file."""
+    """Folder with an `Evaluation`; its main values are also properties, for listings."""
 
     TYPE_NAME = "EvaluationMetrics"
     PROPERTIES = {  # noqa: RUF012
@@ -43,12 +43,12 @@ def EvaluationSummary(  # noqa: N802
     Args:
         evaluation: TFMA's result, for one model or for a candidate and a baseline.
         blessing: the Evaluator's verdict on the same model.
-        metrics: where the file goes.
+        metrics: receives the file.
         classes: class names, in the order of the label ids.
-        fingerprint: hash of this code, so that an edit of it runs the node again.
+        fingerprint: hash of this code; part of the cache key.
 
     Raises:
-        RuntimeError: the verdict contradicts the evaluation, so they are not of the same run.
+        RuntimeError: the verdict contradicts the evaluation: they are from different runs.
     """
     del fingerprint
     config, *_ = eval_config_writer.load_eval_run(evaluation.uri)
@@ -80,7 +80,7 @@ def EvaluationSummary(  # noqa: N802
     metrics.blessed = int(result.blessed)
     metrics.examples = result.overall.examples
     for name in properties.KEPT_METRICS:
-        # A metric that is not a number leaves its property unset.
+        # An undefined metric leaves its property unset.
         if (value := getattr(result.overall, name)) is not None:
             setattr(metrics, name, value)
     metrics.reasons = "\n".join(result.reasons)

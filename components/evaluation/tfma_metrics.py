@@ -1,13 +1,13 @@
 """Arg-max multi-class metrics for TensorFlow Model Analysis.
 
-TFMA's own precision, recall and F1 are binarised at a score of 0.5, which is not what a classifier
-that answers with its highest score does. The metrics here are those of
+TFMA's own precision, recall and F1 binarize at a score of 0.5, which does not suit a classifier
+that predicts the class with the highest score. The metrics here are those of
 :mod:`components.metrics.classification`, computed from TFMA's multi-class confusion matrix at
 threshold 0, where the predicted class is the arg-max of the scores.
 
-An ``EvalConfig`` names these classes by module and class name. Each takes a ``fingerprint`` that
-it does not use: TFX caches an evaluation by its configuration, so a hash of this code has to be
-part of that configuration for an edit to take effect.
+An ``EvalConfig`` refers to these classes by module and class name. Each takes an unused
+``fingerprint``: TFX caches an evaluation by its configuration, so only a hash of this code in that
+configuration makes an edit take effect.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def matrix_from_entries(
     """Returns float64 [num_classes, num_classes] counts: row = true class, column = predicted.
 
     Args:
-        entries: count of each (true class id, predicted class id).
+        entries: {(true class id, predicted class id): count}.
         num_classes: number of classes.
 
     Raises:
@@ -58,10 +58,10 @@ def matrix_from_entries(
 
 
 class ArgMaxScores(metric_types.Metric):  # type: ignore[misc]
-    """Macro-F1, and from the same confusion matrix micro-F1, weighted F1 and each class's scores.
+    """Macro-F1, micro-F1, weighted F1 and per-class scores from one confusion matrix.
 
-    Macro-F1 has the metric's name, so that a threshold of this metric applies to it. The others
-    have those of :mod:`components.metrics.classification`; a class's scores are keyed by its id.
+    Macro-F1 has the metric's name, so that this metric's threshold applies to it. The others are
+    named as in :mod:`components.metrics.classification`; per-class scores are keyed by class id.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ArgMaxScores(metric_types.Metric):  # type: ignore[misc]
         )
 
 
-# TFMA looks at the argument names of the function a metric was made with.
+# TFMA inspects the argument names of this function.
 def _arg_max_computations(
     name: str,
     num_classes: int,
@@ -127,10 +127,10 @@ def _arg_max_computations(
 
 
 class ExpectedCalibrationError(metric_types.Metric):  # type: ignore[misc]
-    """ECE of the highest score, and the bins of its reliability diagram.
+    """Expected calibration error of the highest score, and the bins of its reliability diagram.
 
-    Beside its own value it gives `RELIABILITY_BINS`: float64 [bins, 3] of the number of examples,
-    the sum of their highest scores and the number of right answers among them.
+    Also computes `RELIABILITY_BINS`, float64 [bins, 3]: the number of examples, the sum of their
+    highest scores and the number of correct predictions.
     """
 
     def __init__(
@@ -180,7 +180,7 @@ def _calibration_computations(
 
 
 class ReliabilityCombiner(beam.CombineFn):  # type: ignore[misc]
-    """Sums [bins, 3] tables of count, confidence and correct answers; merging is addition."""
+    """Sums [bins, 3] tables of counts, confidences and correct predictions."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""From TFMA's results to plain metrics and to the verdict in words."""
+"""Converts TFMA's results to plain metrics and a verdict in words."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def summarize(
     """Returns the metrics of an evaluation, and why the model passed or not.
 
     Args:
-        candidate: TFMA's result for the model in question; its config names metrics and slices.
+        candidate: TFMA's result for the candidate; its config names metrics and slices.
         validation: the ``tfma.ValidationResult`` of the same evaluation.
         classes: class names, in the order of the label ids.
-        baseline: the result for the last pushed model, where one was compared.
+        baseline: the result for the last pushed model, if one was compared.
 
     Raises:
-        ValueError: the result holds no metrics for the whole split.
+        ValueError: the result has no metrics for the whole split.
     """
     own = _model_metrics(candidate, classes)
     earlier = None if baseline is None else _model_metrics(baseline, classes)
@@ -84,7 +84,7 @@ def _model_metrics(result: tfma.EvalResult, classes: Sequence[str]) -> ModelMetr
         if not key:
             overall = Metrics(**metrics)
         else:
-            # One feature a slicing spec, so one pair a key.
+            # Each slicing spec has one feature, so each key has one pair.
             ((feature, value),) = key
             slices.append(SliceMetrics(feature=feature, value=value, **metrics))
     if overall is None:
@@ -124,7 +124,7 @@ def _metrics(
 
 
 def _number(value: Any) -> float | None:
-    """Returns a metric's value, or None where there is none or it is not a number."""
+    """Returns a metric's value, or None if it is missing or not finite."""
     return _finite(value["doubleValue"]) if value and "doubleValue" in value else None
 
 
@@ -143,7 +143,7 @@ def _confusion_matrix(plots: Mapping[str, Any], num_classes: int) -> list[list[i
     entries = {}
     for matrix in plots.get("multiClassConfusionMatrixAtThresholds", {}).get("matrices", []):
         for entry in matrix.get("entries", []):
-            # Protobuf's JSON form leaves out a class id of 0.
+            # Protobuf's JSON form omits a class id of 0.
             ids = (int(entry.get("actualClassId", 0)), int(entry.get("predictedClassId", 0)))
             entries[ids] = float(entry.get("numWeightedExamples", 0))
     counts = tfma_metrics.matrix_from_entries(entries, num_classes)
@@ -173,7 +173,7 @@ def _reliability(value: Any) -> list[ReliabilityBin]:
 def _checks(
     overall: Metrics, baseline: Metrics | None, config: tfma.EvalConfig, validation: Any
 ) -> list[ThresholdCheck]:
-    """Lists the thresholds; TFMA's validation decides which of them failed."""
+    """Lists the thresholds; TFMA's validation says which failed."""
     failed = {
         (failure.metric_key.name, failure.metric_key.is_diff)
         for by_slice in validation.metric_validations_per_slice
@@ -250,12 +250,12 @@ def _change_check(
 
 
 def _bound(value: float) -> float:
-    """Returns a threshold as it was configured, rid of its passage through float32."""
+    """Returns a threshold as it was configured, without float32's rounding error."""
     return float(f"{value:.6g}")
 
 
 def _apart(value: float, bound: float) -> str:
-    """Returns a value with four decimals, or as many as tell it from its threshold."""
+    """Formats a value with four decimals, or with as many as tell it from its threshold."""
     for digits in range(4, 12):
         shown = f"{value:.{digits}f}"
         if float(shown) != bound or value == bound:

@@ -1,1 +1,1 @@
-"""Loading the exported model as a server would, before it may be pushed."""
+"""Validates that the exported model can be served, before it may be pushed."""

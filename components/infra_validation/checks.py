@@ -1,4 +1,4 @@
-"""Judges what a served model answered, and what it took; no TensorFlow, no clock, no files."""
+"""Checks a served model's replies and costs. Pure: no TensorFlow, no clock, no files."""
 
 from __future__ import annotations
 
@@ -14,20 +14,14 @@ from components.contracts.infra_verdict import Check, Measurements
 from components.infra_validation.budgets import InfraValidationSettings
 from components.scoring.signatures import INPUTS, Signature, TensorKind
 
-# Scores of a row add up to 1 but for the rounding of float32.
+# Scores of a row add up to 1 except for float32 rounding.
 _SUM_TOLERANCE = 1e-5
 _PERCENTILE = 95
 _STRING, _FLOAT, _INT = "string", "float32", "int64"
 
 
 class Reply(NamedTuple):
-    """The outputs of the text signatures for n rows.
-
-    Attributes:
-        label: n names.
-        scores: float [n, k].
-        classes: n lists of k names.
-    """
+    """Outputs of the text signatures: n labels, scores [n, k] and n lists of k class names."""
 
     label: list[str]
     scores: npt.NDArray[np.float32]
@@ -35,7 +29,7 @@ class Reply(NamedTuple):
 
 
 def expected_signatures(classes: int, sequence_length: int) -> dict[str, Signature]:
-    """Returns the model's contract; README, "The model's signatures"."""
+    """Returns the signatures of the model's contract; see README, "The model's signatures"."""
     reply = {
         features.LABEL_OUTPUT: TensorKind(_STRING, (-1,)),
         features.SCORES_OUTPUT: TensorKind(_FLOAT, (-1, classes)),
@@ -61,7 +55,7 @@ def expected_signatures(classes: int, sequence_length: int) -> dict[str, Signatu
 def check_signatures(
     found: Mapping[str, Signature], expected: Mapping[str, Signature]
 ) -> list[Check]:
-    """Compares names, types and shapes; one check a signature, naming its first difference."""
+    """Compares names, types and shapes; one check per signature, with its first difference."""
     checks = []
     for name in sorted({*found, *expected}):
         if name not in found:
@@ -95,7 +89,7 @@ def _kind(kind: TensorKind | None) -> str:
 
 
 def check_reply(what: str, reply: Reply, classes: Sequence[str], rows: int) -> Check:
-    """Checks that a reply has a whole answer for each row."""
+    """Checks that a reply has consistent label, scores and classes for each row."""
     problem = _problem(reply, classes, rows)
     return Check(what, not problem, f"{what}: {problem or f'{rows} rows, each answered'}")
 
@@ -131,18 +125,18 @@ def check_scores(
     """Compares scores with the trained network's.
 
     Args:
-        what: which requests they answer.
+        what: name of the requests, for the message.
         scores: float [n, classes].
         golden: the trained network's scores.
-        rows: the golden prediction of each of the n rows.
-        bound: largest difference that passes.
+        rows: index of each row's golden prediction, [n].
+        bound: largest allowed difference.
     """
     expected = golden.scores[list(rows)]
     if scores.shape != expected.shape:
         line = f"{what}: scores have the shape {scores.shape}, not {expected.shape}"
         return Check(what, False, line)
     differences = np.abs(scores.astype(np.float64) - expected).max(axis=1)
-    # NaN is no small difference.
+    # NaN counts as the largest difference.
     worst = int(np.argmax(np.where(np.isnan(differences), np.inf, differences)))
     return Check(
         what,
@@ -169,7 +163,7 @@ def check_ids(token_ids: npt.NDArray[np.int64], golden: GoldenPredictions) -> Ch
 
 
 def check_budgets(measured: Measurements, settings: InfraValidationSettings) -> list[Check]:
-    """Compares time and memory with what is allowed."""
+    """Compares time and memory with their budgets."""
     latency = float(np.percentile(measured.latencies_ms, _PERCENTILE))
     values: Iterable[tuple[str, str, float | None, str, float]] = (
         ("load time", "max_load_seconds", measured.load_seconds, "s", settings.max_load_seconds),

@@ -1,4 +1,4 @@
-"""Measures an exported model in a process of its own, and blesses it or not."""
+"""Probes an exported model in a separate process, and blesses it or not."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _PROBE = "components.infra_validation.probe"
 
 
 def validate(model: Path, blessing: types.Artifact, settings: InfraValidationSettings) -> None:
-    """Blesses a model or not, and writes down why.
+    """Blesses a model or not, and records why.
 
-    The probe runs again where only a budget of time or memory was missed.
+    The probe is repeated if only a budget of time or memory was missed.
 
     Args:
         model: folder of the SavedModel.
-        blessing: gets the properties and, in its folder, the verdict.
+        blessing: receives the properties and, in its folder, the verdict.
         settings: budgets and tolerance.
     """
     for attempt in range(1, settings.tries + 1):
@@ -44,7 +44,7 @@ def validate(model: Path, blessing: types.Artifact, settings: InfraValidationSet
         **dict(found), blessed=not failed, runtime=runtime, note=note, reasons=reasons
     )
     verdict.write(folder / artifact_files.INFRA_VERDICT)
-    # As TFX's executor does: Pusher reads the property, people see the file.
+    # As in TFX's executor: Pusher reads the property, people see the file.
     name = artifact_files.INFRA_NOT_BLESSED if failed else artifact_files.INFRA_BLESSED
     (folder / name).touch()
     blessing.set_int_custom_property(properties.BLESSED, int(not failed))
@@ -55,7 +55,7 @@ def validate(model: Path, blessing: types.Artifact, settings: InfraValidationSet
 
 
 def _validate(model: Path, settings: InfraValidationSettings) -> tuple[str, str, ProbeResult]:
-    """Returns what served the model, why that did, and what the probe found."""
+    """Returns what served the model, why that was used, and the probe's result."""
     own = f"TensorFlow {tf.__version__}"
     if settings.runtime != "auto":
         note = f"infra_validation.runtime is {settings.runtime}"
@@ -77,7 +77,7 @@ def _validate(model: Path, settings: InfraValidationSettings) -> tuple[str, str,
 def _probe(
     model: Path, settings: InfraValidationSettings, where: tuple[str, ...] = ()
 ) -> ProbeResult:
-    """Runs the probe in a fresh process without CUDA."""
+    """Runs the probe in a new process without CUDA."""
     root = Path(components.__file__).parent.parent
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))
     with tempfile.TemporaryDirectory() as folder:

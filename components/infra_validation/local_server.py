@@ -1,4 +1,4 @@
-"""The candidate in a real model server, where this machine has one."""
+"""Runs TF Serving with the candidate, if this machine has it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _MOUNT = f"/models/{MODEL_NAME}"
 
 @dataclass(frozen=True)
 class Running:
-    """A server that has the model.
+    """A server that has loaded the model.
 
     Attributes:
-        description: which server it is.
-        address: host:port of its gRPC.
-        pid: of its process on this machine, where it is one.
+        description: names the server in messages.
+        address: host:port of its gRPC API.
+        pid: its process id on this machine; None in Docker.
         load_seconds: from its start until the model was available.
     """
 
@@ -42,12 +42,12 @@ def serving(model: Path, timeout: float) -> Iterator[Running]:
         timeout: seconds until the model must be available.
 
     Raises:
-        NoServerError: there is neither a binary nor an engine with the image.
-        ServerError: the server ended, or did not take the model.
+        NoServerError: there is neither a binary nor a Docker engine with the image.
+        ServerError: the server ended, or could not load the model.
     """
     runtime = model_server.find()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        # A server wants <name>/<version>; the version's number has no meaning here.
+        # TF Serving expects <name>/<version>; any version will do here.
         base = Path(folder) / MODEL_NAME
         shutil.copytree(model, base / "1")
         base.parent.chmod(0o755)  # the image's user is another one

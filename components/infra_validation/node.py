@@ -1,4 +1,4 @@
-"""ServingValidator: blesses infrastructure, where an exported model can be served as it should."""
+"""ServingValidator: the infrastructure blessing of models that can be served."""
 
 from pathlib import Path
 
@@ -21,8 +21,8 @@ def ServingValidator(  # noqa: N802
     """Emits the InfraBlessing that Pusher takes.
 
     Args:
-        model: the Trainer's.
-        blessing: says in ``reasons`` why a model is not blessed, which is no failure of the node.
+        model: the Trainer's model.
+        blessing: ``reasons`` says why a model is not blessed; the node itself does not fail then.
         settings: budgets and tolerance, JSON of `InfraValidationSettings`.
         fingerprint: hash of the sources that the node uses; part of the cache key.
     """

@@ -1,9 +1,9 @@
-"""Loads one exported model in a process of its own, replays requests, and writes down the checks.
+"""Loads an exported model in its own process, replays requests, and writes the checks.
 
     python -m components.infra_validation.probe MODEL OUT SETTINGS [ADDRESS NAME PID SECONDS]
 
-Run by the executor, with CUDA hidden. Without an address the model is loaded by TensorFlow in this
-process; with one, the server there holds it already, since so many seconds after its start.
+Run by the executor, with CUDA hidden. Without an address, TensorFlow loads the model in this
+process. With one, the server there has already loaded it, in that many seconds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from components.training.warmup_requests import MAX_RECORDS, read_warmup
 
 BATCH_ROWS = 512
 TIMED_REQUESTS = 100
-# No tf.Examples: a tag of wire type 7, a length beyond the end, noise.
+# Invalid tf.Examples: a tag of wire type 7, a length beyond the end, noise.
 _NOT_EXAMPLES = (b"\x0f", b"\x0a\xff\x01", bytes(range(255, 0, -1)))
 
 
@@ -42,16 +42,16 @@ def probe(
     server: tuple[ModelRuntime, float] | None = None,
     pid: int | Literal["self"] | None = "self",
 ) -> tuple[list[Check], Measurements | None]:
-    """Asks a model all that can be wanted of it.
+    """Sends a model every kind of request, and measures it.
 
     Args:
         model: folder of the SavedModel, with its golden predictions and warm-up requests.
         settings: budgets and tolerance.
-        server: a server that holds it, and the seconds that took; None loads it here.
-        pid: the process whose memory counts; None where it is not known.
+        server: a server that has loaded it, and the load time in seconds; None loads it here.
+        pid: the process whose memory is measured; None if unknown.
 
     Returns:
-        The checks, and what serving took; None where it did not come to that.
+        The checks, and the measurements; None if the probe failed before them.
     """
     extra = model / artifact_files.EXTRA_ASSETS
     path = extra / artifact_files.GOLDEN_PREDICTIONS
@@ -146,7 +146,7 @@ def _replay_texts(runtime: ModelRuntime, golden: GoldenPredictions, bound: float
 
 
 def _replay_examples(runtime: ModelRuntime, golden: GoldenPredictions, bound: float) -> list[Check]:
-    """The same texts as tf.Examples, among rows that are none."""
+    """Sends the golden texts as tf.Examples, with broken rows among them."""
     rows, meant = [], []
     empty = next(i for i, text in enumerate(golden.predictions) if text.name == EMPTY)
     for index, text in enumerate(golden.predictions):
@@ -198,7 +198,7 @@ def _measure(
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs the probe and writes its result; see the module's first lines."""
+    """Runs the probe and writes its result; see the module's docstring."""
     model, out, settings_json, *at = arguments
     settings = InfraValidationSettings.model_validate_json(settings_json)
     if at:

@@ -1,4 +1,4 @@
-"""Peak memory of a process."""
+"""Measures the peak memory of a process."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from typing import Literal
 
 
 def peak_memory_mib(process: int | Literal["self"]) -> float | None:
-    """Returns the highest resident memory of a process so far, MiB; None if unknown.
+    """Returns the peak resident memory of a process id in MiB; None if unknown.
 
-    From proc(5)'s ``VmHWM``. The ``ru_maxrss`` of getrusage(2) would not do: a process begins with
-    that of the one which started it, here a whole pipeline run.
-
-    Args:
-        process: its number on this machine, or this process.
+    From proc(5)'s ``VmHWM``: the ``ru_maxrss`` of getrusage(2) is inherited from the parent
+    process, here a whole pipeline run.
     """
     try:
         status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A model server over gRPC, asked as `components.scoring.scorer.Scorer` is in this process."""
+"""Client of a model server over gRPC, with the interface of `components.scoring.scorer.Scorer`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tensorflow_serving.apis import (
 from components.scoring.errors import RefusedError, one_line
 from components.scoring.signatures import INPUTS, Signature, described
 
-# Of a message; the default of 4 MiB would refuse a batch with a few long texts.
+# gRPC's default of 4 MiB would refuse a batch with a few long texts.
 _MAX_MESSAGE = 256 << 20
 
 
@@ -25,13 +25,13 @@ class ModelRuntime(Protocol):
 
     @property
     def signatures(self) -> dict[str, Signature]:
-        """What the model says of itself."""
+        """The model's signatures by name."""
 
     def ask(self, signature: str, rows: Sequence[bytes]) -> dict[str, Any]:
         """Returns a signature's outputs as arrays.
 
         Raises:
-            ScoringError: the model or the server refused; in one line.
+            ScoringError: the model or the server refused the request; one line.
         """
 
 
@@ -39,9 +39,9 @@ class Server:
     """A model server's PredictionService.
 
     Args:
-        address: host:port of its gRPC.
-        name: of the model there.
-        timeout: of a request, seconds.
+        address: host:port of its gRPC API.
+        name: name of the model on the server.
+        timeout: of a request, in seconds.
     """
 
     def __init__(self, address: str, name: str, timeout: float) -> None:
@@ -59,7 +59,7 @@ class Server:
 
     @property
     def signatures(self) -> dict[str, Signature]:
-        """The server's metadata of the model; see :meth:`ask` for what it raises."""
+        """The model's signatures by name; raises as :meth:`ask` does."""
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
         request.model_spec.name = self._name
         reply = self._call(self._stub.GetModelMetadata, request)
@@ -71,7 +71,7 @@ class Server:
         """Sends a PredictRequest.
 
         Raises:
-            RefusedError: the server answers with an error, or not at all.
+            RefusedError: the server returns an error, or does not answer.
         """
         request = predict_pb2.PredictRequest()
         request.model_spec.name = self._name
