@@ -1,4 +1,4 @@
-"""ParquetExampleGen's driver: the cache key holds the files' content."""
+"""ParquetExampleGen's driver, whose cache key depends on the files' content."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHUNK = 1 << 22
 
 
 def content_fingerprint(pattern: str) -> str:
-    """Returns a SHA-256, hex, over the files that a glob matches, in order of name."""
+    """Returns a hex SHA-256 of the names and contents of the files that match a glob."""
     digest = hashlib.sha256()
     for path in sorted(path for path in fileio.glob(pattern) if not fileio.isdir(path)):
         with fileio.open(path, "rb") as file:
@@ -28,10 +28,10 @@ def content_fingerprint(pattern: str) -> str:
 
 
 class ContentDriver(driver.FileBasedDriver):  # type: ignore[misc]
-    """Takes files for the same only when their content is.
+    """Identifies input files by their content.
 
-    TFX compares sizes and times of change, in seconds: it misses an edit that a copy gave the old
-    time, and starts over when a file was only touched.
+    TFX compares sizes and modification times in seconds. It misses an edit that keeps both, and
+    runs again when a file was only touched.
     """
 
     def resolve_exec_properties(

@@ -1,4 +1,4 @@
-"""Pure Arrow functions over the raw columns: type check, one canonical form, tf.Example layout."""
+"""Arrow functions on the raw columns: type check, canonical form, tf.Example layout."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ from components.arrow import pa, pc
 from components.contracts import features
 from components.errors import UserError
 
-# One row of the source becomes one row of this: strings are valid UTF-8, a date is "YYYY-MM-DD",
-# and whatever is missing (null, or nothing but white space) is null.
+# Strings are valid UTF-8, dates are "YYYY-MM-DD", and missing values (null or blank) are null.
 CANONICAL = pa.schema([(name, pa.string()) for name in features.RAW_COLUMNS])
 
 _DATE_SHAPE = r"^\s*\d{4}-\d{2}-\d{2}"
 
 
 class Canonical(NamedTuple):
-    """A batch in canonical form, and what had to be given up to get there."""
+    """A batch with the columns of ``CANONICAL``, rows as in the source."""
 
     batch: pa.RecordBatch
-    """The columns of ``CANONICAL``, rows as in the source."""
     unreadable_dates: int
-    """Rows whose date is no ISO date; theirs is null now."""
+    """Rows whose date was not an ISO date and is null now."""
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -35,19 +33,19 @@ def _accepts(name: str, kind: pa.DataType) -> bool:
         return True
     if name == features.DATE:
         return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
-    # Not floats: 704.0010 read as a number is no longer 0704.0010.
+    # Not floats: as a number, 0704.0010 loses its zeros.
     return bool(name == features.ID and pa.types.is_integer(kind))
 
 
 def check_schema(schema: pa.Schema, path: str) -> None:
-    """Checks that a parquet file has each column that it must have, once, of a readable type.
+    """Checks that a parquet file has every required column once, with a readable type.
 
     Args:
         schema: the file's Arrow schema.
         path: the file, for the message.
 
     Raises:
-        UserError: naming the file, the column and what the file has instead.
+        UserError: it does not; names the file, the column and what the file has instead.
     """
     for name in features.RAW_COLUMNS:
         found = schema.get_all_field_indices(name)
@@ -77,7 +75,7 @@ def _valid_utf8(column: pa.Array) -> pa.Array:
     try:
         return raw.cast(pa.string())
     except pa.ArrowInvalid:
-        # Parquet readers do not check strings. Replace what is broken, as the text cleaning does.
+        # Parquet readers do not validate strings. Replace invalid bytes, as text cleaning does.
         return pa.array(
             [None if v is None else v.decode("utf-8", "replace") for v in raw.to_pylist()],
             pa.string(),
@@ -85,7 +83,7 @@ def _valid_utf8(column: pa.Array) -> pa.Array:
 
 
 def _text(column: pa.Array) -> pa.Array:
-    """Strings as they are; blank ones become null."""
+    """Returns valid UTF-8 strings; blank ones become null."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     column = _valid_utf8(column) if _is_text(column.type) else column.cast(pa.string())
@@ -94,7 +92,7 @@ def _text(column: pa.Array) -> pa.Array:
 
 
 def _date(column: pa.Array) -> tuple[pa.Array, int]:
-    """Dates as "YYYY-MM-DD" (timestamps with a zone in UTC), and the number of unreadable ones."""
+    """Returns dates as "YYYY-MM-DD" (of timestamps, in UTC) and the number of unreadable ones."""
     if pa.types.is_timestamp(column.type):
         # Drops the zone; the instant is stored in UTC.
         column = column.cast(pa.timestamp(column.type.unit))
@@ -112,7 +110,7 @@ def _date(column: pa.Array) -> tuple[pa.Array, int]:
 
 
 def canonical(batch: pa.RecordBatch) -> Canonical:
-    """Brings a batch whose schema passed :func:`check_schema` to the types of ``CANONICAL``."""
+    """Converts a batch whose schema passed :func:`check_schema` to ``CANONICAL``."""
     present = set(batch.schema.names)
     columns = {
         name: batch.column(batch.schema.get_field_index(name))
@@ -129,9 +127,9 @@ def canonical(batch: pa.RecordBatch) -> Canonical:
 
 
 def as_feature_lists(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Returns a canonical batch as ``list<binary>`` columns, which the tf.Example encoder takes.
+    """Returns a canonical batch as ``list<binary>`` columns, as the tf.Example encoder needs them.
 
-    A value becomes a list of one; null stays null, and the encoder leaves that feature out.
+    Values become lists of one. Nulls stay null, and the encoder omits those features.
     """
     lists = []
     for column in batch.columns:

@@ -1,9 +1,8 @@
-"""Beam wiring of ParquetExampleGen; every decision is in ``split`` and ``columns``.
+"""Beam wiring of ParquetExampleGen; the logic is in ``splits`` and ``columns``.
 
-The source is read twice. The first pass keeps some 50 bytes of keys a row; they are grouped by id,
-then by text, and become split numbers. The second pass reads the abstracts again and writes them
-straight to their files. So no abstract is ever held for a shuffle, and memory does not grow with
-their length.
+The source is read twice. The first pass keeps some 50 bytes of keys per row, which are grouped by
+id, then by text, to assign splits. The second pass reads the abstracts and writes them straight to
+their files. Abstracts are never shuffled, so memory does not grow with their length.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ from components.text import cleaning
 
 _LOG = logging.getLogger(__name__)
 
-# Key tables are divided this many ways; each part must fit in a worker's memory (50 bytes a row).
+# Parts of the key tables; each must fit in a worker's memory (50 bytes per row).
 _BUCKETS = 32
 
-# Names the output of a DoFn that carries ((name, label), rows) counts, and that of its key tables.
+# Tags of a DoFn's outputs: ((name, label), rows) counts, and key tables.
 _COUNTS = "counts"
 _KEYS = "keys"
 
@@ -113,7 +112,7 @@ class _GroupTexts(beam.DoFn):  # type: ignore[misc]
 
 
 class _AddHistograms(beam.CombineFn):  # type: ignore[misc]
-    """Adds the histograms of one stratum; at most ``split.BINS`` bins, however many rows."""
+    """Adds the histograms of one stratum, at most ``splits.BINS`` bins."""
 
     def create_accumulator(self) -> splits.Histogram:
         return splits.merge_histograms([])
@@ -182,10 +181,10 @@ class _ReadExamples(beam.DoFn):  # type: ignore[misc]
 
 
 class _TFRecordSink(filebasedsink.FileBasedSink):  # type: ignore[misc]
-    """Writes batches of serialized examples as one gzip stream of TFRecords a shard.
+    """Writes batches of serialized examples as gzipped TFRecords, one stream per shard.
 
-    Beam's own sink takes a record at a time and compresses at zlib's default level: four times the
-    processor time of level 1, for files that are a sixth smaller.
+    Beam's own sink writes single records at zlib's default level, which takes four times the CPU
+    time of level 1 for files that are a sixth smaller.
     """
 
     def __init__(self, file_path_prefix: str):
@@ -228,23 +227,23 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
     """Runs ParquetExampleGen."""
 
     def GetInputSourceToExamplePTransform(self) -> beam.PTransform:  # noqa: N802
-        """Not used: rows cannot be split one at a time, as the base class would."""
+        """Not used: the base class would split rows one at a time, which cannot work here."""
         raise NotImplementedError("see GenerateExamplesByBeam")
 
     def GenerateExamplesByBeam(  # noqa: N802
         self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]
     ) -> dict[str, beam.PCollection]:
-        """Builds the whole pipeline but for the writing of the examples.
+        """Builds the pipeline without the writing of the examples.
 
         Args:
             pipeline: the pipeline to build on.
             exec_properties: those of ``FileBasedExampleGen``.
 
         Returns:
-            Split name -> serialized tf.Examples.
+            {split name: serialized tf.Examples}.
 
         Raises:
-            UserError: the input cannot be used (see ``parquet_source.find_row_groups``).
+            UserError: see ``parquet_source.find_row_groups``.
         """
         batches = self._example_batches(pipeline, exec_properties)
         return {
@@ -258,7 +257,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
         exec_properties: dict[str, Any],
         summary_path: str | None = None,
     ) -> dict[str, beam.PCollection]:
-        """Returns {split name: lists of serialized tf.Examples}; writes the summary to a path."""
+        """Returns {split name: lists of serialized tf.Examples}; writes the summary to the path."""
         pattern, split_names, shares, seed = _parse(exec_properties)
         row_groups = parquet_source.find_row_groups(pattern)
 
@@ -320,13 +319,13 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes the splits as gzipped TFRecords of tf.Examples, with ``ingestion.json`` beside.
+        """Writes the splits as gzipped TFRecords of tf.Examples, and ``ingestion.json``.
 
-        The base class would write through a shuffle by random keys, which holds all examples in
-        memory and leaves their order to chance; examples arrive spread here already.
+        The base class would shuffle the examples by random keys before writing, which holds them
+        all in memory in random order. Here they are already distributed.
 
         Args:
-            input_dict: nothing.
+            input_dict: unused.
             output_dict: ``examples``, one artifact; its split names, format and counts are set.
             exec_properties: those of ``FileBasedExampleGen``.
 

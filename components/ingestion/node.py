@@ -15,16 +15,16 @@ from components.errors import UserError
 from components.ingestion.cache_key_driver import ContentDriver
 from components.ingestion.examples_executor import SEED, Executor
 
-# Shares are integers in TFX; a millionth is finer than any cut of a corpus needs.
+# TFX has integer shares; a millionth is fine enough for any corpus.
 _SHARE_UNITS = 1_000_000
 
 
 def split_path(parquet: str) -> tuple[str, str]:
-    """Divides a path into the deepest folder without wildcards, and the rest.
+    """Splits a path into the deepest folder without wildcards and the rest.
 
     Raises:
-        UserError: the path is neither absolute nor an address such as ``gs://bucket/*.parquet``, or
-            it ends in a slash.
+        UserError: the path ends in a slash, or is neither absolute nor a URL such as
+            ``gs://bucket/*.parquet``.
     """
     if not (Path(parquet).is_absolute() or "://" in parquet):
         raise UserError(
@@ -42,11 +42,10 @@ def split_path(parquet: str) -> tuple[str, str]:
 
 
 def output_config(shares: Mapping[str, float]) -> example_gen_pb2.Output:
-    """Turns the shares of the splits into TFX's form.
+    """Converts the shares of the splits to TFX's output config.
 
     Raises:
-        UserError: a split is missing or unknown, a share is not above 0, or they do not add up to
-            1.
+        UserError: a split is missing or unknown, a share is not above 0, or the sum is not 1.
     """
     if set(shares) != set(features.SPLITS):
         raise UserError(
@@ -72,26 +71,26 @@ def output_config(shares: Mapping[str, float]) -> example_gen_pb2.Output:
 class ParquetExampleGen(FileBasedExampleGen):  # type: ignore[misc]
     """Reads parquet files of papers into the splits train, eval and test as tf.Examples.
 
-    An example has the features of ``features.RAW_COLUMNS``, as bytes; ``id`` and ``update_date``
-    are left out where the row has none. Splits are stratified by label, hold no cleaned text in
-    common and depend on nothing but the rows. The artifact's folder also has ``ingestion.json``
-    (see `IngestionSummary`), whose counts are custom properties of the artifact, too.
+    Examples have the features ``features.RAW_COLUMNS`` as bytes; those that a row lacks are
+    omitted. Splits are stratified by label, share no cleaned text and depend only on the rows. The
+    artifact's folder also has ``ingestion.json`` (see `IngestionSummary`), whose counts are also
+    custom properties of the artifact.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
     DRIVER_CLASS = ContentDriver
 
     def __init__(self, parquet: str, shares: Mapping[str, float], fingerprint: str, seed: int = 0):
-        """Describes the node; no file is touched yet.
+        """Configures the node without accessing any file.
 
         Args:
             parquet: absolute path of a file, or a glob of files.
             shares: share of the rows for each of ``features.SPLITS``; above 0, adding up to 1.
-            fingerprint: hash of the code that this node uses, so that an edit runs it again.
-            seed: not negative; another one makes other splits.
+            fingerprint: hash of the code that this node uses; part of the cache key.
+            seed: not negative; changes the splits.
 
         Raises:
-            UserError: the path or the shares cannot be used.
+            UserError: the path or the shares are invalid.
         """
         base, pattern = split_path(parquet)
         settings = struct_pb2.Struct()

@@ -1,4 +1,4 @@
-"""The parquet files of a run: found, checked by their footers, read a row group at a time."""
+"""Finds parquet files, checks their schemas, and reads them by row group."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from components.contracts import features
 from components.errors import UserError
 from components.ingestion import columns
 
-# A row group can be a whole file; rows in memory are bounded by this.
+# Bounds the rows in memory, since a row group can be a whole file.
 BATCH_ROWS = 4096
 
 
 class RowGroup(NamedTuple):
-    """One row group of one file: the unit of reading."""
+    """A row group of a file: the unit of reading."""
 
     path: str
     number: int  # in its file
@@ -41,10 +41,10 @@ def find_row_groups(pattern: str) -> list[RowGroup]:
     """Lists the row groups of all files that match a glob, after checking each file's schema.
 
     Args:
-        pattern: file name or glob, on any file system that TFX and Beam know.
+        pattern: file name or glob, on any file system that TFX and Beam support.
 
     Raises:
-        UserError: nothing matches, a file is no parquet file, or a column is missing or of a wrong
+        UserError: nothing matches, a file is not parquet, or a column is missing or has a wrong
             type.
     """
     paths = sorted(path for path in fileio.glob(pattern) if not fileio.isdir(path))
@@ -63,10 +63,10 @@ def find_row_groups(pattern: str) -> list[RowGroup]:
 
 
 class RowGroupReader:
-    """Reads row groups; parses a file's footer once for all of its row groups in a row.
+    """Reads row groups; parses a file's footer once for consecutive row groups.
 
-    A footer describes every row group of its file: read with each of them, it would make the
-    reading quadratic in their number.
+    A footer describes all row groups of its file. Parsing it for each of them would take time
+    quadratic in their number.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""From the counts of a Beam pipeline to an `IngestionSummary`, and what must hold of it."""
+"""Builds an `IngestionSummary` from a Beam pipeline's counts, and checks it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from components.contracts.ingestion_summary import IngestionSummary
 from components.errors import UserError
 
 IN_SPLIT = "in_split:"
-"""Prefix of the counts that are kept by class: ``in_split:train``."""
+"""Prefix of the counts by class, such as ``in_split:train``."""
 WITH_WORDS = "with_words"
-"""Name of the counts that are kept by number of words."""
+"""Name of the counts by number of words."""
 
 
 def summarize(
     counts: Iterable[tuple[tuple[str, str], int]], files: int, split_names: Sequence[str]
 ) -> IngestionSummary:
-    """Builds the summary from (name, label) counts.
+    """Builds the summary from ((name, label), rows) counts.
 
-    The label is "" except for ``in_split:`` names, whose rows are counted by label, and for
-    ``with_words``, whose rows are counted by number of words.
+    The label is the number of words for ``with_words``, and "" for all other names without the
+    prefix ``in_split:``.
     """
     found = dict(counts)
     splits: dict[str, dict[str, int]] = {}
@@ -42,14 +42,14 @@ def line(summary: IngestionSummary) -> str:
 
 
 def check(summary: IngestionSummary, where: str) -> None:
-    """Checks that there is something to learn from.
+    """Checks that no split is empty.
 
     Args:
-        summary: of the ingestion.
+        summary: counts of the ingestion.
         where: the input, for the message.
 
     Raises:
-        UserError: no row is left, or a split has none.
+        UserError: no row is left, or a split is empty.
     """
     if not summary.rows_kept:
         raise UserError(

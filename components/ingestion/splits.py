@@ -1,11 +1,10 @@
-"""Which rows are kept, and in which split: pure functions over small tables of row keys.
+"""Chooses the rows to keep and their splits: pure functions on small tables of row keys.
 
-A row's text is read once to be hashed and dropped; from then on a row is some 50 bytes of keys,
-whatever the length of its abstract. All decisions depend on the content of the rows alone, so the
-order of files and rows, the batch size and the number of workers cannot change them.
+Texts are hashed and dropped, so a row takes some 50 bytes. All decisions depend only on the rows'
+content, not on the order of files and rows, the batch size or the number of workers.
 
-Keys are 64-bit BLAKE2b hashes. Among n texts, two share one with probability n^2 / 2^65 (3e-8 for a
-million rows); they would then merely go to the same split. Two ids that do would lose a row.
+Keys are 64-bit BLAKE2b hashes. Among n texts, a collision has probability n^2 / 2^65 (3e-8 for a
+million rows). It would merely put both texts into one split; a collision of ids would lose a row.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ KEYS = pa.schema(
         ("words", pa.int32()),  # of the cleaned abstract
     ]
 )
-"""One row of a key table is one source row that has an abstract and a label."""
+"""Key table: one row for each source row with an abstract and a label."""
 
 GROUPED = KEYS.append(pa.field("stratum", pa.string()))
-"""A key table that also says in which class's stratum the row's text is."""
+"""Key table with the class whose stratum the row's text belongs to."""
 
 NO_DATE = np.iinfo(np.int32).min
 BINS = 1 << 16
@@ -45,15 +44,15 @@ Ints = npt.NDArray[np.int64]
 
 
 class Keyed(NamedTuple):
-    """Keys of the usable rows of a batch, and why the others are not usable."""
+    """Keys of a batch's rows with abstract and label, and counts of the dropped rows."""
 
     keys: pa.Table
     without_abstract: int
     without_label: int
     without_id: int
-    """Usable rows without id; they are kept."""
+    """Kept rows without id."""
     cleaned_to_nothing: int
-    """Usable rows whose abstract has no word left after cleaning."""
+    """Kept rows whose abstract has no words after cleaning."""
 
 
 def _hashes(values: Sequence[bytes], seed: int = 0) -> npt.NDArray[np.uint64]:
@@ -74,13 +73,13 @@ def row_keys(
     Args:
         batch: rows of one row group, in order.
         row_group: its number.
-        first_row: place of the batch's first row in the row group.
-        clean: the text cleaning, UTF-8 to words between single spaces; texts equal after it count
-            as the same text.
-        seed: not negative; salts the texts' hashes, so that another one makes other splits.
+        first_row: index of the batch's first row in the row group.
+        clean: text cleaning, from UTF-8 to words between single spaces; texts that are equal after
+            it count as the same text.
+        seed: not negative; salts the texts' hashes, and so changes the splits.
 
     Returns:
-        The keys (schema ``KEYS``) and the counts of rows left out; a row with neither abstract nor
+        The keys (schema ``KEYS``) and the counts of dropped rows; a row with neither abstract nor
         label counts as one without abstract.
     """
     column = dict(zip(batch.schema.names, batch.columns, strict=True))
@@ -124,7 +123,7 @@ def row_keys(
 
 
 def partition(table: pa.Table, by: Ints) -> list[tuple[int, pa.Table]]:
-    """Divides a table into (value, rows with that value), by ascending value, rows in order."""
+    """Splits a table into (value, its rows in order), by ascending value."""
     order = np.argsort(by, kind="stable")
     values, starts = np.unique(by[order], return_index=True)
     edges = [*starts.tolist(), len(order)]
@@ -136,35 +135,35 @@ def partition(table: pa.Table, by: Ints) -> list[tuple[int, pa.Table]]:
 
 
 def packed(table: pa.Table) -> bytes:
-    """Serializes a table of one row or more; thirty times as fast as pickling it.
+    """Serializes a table of at least one row, thirty times as fast as pickle.
 
-    Of a slice, its own rows; a pickle would hold the whole table.
+    Of a slice, only its own rows; pickle would serialize the whole table.
     """
     (batch,) = table.combine_chunks().to_batches()
     return bytes(batch.serialize())
 
 
 def unpacked(parts: Iterable[bytes], schema: pa.Schema) -> pa.Table:
-    """Joins what :func:`packed` made of tables with this schema."""
+    """Joins tables with this schema that :func:`packed` serialized."""
     batches = [pa.ipc.read_record_batch(pa.py_buffer(part), schema) for part in parts]
     return pa.Table.from_batches(batches, schema)
 
 
 def id_buckets(keys: pa.Table, buckets: int) -> Ints:
-    """Bucket of each row [rows] in which rows with the same id meet; rows without id go by text."""
+    """Returns each row's bucket [rows] by id, or by text for rows without id."""
     key = pc.if_else(pc.is_valid(keys["id"]), keys["id"], keys["text"])
     bucket: Ints = (key.to_numpy() % np.uint64(buckets)).astype(np.int64)
     return bucket
 
 
 def text_buckets(keys: pa.Table, buckets: int) -> Ints:
-    """Bucket of each row [rows] in which rows with the same cleaned text meet."""
+    """Returns each row's bucket [rows] by cleaned text."""
     bucket: Ints = (keys["text"].to_numpy() % np.uint64(buckets)).astype(np.int64)
     return bucket
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[list[str], Ints]:
-    """Returns the distinct strings in order, and each row's index into them [rows]."""
+    """Returns the sorted distinct strings, and each row's index into them [rows]."""
     encoded = column.combine_chunks().dictionary_encode()
     names = encoded.dictionary.to_pylist()
     rank = np.argsort(np.argsort(np.array(names, dtype=object))).astype(np.int64)
@@ -173,10 +172,10 @@ def _codes(column: pa.ChunkedArray) -> tuple[list[str], Ints]:
 
 
 def drop_duplicate_ids(keys: pa.Table) -> pa.Table:
-    """Keeps one row an id: the latest date, then the smallest content hash.
+    """Keeps one row per id: the one with the latest date, then the smallest content hash.
 
-    Rows without id are all kept, since nothing says that they are the same paper. Rows that agree
-    in id, date, abstract and label are interchangeable; the first in the plan stays.
+    All rows without id are kept. Of rows that agree in id, date, abstract and label, the first in
+    the plan is kept.
     """
     ids = keys["id"]
     missing = pc.is_null(ids).to_numpy()
@@ -198,12 +197,12 @@ def drop_duplicate_ids(keys: pa.Table) -> pa.Table:
 
 
 class Grouped(NamedTuple):
-    """Rows with the stratum of their text, and how texts repeat."""
+    """Rows with the stratum of their text, and counts of repeated texts."""
 
     keys: pa.Table
     """Schema ``GROUPED``."""
     duplicate_texts: int
-    """Rows whose cleaned text occurs in an earlier one of these rows."""
+    """Rows whose cleaned text occurs in an earlier row."""
     conflicting_texts: int
     """Cleaned texts that occur with more than one label."""
     conflicting_rows: int
@@ -211,16 +210,16 @@ class Grouped(NamedTuple):
 
 
 def group_texts(keys: pa.Table) -> Grouped:
-    """Gives every row of one cleaned text the same stratum: the text's most frequent label.
+    """Assigns all rows of a cleaned text to one stratum: the text's most frequent label.
 
-    Ties go to the alphabetically first label. All rows of a text must be in ``keys``.
+    Ties go to the alphabetically first label. ``keys`` must contain all rows of a text.
     """
     names, code = _codes(keys["label"])
     texts, text = np.unique(keys["text"].to_numpy(), return_inverse=True)
     pairs, rows_of_pair = np.unique(text * max(len(names), 1) + code, return_counts=True)
     text_of_pair, code_of_pair = np.divmod(pairs, max(len(names), 1))
     order = np.lexsort((code_of_pair, -rows_of_pair, text_of_pair))
-    # The first pair of each text, in the order above, is its commonest label.
+    # In this order, the first pair of each text has its most frequent label.
     _, first = np.unique(text_of_pair[order], return_index=True)
     stratum = code_of_pair[order][first]
     conflicting = np.bincount(text_of_pair, minlength=len(texts)) > 1
@@ -236,7 +235,7 @@ def group_texts(keys: pa.Table) -> Grouped:
 
 
 class Histogram(NamedTuple):
-    """Rows of one stratum by bin of their text's hash; only bins that have rows."""
+    """Rows of one stratum by bin of their text's hash, without empty bins."""
 
     bins: Ints
     """[n], ascending, 0 <= bin < BINS."""
@@ -277,9 +276,8 @@ def cut(histogram: Histogram, shares: Sequence[float]) -> Ints:
         shares: share of each split, above 0, adding up to 1.
 
     Returns:
-        [len(shares) - 1], ascending: rows below the first are in split 0, and so on. Each cut is
-            the
-        one nearest to the exact share, so it is off by at most half of the rows in one bin.
+        int64 [len(shares) - 1], ascending: rows below the first are in split 0, and so on. Each cut
+        is the one nearest to the exact share, off by at most half of the rows in one bin.
     """
     total = np.concatenate([[0], np.cumsum(histogram.rows)])
     starts = np.append(histogram.bins, BINS)

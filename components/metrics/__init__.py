@@ -1,1 +1,1 @@
-"""Metrics in NumPy: one definition of each, for every node and benchmark."""
+"""Metrics in NumPy, shared by all nodes and benchmarks."""

@@ -1,7 +1,7 @@
 """Confidence intervals of test metrics: a bootstrap over the rows of the test split.
 
-Two models are compared on the same resamples (paired), so that what makes a row hard for both does
-not blur their difference.
+Two models are compared on the same resamples (paired), so that rows that are hard for both do not
+add noise to their difference.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ PER_CLASS = (PRECISION, RECALL, F1)
 
 RESAMPLES = 2000
 LEVEL = 0.95
-# Keras's, and so TFMA's, bound on a probability before its logarithm is taken.
+# Keras's, and so TFMA's, lower bound on a probability in a logarithm.
 _SMALLEST = 1e-7
 
 
 class Interval(NamedTuple):
-    """A metric on the rows as they are, and the interval that the resamples give it.
+    """A metric on the original rows, and its confidence interval from the resamples.
 
-    ``low`` and ``high`` are NaN where no resample defines the metric.
+    ``low`` and ``high`` are NaN if the metric is undefined in every resample.
     """
 
     value: float
@@ -62,8 +62,8 @@ class Intervals:
     """Intervals of one model, or of the change from one model to another.
 
     Attributes:
-        overall: by name of :data:`OVERALL`; the log loss in nats.
-        per_class: by name of :data:`PER_CLASS`, one for each class in order.
+        overall: keys are :data:`OVERALL`; the log loss is in nats.
+        per_class: keys are :data:`PER_CLASS`; one interval for each class, in order.
     """
 
     overall: Mapping[str, Interval]
@@ -80,17 +80,17 @@ class Comparison:
 
 
 class _Rows(NamedTuple):
-    """What a model's metrics need of each row."""
+    """A model's results for each row."""
 
     cells: Ints  # [n]: cell of the flattened confusion matrix
     losses: Floats  # [n]: log loss in nats
     bins: Ints  # [n]: bin of the highest score
-    gaps: Floats  # [n]: highest score, less 1 where the answer is right
+    gaps: Floats  # [n]: highest score, less 1 if the prediction is correct
     classes: int
 
 
 class _Sums(NamedTuple):
-    """What every metric is computed from, for r resamples of n rows each."""
+    """Sums over r resamples of n rows each, from which the metrics are computed."""
 
     matrices: Array  # [r, classes, classes]: confusion matrices
     losses: Floats  # [r]: mean log loss in nats
@@ -110,24 +110,25 @@ def bootstrap(
     """Computes intervals of the metrics from resamples of the rows, drawn with replacement.
 
     Percentile intervals (Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter
-    13). Absent classes follow :mod:`components.metrics.classification`, in each resample.
+    13). In each resample, absent classes are treated as in
+    :mod:`components.metrics.classification`.
 
     The expected calibration error has a basic interval instead (Davison and Hinkley 1997,
-    "Bootstrap Methods and their Application", section 5.2): a mean of absolute gaps grows with
-    every resampling, so that a percentile interval may lie wholly above the value. It starts at 0
-    where a model without gaps could show as large a value, and contains the value; next to such a
-    model a change is understated.
+    "Bootstrap Methods and their Application", section 5.2): resampling biases a mean of absolute
+    gaps upwards, so a percentile interval may lie entirely above the value. The interval contains
+    the value, and starts at 0 if a calibrated model could show as large a value by chance. The
+    change from or to such a model is understated.
 
     Args:
-        labels: class ids, [n].
-        scores: a model's probabilities, [n, classes]; the highest is its answer.
-        baseline: another model's for the same rows.
-        resamples: how many; the interval's ends vary by about sd / sqrt(resamples).
+        labels: class ids, int64 [n].
+        scores: a model's probabilities, [n, classes].
+        baseline: another model's probabilities for the same rows.
+        resamples: number of resamples; the interval's ends vary by about sd / sqrt(resamples).
         level: share of the resamples within the interval.
-        seed: of the draws.
+        seed: seed of the resampling.
 
     Raises:
-        ValueError: there are no rows, or the arrays do not belong together.
+        ValueError: there are no rows, or the arrays' shapes do not match.
     """
     if not len(labels) or scores.shape[:1] != labels.shape or scores.ndim != 2:
         raise ValueError(f"no rows, or {labels.shape} labels for {scores.shape} scores")
@@ -158,7 +159,7 @@ def bootstrap(
 
 
 def wilson(hits: int, rows: int, level: float = LEVEL) -> Interval:
-    """Returns a share and its Wilson score interval, which holds for few rows, too."""
+    """Returns a proportion and its Wilson score interval, which also suits few rows."""
     if not rows:
         return Interval(float("nan"), float("nan"), float("nan"))
     found = stats.binomtest(hits, rows).proportion_ci(level, method="wilson")
@@ -168,7 +169,7 @@ def wilson(hits: int, rows: int, level: float = LEVEL) -> Interval:
 def _rows(labels: Ints, scores: Scores) -> _Rows:
     classes = scores.shape[1]
     answers, confidence = scores.argmax(axis=1), scores.max(axis=1)
-    # fmax: a score that is not a number counts as the smallest.
+    # fmax: NaN counts as the smallest score.
     bounded = np.fmin(np.fmax(scores.astype(np.float64), _SMALLEST), 1 - _SMALLEST)
     return _Rows(
         labels * classes + answers,
@@ -180,11 +181,11 @@ def _rows(labels: Ints, scores: Scores) -> _Rows:
 
 
 def _draw(models: list[_Rows], resamples: int, seed: int) -> list[_Sums]:
-    """Sums of each model over the same resamples."""
+    """Returns the sums of each model over the same resamples."""
     generator = np.random.default_rng(seed)
     size = len(models[0].cells)
     parts: list[list[_Sums]] = [[] for _ in models]
-    # One resample at a time: those of a million rows would not fit in memory together.
+    # One at a time: all resamples of a million rows would not fit in memory.
     for _ in range(resamples):
         counts = np.bincount(generator.integers(0, size, size), minlength=size)
         for part, model in zip(parts, models, strict=True):
@@ -201,7 +202,7 @@ def _draw(models: list[_Rows], resamples: int, seed: int) -> list[_Sums]:
 
 
 def _sums(model: _Rows, counts: Ints) -> _Sums:
-    """Sums of one resample (r = 1), in which row i occurs ``counts[i]`` times."""
+    """Returns the sums of one resample (r = 1), in which row i occurs ``counts[i]`` times."""
     rows = int(counts.sum())
     matrix = np.bincount(model.cells, weights=counts, minlength=model.classes**2)
     gaps = np.bincount(model.bins, weights=counts * model.gaps, minlength=CALIBRATION_BINS)
@@ -214,7 +215,7 @@ def _sums(model: _Rows, counts: Ints) -> _Sums:
 
 
 def _metrics(sums: _Sums) -> dict[str, Floats]:
-    """Metrics of r resamples by name: [r], or [r, classes] for those of each class."""
+    """Returns metrics of r resamples by name: [r], or [r, classes] for per-class ones."""
     by_class = classification.per_class_scores(sums.matrices)
     return {
         ACCURACY: classification.accuracy(sums.matrices),
@@ -227,7 +228,7 @@ def _metrics(sums: _Sums) -> dict[str, Floats]:
 
 
 def _intervals(value: Floats, resampled: Floats, tails: float) -> list[Interval]:
-    """One interval, or one for each class: value [1] or [1, classes], resampled [r] or [r, ...]."""
+    """Returns one interval, or one per class: value [1] or [1, k], resampled [r] or [r, k]."""
     columns = resampled.reshape(len(resampled), -1)
     found = []
     for column, own in zip(columns.T, value.reshape(-1), strict=True):
@@ -241,7 +242,7 @@ def _intervals(value: Floats, resampled: Floats, tails: float) -> list[Interval]
 
 
 def _basic(percentile: Interval) -> Interval:
-    """Turns a percentile interval around its value."""
+    """Returns the basic interval: the percentile interval reflected about its value."""
     value = percentile.value
     return Interval(value, 2 * value - percentile.high, 2 * value - percentile.low)
 
@@ -252,7 +253,7 @@ def _calibration_interval(own: _Sums, resampled: _Sums, tails: float) -> Interva
     value = error(own.gaps, own.rows)
     (percentile,) = _intervals(value, error(resampled.gaps, own.rows), tails)
     _, low, high = _basic(percentile)
-    # What chance alone makes of no gaps is how far the resampled gaps are from the observed ones.
+    # Resampled minus observed gaps show what a model without gaps would have by chance.
     by_chance = np.percentile(error(resampled.gaps - own.gaps, own.rows), 100 - tails)
     low = 0.0 if value[0] <= by_chance else max(0.0, low)
     return Interval(float(value[0]), low, max(float(value[0]), high))

@@ -1,13 +1,12 @@
-"""Metrics of a classifier whose answer is the class with the highest score.
+"""Metrics of a classifier that predicts the class with the highest score.
 
-The trainer, the tuner, the Evaluator, the bootstrap, the report and the benchmarks call these
-functions. Most take a confusion matrix, or a stack of them with shape ``[..., classes, classes]``:
-row = true class, column = predicted class. TFMA and a bootstrap have these, not the rows that
-scikit-learn's functions take; each value equals that of scikit-learn's function.
+Most functions take a confusion matrix, or a stack of them with shape ``[..., classes, classes]``:
+row = true class, column = predicted class. TFMA and the bootstrap have these, not the rows that
+scikit-learn's functions take; the values equal scikit-learn's.
 
 Absent classes follow scikit-learn's default labels. A class that is neither true nor predicted in
-any row has no precision, recall and F1 (NaN) and is left out of ``f1_macro``. For any other class
-a ratio with the denominator zero is 0 (``zero_division=0``). Without rows every metric is NaN.
+any row has undefined precision, recall and F1 (NaN) and is left out of ``f1_macro``. For any other
+class a ratio with denominator zero is 0 (``zero_division=0``). Without rows every metric is NaN.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
 
-# Keys under which metrics.json and ML Metadata hold the metrics.
+# Keys of the metrics in metrics.json and ML Metadata.
 ACCURACY = "accuracy"
 F1_MACRO = "macro_f1"
 F1_MICRO = "micro_f1"
@@ -44,7 +43,7 @@ def confusion_matrix(labels: Array, scores: Array) -> Ints:
 
     Args:
         labels: class ids, integer [n].
-        scores: float [n, classes]; the highest is the answer, the first one of a tie.
+        scores: float [n, classes]; the highest is the prediction, the first one of a tie.
     """
     answers, classes = scores.argmax(axis=1), np.arange(scores.shape[1])
     matrix: Ints = metrics.confusion_matrix(labels, answers, labels=classes)
@@ -89,12 +88,12 @@ def f1_weighted(matrices: Array) -> Array:
 
 
 def accuracy(matrices: Array) -> Array:
-    """Returns the share of right answers, float64 [...]."""
+    """Returns the share of correct predictions, float64 [...]."""
     return _ratio(np.trace(matrices, axis1=-2, axis2=-1), np.sum(matrices, axis=(-2, -1)))
 
 
 def f1_micro(matrices: Array) -> Array:
-    """Returns F1 over all answers, float64 [...]; with one label a row it equals accuracy."""
+    """Returns F1 over all predictions, float64 [...]; with one label per row it is accuracy."""
     return accuracy(matrices)
 
 
@@ -109,7 +108,7 @@ def log_losses(labels: Array, log_probabilities: Array) -> Floats:
 
 
 def log_loss(labels: Array, log_probabilities: Array) -> float:
-    """Returns the mean of :func:`log_losses`; exact where a probability would round to 0 or 1."""
+    """Returns the mean of :func:`log_losses`; exact even if a probability rounds to 0 or 1."""
     return float(log_losses(labels, log_probabilities).mean())
 
 
@@ -131,7 +130,7 @@ def expected_calibration_error(gaps: Array, rows: Any) -> Array:
     the denominator of its means cancel out.
 
     Args:
-        gaps: sum over each bin's rows of the confidence less 1 where the answer is right,
+        gaps: sum over each bin's rows of the confidence, less 1 if the prediction is correct,
             float [..., bins].
         rows: number of all rows.
     """
@@ -139,5 +138,5 @@ def expected_calibration_error(gaps: Array, rows: Any) -> Array:
 
 
 def _ratio(part: Any, whole: Any, undefined: Any = np.nan, xp: Any = np) -> Any:
-    """Returns ``part / whole``, and ``undefined`` where ``whole`` is 0."""
+    """Returns ``part / whole``, or ``undefined`` where ``whole`` is 0."""
     return xp.where(whole > 0, part / xp.where(whole > 0, whole, 1), undefined)

@@ -1,1 +1,1 @@
-"""The classifier's architectures: pure Keras, no input or output."""
+"""The classifier's architectures: pure Keras, no I/O."""

@@ -1,4 +1,4 @@
-"""Builds the networks from their settings. Pure Keras: no files, no TensorFlow operations."""
+"""Builds the networks from their settings, with Keras operations only."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ EMBEDDING_LAYER = "embedding"
 LOGITS_LAYER = "logits"
 DEEP_LAYER = "deep_logits"
 WIDE_LAYER = "wide_logits"
-# Before the others by name: TensorFlow may add the paths up in that order, and another order would
-# change the scores' last digits.
+# Must sort before the other names: TensorFlow may sum the paths in that order, and another order
+# would change the scores' last digits.
 PREFIX_LAYER = "by_prefix_logits"
 PATH_LAYERS = (DEEP_LAYER, WIDE_LAYER, PREFIX_LAYER)
 CATEGORY_LAYER_OF = {name: name.replace("logits", "category_logits") for name in PATH_LAYERS}
 CATEGORY_LAYERS = tuple(CATEGORY_LAYER_OF.values())
-# Patterns of the names of the linear paths' layers.
+# Name patterns of the linear paths' layers.
 LINEAR_LAYERS = ("wide_*", "by_prefix_*")
 
 
@@ -46,25 +46,25 @@ def build_model(
     """Builds the classifier.
 
     Args:
-        settings: which architecture, and its sizes.
+        settings: architecture and sizes.
         embedding_matrix: float32 ``[vocabulary_size, d]``, initial word vectors; row 0 is padding,
             row 1 the out-of-vocabulary word.
-        sequence_length: tokens a text, or None where it varies from batch to batch.
+        sequence_length: tokens per text, or None if it varies from batch to batch.
         classes: number of classes.
-        groups: class of each category, of which every class has one at least. Each path then
-            scores categories (layers :data:`CATEGORY_LAYERS`) and gives a class (layers
-            :data:`PATH_LAYERS`) the sum of their probabilities. None, ``settings.categories`` off,
-            or architecture "notebook": no categories.
-        serving: for a graph that is exported: it must also run without a GPU, and cannot hold the
-            generator of an LSTM's dropout. The weights are the same.
+        groups: class of each category; every class has at least one. Each path then scores
+            categories (layers :data:`CATEGORY_LAYERS`) and gives a class (layers
+            :data:`PATH_LAYERS`) the sum of their probabilities. Without groups or
+            ``settings.categories``, or for architecture "notebook", there are no categories.
+        serving: builds for export: without cuDNN, so that the graph also runs on CPUs, and without
+            the seed generator of the LSTM's dropout. The weights are the same.
 
     Returns:
         A model from int ``[n, length]`` token ids (0 = padding, on the right) to float32
-        ``[n, classes]`` logits. The layer :data:`EMBEDDING_LAYER` holds the word vectors.
-        :func:`with_probabilities` turns the logits into scores.
+        ``[n, classes]`` logits, for :func:`with_probabilities`. The layer :data:`EMBEDDING_LAYER`
+        has the word vectors.
 
     Raises:
-        ValueError: an argument does not fit the others.
+        ValueError: the arguments are inconsistent.
     """
     if embedding_matrix.ndim != 2:
         raise ValueError(f"embedding_matrix must have two axes, received {embedding_matrix.shape}")
@@ -81,16 +81,16 @@ def build_model(
         model = _bilstm_wide(settings, embedding_matrix.shape, tokens, classes, groups, serving)
     for layer in model.layers:
         if layer.name == EMBEDDING_LAYER:
-            # Set, not given as an initializer, which would put the matrix into the configuration.
+            # An initializer would put the matrix into the model's configuration.
             layer.set_weights([embedding_matrix])
     return model
 
 
 def adapt(model: keras.Model, tokens: npt.NDArray[np.integer[Any]], words: Sequence[str]) -> None:
-    """Sets what is counted rather than learned: prefixes, n-grams and their weights.
+    """Sets what is counted, not learned: word prefixes, n-grams and their weights.
 
     Args:
-        model: what :func:`build_model` returned; one without a wide path stays as it is.
+        model: from :func:`build_model`; unchanged if it has no wide path.
         tokens: the train split, int ``[n, length]``.
         words: the vocabulary, in the order of the token ids.
     """
@@ -110,12 +110,12 @@ def with_probabilities(
     """Adds the calibrated softmax: ``softmax((logits + bias) / temperature)``, float32.
 
     Args:
-        model: what :func:`build_model` returned; its weights are shared, not copied.
+        model: from :func:`build_model`; its weights are shared, not copied.
         temperature: above 0, fitted on the eval split.
         bias: float ``[classes]`` logit adjustment, usually ``-tau * log(prior)``; None for 0.
 
     Raises:
-        ValueError: an argument is out of range or of another shape.
+        ValueError: an argument is out of range or has a wrong shape.
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, received {temperature}")
@@ -133,7 +133,7 @@ def with_probabilities(
 def _notebook(
     shape: tuple[int, ...], tokens: keras.KerasTensor, classes: int, serving: bool
 ) -> keras.Model:
-    """Builds the original: no mask, so the last state reads the padding. Its sizes are fixed."""
+    """Builds the original model: fixed sizes, and no mask, so the last state reads the padding."""
     x = keras.layers.Embedding(*shape, name=EMBEDDING_LAYER)(tokens)
     lstm = keras.layers.LSTM(64, use_cudnn=False) if serving else keras.layers.LSTM(64, dropout=0.2)
     x = keras.layers.Bidirectional(lstm, name="bilstm")(x)
@@ -151,7 +151,7 @@ def _bilstm_wide(
     groups: Sequence[int] | None,
     serving: bool,
 ) -> keras.Model:
-    """Builds the mean of the logits of a recurrent-and-bag path and of linear paths."""
+    """Builds the ensemble: the mean of the logits of a deep path and of linear paths."""
     width = classes if groups is None else len(groups)
     paths = []
 
@@ -192,7 +192,7 @@ def _bilstm_wide(
 def _deep_features(
     settings: ModelSettings, shape: tuple[int, ...], tokens: keras.KerasTensor, serving: bool
 ) -> keras.KerasTensor:
-    # A layer that is gone drew a seed here; without the draw all weights would start otherwise.
+    # A removed layer drew a seed here; without this draw all initial weights would change.
     keras.random.SeedGenerator()
     embedded = keras.layers.Embedding(*shape, mask_zero=True, name=EMBEDDING_LAYER)(tokens)
     pooled = [

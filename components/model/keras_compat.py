@@ -1,4 +1,4 @@
-"""The private names of Keras 3.12 that this project uses, each with its reason."""
+"""The private names of Keras 3.12 that this project uses, and why."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import keras
 def adam_slots(optimizer: keras.optimizers.Adam, variable: Any) -> tuple[Any, Any]:
     """Returns Adam's momentum and velocity of a variable.
 
-    An optimizer that overrides ``update_step`` gets TensorFlow's variable there, and Keras has no
-    public way from it to the slots.
+    ``update_step`` receives TensorFlow's variable, and Keras has no public way from it to the
+    slots.
     """
     index = optimizer._get_variable_index(variable)
     return optimizer._momentums[index], optimizer._velocities[index]

@@ -10,27 +10,27 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-# Odd 64-bit multipliers, one for each place in an n-gram: different, so that order counts. Products
-# and sums wrap around 64 bits; among n-grams of real texts two codes then practically never agree.
+# Odd 64-bit multipliers, one for each position in an n-gram, so that order counts. Products and
+# sums wrap around 64 bits; collisions among n-grams of real texts are practically impossible.
 _MULTIPLIERS = (
     -7_046_029_254_386_353_131,
     -4_417_276_706_812_531_889,
     1_609_587_929_392_839_161,
     7_625_597_484_987_140_463,
 )
-# Above every code of an n-gram that was counted, for rows that stay free.
+# Code of unused rows, above every counted n-gram's.
 _FREE = 2**63 - 1
 
 NGRAM_TABLE = "ngram_table"
-# Texts counted at a time; has no effect on the result.
+# Texts counted at a time; does not affect the result.
 _ADAPT_ROWS = 8192
 
 
 class MaskedPooling(keras.layers.Layer):
     """Reduces float ``[n, length, d]`` to ``[n, d]`` over the positions that the mask keeps.
 
-    Modes: ``max``, ``mean``, ``attention`` (softmax over one learned score a position). A row with
-    no kept position gives zeros.
+    Modes: ``max``, ``mean``, ``attention`` (softmax over one learned score per position). Rows
+    without any kept position become zeros.
     """
 
     def __init__(self, mode: str, **kwargs: Any) -> None:
@@ -55,7 +55,7 @@ class MaskedPooling(keras.layers.Layer):
         if self.mode == "mean":
             return ops.sum(inputs * kept, axis=1) / ops.maximum(ops.sum(kept, axis=1), 1.0)
         scores = ops.matmul(inputs, self.query) - (1.0 - kept) * 1e4
-        # Not ops.softmax, which warns about texts of one token.
+        # ops.softmax warns about texts of one token.
         shares = ops.exp(scores - ops.max(scores, axis=1, keepdims=True)) * kept
         total = ops.maximum(ops.sum(shares, axis=1), 1e-9)
         return ops.sum(inputs * shares, axis=1) / total
@@ -65,14 +65,14 @@ class MaskedPooling(keras.layers.Layer):
 
 
 class GroupedLogits(keras.layers.Layer):
-    """Logits of categories, float ``[n, categories]``, to those of the classes they belong to.
+    """Turns logits of categories, float ``[n, categories]``, into logits of their classes.
 
-    A class's logit is the log of the sum of its categories' exponentials, so that its probability
-    is the sum of theirs.
+    A class's logit is the log-sum-exp of its categories' logits, so its probability is the sum of
+    theirs.
     """
 
     def __init__(self, groups: Sequence[int], **kwargs: Any) -> None:
-        """Keeps the class of each category; each of the classes 0 to max needs one."""
+        """Takes the class of each category; raises ValueError if a class has none."""
         super().__init__(**kwargs)
         self.groups = [int(group) for group in groups]
         self.classes = max(self.groups) + 1
@@ -88,10 +88,10 @@ class GroupedLogits(keras.layers.Layer):
 class RightPaddedBiLSTM(keras.layers.Layer):
     """A BiLSTM over right-padded texts: float ``[n, length, d]`` to ``[n, length, 2 units]``.
 
-    Where the mask keeps a place, its states are those of a masked ``keras.layers.Bidirectional``.
-    The backward direction reads each text turned around within its own length, so that neither
-    direction meets padding before words and the loop, which a mask slows by a quarter on CPUs,
-    needs none. States at padding are of no use.
+    At unmasked positions, the states equal those of a masked ``keras.layers.Bidirectional``. Each
+    text is reversed within its own length for the backward direction, so neither direction reads
+    padding before words, and the loop needs no mask, which would slow it by a quarter on CPUs.
+    States at padding are meaningless.
     """
 
     def __init__(self, units: int, use_cudnn: bool | str = "auto", **kwargs: Any) -> None:
@@ -115,7 +115,7 @@ class RightPaddedBiLSTM(keras.layers.Layer):
         self.backward_layer.build(input_shape)
 
     def call(self, inputs: Any, mask: Any = None, training: bool = False) -> Any:
-        # A computed tensor carries no mask, which the LSTMs would else pick up by themselves.
+        # A computed tensor has no mask, which the LSTMs would otherwise pick up.
         inputs = ops.multiply(inputs, 1)
         n, length = ops.shape(inputs)[0], ops.shape(inputs)[1]
         place = ops.arange(length, dtype="int32")[None]
@@ -136,10 +136,10 @@ class RightPaddedBiLSTM(keras.layers.Layer):
 
 
 class WordPrefixes(keras.layers.Layer):
-    """Replaces each word by its prefix: token ids to ids of prefixes, int32, same shape.
+    """Maps token ids to ids of word prefixes, int32 of the same shape.
 
-    Padding and the unknown word keep their ids, which are below ``first``. Before :meth:`adapt`,
-    every word is its own prefix.
+    Padding and the out-of-vocabulary word keep their ids, which are below ``first``. Before
+    :meth:`adapt`, every word is its own prefix.
     """
 
     def __init__(self, vocabulary_size: int, letters: int, first: int, **kwargs: Any) -> None:
@@ -158,7 +158,7 @@ class WordPrefixes(keras.layers.Layer):
         )
 
     def adapt(self, words: Sequence[str]) -> None:
-        """Numbers the prefixes of the words, of which word i has the token id i + ``first``."""
+        """Assigns ids to the prefixes of words; word i has the token id i + ``first``."""
         numbers: dict[str, int] = {}
         ids = np.arange(self.vocabulary_size, dtype=np.int32)
         for token, word in enumerate(words, self.first):
@@ -170,14 +170,15 @@ class WordPrefixes(keras.layers.Layer):
 
 
 def ngram_codes(tokens: Any, order: int) -> tuple[Any, Any]:
-    """Codes every run of ``order`` adjacent tokens.
+    """Computes a code for each n-gram of length ``order``.
 
     Args:
         tokens: integer ``[n, length]``, 0 for padding on the right.
+        order: length of the n-grams.
 
     Returns:
-        int64 ``[n, length - order + 1]`` codes and a bool array of that shape, false where the run
-        holds padding. Empty along the second axis when the text is shorter than ``order``.
+        int64 codes ``[n, max(length - order + 1, 0)]``, and a bool array of that shape, false for
+        n-grams with padding.
     """
     tokens = ops.cast(tokens, "int64")
     size = ops.maximum(ops.shape(tokens)[1] - (order - 1), 0)
@@ -191,13 +192,13 @@ def ngram_codes(tokens: Any, order: int) -> tuple[Any, Any]:
 
 
 class WideNgrams(keras.layers.Layer):
-    """A linear model over n-grams: token ids ``[n, length]`` to logits ``[n, width]``.
+    """A linear model over TF-IDF of n-grams: token ids ``[n, length]`` to logits ``[n, width]``.
 
-    Each of the ``size`` most frequent n-grams (see :meth:`adapt`) owns a row of a ``[size, width]``
-    table and a fixed importance; others count for nothing. An n-gram that a text holds c times
-    weighs ``(1 + log c)`` times its importance there. The text's rows are summed by weight and
-    divided by the Euclidean norm of the weights: scikit-learn's ``TfidfTransformer`` with sublinear
-    term frequencies.
+    Each of the ``size`` most frequent n-grams (see :meth:`adapt`) has a row of a ``[size, width]``
+    table and a fixed importance; others are ignored. An n-gram that occurs c times in a text has
+    the weight ``(1 + log c) * importance``. The logits are the weighted sum of the rows, divided by
+    the Euclidean norm of the weights, as in scikit-learn's ``TfidfTransformer`` with sublinear term
+    frequencies.
     """
 
     def __init__(
@@ -227,11 +228,11 @@ class WideNgrams(keras.layers.Layer):
         )
 
     def adapt(self, tokens: npt.NDArray[np.integer[Any]]) -> None:
-        """Chooses the n-grams, and their weights, from the train split, int ``[n, length]``.
+        """Chooses the n-grams and their importance from the train split, int ``[n, length]``.
 
-        They are those that most texts hold, at least two; among equals the lower code is taken. One
-        that occurs in d of n texts weighs ``1 + log((n + 1) / (d + 1))``, which is scikit-learn's
-        smoothed inverse document frequency.
+        Takes those with the highest document frequency, at least 2; ties go to the lower code. The
+        importance of one in d of n texts is ``1 + log((n + 1) / (d + 1))``, scikit-learn's smoothed
+        inverse document frequency.
         """
         codes, texts = np.empty(0, np.int64), np.empty(0, np.int64)
         for start in range(0, len(tokens), _ADAPT_ROWS):
@@ -243,7 +244,7 @@ class WideNgrams(keras.layers.Layer):
             ).astype(np.int64)
         common = texts >= 2
         codes, texts = codes[common], texts[common]
-        # Stable, so that equals stay in the order of their codes.
+        # Stable, so that ties stay in the order of their codes.
         chosen = np.sort(np.argsort(-texts, kind="stable")[: self.size])
         free = self.size - len(chosen)
         importance = 1.0 + np.log((len(tokens) + 1) / (texts[chosen] + 1))
@@ -263,7 +264,7 @@ class WideNgrams(keras.layers.Layer):
         return logits * self.scale / ops.maximum(norm, 1e-6)
 
     def _rows(self, tokens: Any) -> Any:
-        """The row of every n-gram, int32 ``[n, m]``; ``size`` for those that have none."""
+        """Returns the row of each n-gram, int32 ``[n, m]``; ``size`` for those without one."""
         coded = [ngram_codes(tokens, order) for order in self.orders]
         codes = ops.concatenate([pair[0] for pair in coded], axis=1)
         real = ops.concatenate([pair[1] for pair in coded], axis=1)
@@ -274,9 +275,9 @@ class WideNgrams(keras.layers.Layer):
         return ops.where(found, rows, ops.full_like(rows, self.size))
 
     def _counted(self, tokens: Any) -> tuple[Any, Any]:
-        """The rows of each text, int32 ``[n, d]``, each once, and how often it holds them.
+        """Returns the distinct rows of each text and their counts, both int32 ``[n, d]``.
 
-        The text with the most different n-grams gives d; the others are filled up with counts 0.
+        d is the highest number of distinct n-grams in a text; other texts are padded with counts 0.
         """
         rows = ops.sort(self._rows(tokens), axis=1)
         n, places = ops.shape(rows)[0], ops.shape(rows)[1]
@@ -285,22 +286,22 @@ class WideNgrams(keras.layers.Layer):
         )
         found = ops.less(rows, self.size)
         first = ops.logical_and(first, found)
-        # The places where runs of equal rows start, one after another, then where the last ends.
+        # Positions where runs of equal rows start, in order, then where the last one ends.
         ends = ops.sum(ops.cast(found, "int32"), axis=1, keepdims=True)
         starts = ops.where(first, ops.arange(places, dtype="int32")[None], ends)
         starts = ops.concatenate([ops.sort(starts, axis=1), ends], axis=1)
         most = ops.maximum(ops.max(ops.sum(ops.cast(first, "int32"), axis=1)), 1)
         counts = starts[:, 1 : most + 1] - starts[:, :most]
         chosen = ops.minimum(starts[:, :most], places - 1)
-        # A row of its own is not needed for what counts 0 times.
+        # Any row will do where the count is 0.
         chosen = ops.where(counts > 0, ops.take_along_axis(rows, chosen, axis=1), 0)
         return chosen, counts
 
 
 def _distinct_codes(tokens: npt.NDArray[np.integer[Any]], order: int) -> npt.NDArray[np.int64]:
-    """Codes of a text's n-grams, each once a text, of all texts one after another."""
+    """Returns the distinct n-gram codes of each text, concatenated over all texts."""
     codes, real = (ops.convert_to_numpy(part) for part in ngram_codes(tokens, order))
-    # Ignoring padding is left to the mask; its code may be that of a real n-gram.
+    # The code of an n-gram with padding may equal that of a real one.
     codes = np.sort(np.where(real, codes, _FREE), axis=1)
     first = np.ones(codes.shape, bool)
     first[:, 1:] = codes[:, 1:] != codes[:, :-1]

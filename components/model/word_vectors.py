@@ -1,4 +1,4 @@
-"""Reads the vocabulary's rows out of a GloVe text file and fills in the words it lacks."""
+"""Reads a vocabulary's vectors from a GloVe text file and fills in missing words."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ FloatArray = npt.NDArray[np.float32]
 
 _BINARY = "binary data; give GloVe text, a word and its numbers a line"
 _NUMBER_BYTES = b"0123456789.+-eE "
-# A text line of 300 numbers has some 3,000 bytes; a binary file may have no line end at all.
+# A line of 300 numbers has some 3,000 bytes; a binary file may have no newline at all.
 _LONGEST_LINE = 1 << 20
-# Random rows stay closer to the mean than found ones: they carry no meaning to be loud about.
+# Random vectors are meaningless, so they stay closer to the mean than found ones.
 _RANDOM_SCALE = 0.5
 _COMPRESSED: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
 # What decompressors raise on damaged input.
@@ -56,16 +56,15 @@ class Coverage:
     """How much of a vocabulary the vectors cover.
 
     Attributes:
-        words: words of the vocabulary, pad and out-of-vocabulary ids not counted.
-        found: words with a vector of their own.
-        borrowed: words with the vector of a variant.
-        filled: words whose row the file had nothing to say about.
-        token_share: share of running words, by the counts given, with a vector of their own; None
-            where no counts were given.
+        words: number of words in the vocabulary, without padding and out-of-vocabulary ids.
+        found: words with their own vector.
+        borrowed: words with a variant's vector.
+        filled: words with neither.
+        token_share: share of running words with their own vector; None if no counts were given.
         mean, sd: over all numbers of the found rows.
-        matrix_mean, matrix_sd: over all numbers of the embedding matrix, filled rows included.
-        missing: the most frequent words without a vector of their own, with their counts, the most
-            frequent first; empty where no counts were given.
+        matrix_mean, matrix_sd: over all numbers of the embedding matrix.
+        missing: the most frequent words without their own vector, with their counts, in descending
+            order; empty if no counts were given.
     """
 
     words: int
@@ -81,7 +80,7 @@ class Coverage:
 
     @property
     def word_share(self) -> float:
-        """Share of the vocabulary's words with a vector of their own."""
+        """Share of the vocabulary's words with their own vector."""
         return self.found / self.words if self.words else 0.0
 
 
@@ -123,22 +122,22 @@ def _member(path: Path, names: Sequence[str], dimension: int) -> str:
 def read_vectors(
     lines: Iterable[bytes], wanted: frozenset[bytes], dimension: int, source: str
 ) -> dict[bytes, FloatArray]:
-    """Parses GloVe text, a word and its numbers a line, and keeps the wanted words' vectors.
+    """Parses GloVe text, a word and its numbers per line, and keeps the wanted words' vectors.
 
-    Every line is checked for its width and for bytes that no number holds; the numbers of words
-    that nobody wants are not parsed. The first of several rows of a word counts.
+    Each line's width and bytes are checked, but the numbers are parsed only for wanted words. The
+    first of several rows of a word counts.
 
     Args:
-        lines: lines with their ends.
+        lines: lines with their newlines.
         wanted: UTF-8 words to keep.
-        dimension: numbers a word must have.
+        dimension: numbers per word.
         source: name of the file, for messages.
 
     Returns:
-        word -> float32 [dimension].
+        {word: float32 [dimension]}.
 
     Raises:
-        UserError: names file and line of the first line that is no GloVe row of this width.
+        UserError: a line is not a GloVe row of this width; names file and line.
     """
     vectors: dict[bytes, FloatArray] = {}
     number = 0
@@ -163,7 +162,7 @@ def read_vectors(
 
 
 def _split(line: bytes, number: int, dimension: int, source: str) -> tuple[bytes, list[bytes]]:
-    """Splits a line into the word and its numbers, not parsed yet, and checks it."""
+    """Checks a line and splits it into the word and its unparsed numbers."""
     if not line.endswith(b"\n"):
         if number == 1 and (b"\0" in line or len(line) >= _LONGEST_LINE):
             raise UserError(f"{source}:1: {_BINARY}")
@@ -172,7 +171,7 @@ def _split(line: bytes, number: int, dimension: int, source: str) -> tuple[bytes
             "fetch it again (or end the line, if the file is complete)"
         )
     word, *numbers = line.rstrip(b"\r\n").rsplit(b" ", dimension)
-    # A "word" with spaces that holds a number: the line has too many of them.
+    # A number within the "word" means that the line has too many numbers.
     long = b" " in word and any(map(_is_finite, filter(None, word.split(b" ")[1:])))
     if len(numbers) != dimension or not word or long:
         raise UserError(_width_message(line, number, dimension, source))
@@ -212,10 +211,10 @@ def _width_message(line: bytes, number: int, dimension: int, source: str) -> str
 
 
 def variants(word: str) -> Iterator[str]:
-    """Yields spellings whose vector may stand in for ``word``'s, the closest first.
+    """Yields variants whose vector may replace ``word``'s, the closest first.
 
-    Plurals, inflections and British spellings first, then the word without a prefix, then the word
-    without digits at its ends.
+    First plurals, inflections and British spellings, then the word without a prefix, then without
+    leading and trailing digits.
     """
     for suffix, replacement in _SUFFIXES:
         if word.endswith(suffix) and len(word) - len(suffix) >= _SHORTEST_STEM:
@@ -239,13 +238,13 @@ def fill_missing(
     """Builds the embedding matrix of a vocabulary.
 
     Row 0 (padding) is zero, row 1 (out of vocabulary) the mean of the found vectors, row i + 2 is
-    word i's. A word without a vector gets, by ``how``: ``zeros``; the ``mean`` of found vectors;
-    ``random``, a draw around that mean with half the found vectors' standard deviation per
-    dimension, seeded by the word, so that it does not depend on the other words; or ``variants``,
-    the vector of its first known variant among the vocabulary's words, else random.
+    word i's. A word without a vector gets, by ``how``: ``zeros``; the ``mean`` of the found
+    vectors; ``random``, a normal draw around that mean with half the found vectors' standard
+    deviation per dimension, seeded by the word; or ``variants``, that of its first variant among the
+    vocabulary's words with a vector, else random.
 
     Returns:
-        float32 [len(words) + 2, dimension] and how many words borrowed a vector.
+        The matrix, float32 [len(words) + 2, dimension], and the number of borrowed vectors.
     """
     found = np.stack(list(vectors.values())) if vectors else np.zeros((1, dimension), np.float32)
     mean, sd = found.mean(axis=0), found.std(axis=0)
@@ -281,18 +280,18 @@ def load_glove(
 
     Args:
         path: ``.txt``, ``.txt.gz``, ``.txt.xz`` or ``.zip``.
-        words: the vocabulary, word i with id i + 2.
-        dimension: numbers a vector has.
-        how: what rows of missing words hold; see :func:`fill_missing`.
-        seed: of random rows.
-        counts: how often each id occurs in running text, int64 [len(words) + 2]; ids 0 and 1 are
-            not words and do not count.
+        words: the vocabulary; word i has id i + 2.
+        dimension: numbers per vector.
+        how: how to fill rows of missing words; see :func:`fill_missing`.
+        seed: seed of random rows.
+        counts: frequency of each id in running text, int64 [len(words) + 2]; ids 0 and 1, which are
+            not words, are ignored.
 
     Returns:
-        float32 [len(words) + 2, dimension], and the coverage.
+        The matrix, float32 [len(words) + 2, dimension], and the coverage.
 
     Raises:
-        UserError: the file is missing, damaged, not GloVe text, of another width, or holds none of
+        UserError: the file is missing, damaged, not GloVe text, of another width, or has none of
             the words.
     """
     wanted = frozenset(word.encode() for word in words)
@@ -334,14 +333,14 @@ def load_glove(
 
 
 def check_first_row(path: Path, dimension: int) -> None:
-    """Checks that a GloVe file can be opened, and its first row, in no time.
+    """Checks quickly that a GloVe file can be opened, and that its first row is valid.
 
     Args:
         path: ``.txt``, ``.txt.gz``, ``.txt.xz`` or ``.zip``.
-        dimension: numbers a word must have.
+        dimension: numbers per word.
 
     Raises:
-        UserError: there is no such file, or its first line is no GloVe row of this width.
+        UserError: the file is missing, or its first line is not a GloVe row of this width.
     """
     with _open(path, dimension) as stream:
         read_vectors(itertools.islice(stream, 1), frozenset(), dimension, str(path))

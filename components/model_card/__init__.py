@@ -1,1 +1,1 @@
-"""What people should know of a model before they use it."""
+"""The model card: what to know about a model before using it."""

@@ -1,4 +1,4 @@
-"""The artifact that a model card is."""
+"""The artifact type of model cards."""
 
 from tfx.types import artifact
 

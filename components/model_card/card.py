@@ -1,4 +1,4 @@
-"""The content of a model card: metrics of other nodes as they are, and sentences around them."""
+"""Builds and renders a model card from other nodes' records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from components.contracts.training_report import TrainingReport
 from components.model.model_settings import ModelSettings
 from components.training.training_settings import TrainingSettings
 
-# A share of fewer papers than this says little: its standard error is up to 5 points.
+# With fewer papers, the standard error of a proportion can exceed 5 points.
 FEW_PAPERS = 100
 
 _TEMPLATE = """\
@@ -122,14 +122,14 @@ def make_card(
     evaluation: Evaluation,
     infra: InfraVerdict,
 ) -> Card:
-    """Makes the card of a model out of what the nodes before recorded."""
+    """Makes a model's card from the records of earlier nodes."""
     return Card.model_validate(
         {
             "name": name,
             "network": _network(ModelSettings.model_validate(training.model)),
             "classes": evaluation.classes,
             "data": ingestion,
-            # The card's own types say which part of each record is on it.
+            # The card's types select the parts of each record.
             "training": training.model_dump(),
             "evaluation": evaluation.model_dump(),
             "serving": infra.model_dump(),
@@ -141,7 +141,7 @@ def make_card(
 
 
 def _network(model: ModelSettings) -> str:
-    """Says in a few words what the settings make."""
+    """Describes the network in a few words."""
     if model.architecture == "notebook":
         return "A GloVe BiLSTM with a hidden layer on its last state"
     parts = []
@@ -187,7 +187,7 @@ def _limits(training: TrainingReport, evaluation: Evaluation) -> list[str]:
 
 
 def to_markdown(card: Card) -> str:
-    """Returns the card for people: four digits of each number, counts with separators."""
+    """Renders the card as Markdown: numbers with four digits, counts with separators."""
     environment = jinja2.Environment(
         trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )

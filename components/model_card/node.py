@@ -1,4 +1,4 @@
-"""ModelCard: gathers what the nodes before found out about a model into one file for people."""
+"""ModelCardWriter: gathers what earlier nodes found out about a model into one card."""
 
 from pathlib import Path
 
@@ -31,16 +31,16 @@ def ModelCardWriter(  # noqa: N802
     """Writes the card as JSON and as Markdown.
 
     Args:
-        examples: ParquetExampleGen's, with the counts of rows.
+        examples: ParquetExampleGen's, with the row counts.
         model: the Trainer's, with its report.
         metrics: EvaluationSummary's, of the same model.
         infra_blessing: the ServingValidator's, of the same model.
-        card: where the files go.
+        card: receives the files.
         pipeline_name: the model's name.
-        fingerprint: hash of this code, so that an edit of it runs the node again.
+        fingerprint: hash of this code; part of the cache key.
 
     Raises:
-        RuntimeError: the metrics are another model's.
+        RuntimeError: the metrics are those of another model.
     """
     del fingerprint
     evaluation = Evaluation.read(Path(metrics.uri) / artifact_files.METRICS)

@@ -1,1 +1,1 @@
-"""Predictions: the scores of the test split's rows, by the new model and the one before it."""
+"""Scores of the test split's rows by the candidate and the baseline model."""

@@ -1,7 +1,7 @@
-"""Predictions: the scores that a model, and the one before it, give each row of the test split.
+"""Predictions: scores each row of the test split with the model and the baseline.
 
-The stock BulkInferrer loads models by TensorFlow 1's session, which does not restore the variables
-of a Keras 3 SavedModel.
+TFX's BulkInferrer loads models in a TensorFlow 1 session, which does not restore the variables of a
+Keras 3 SavedModel.
 """
 
 import contextlib
@@ -23,22 +23,22 @@ from components.contracts.predictions import record_batch, schema_of
 from components.predictions.prediction_rows import read_records, split_files
 from components.scoring.scorer import Scorer, score_by_length
 
-# Rows in memory at a time. Within them, batches go by length, so that little of them is padding.
+# Rows in memory at a time; among them, batches are formed by length to save padding.
 _CHUNK = 8192
 _BATCH = 256
 
 
 class RowPredictions(types.Artifact):
-    """Folder with a file of predictions for each model; see `components.contracts.predictions`."""
+    """Folder with a file of each model's predictions; see `components.contracts.predictions`."""
 
     TYPE_NAME = "RowPredictions"
 
 
 def write_predictions(files: Sequence[str], model: str, target: Path) -> int:
-    """Scores every row of a split with a SavedModel and writes them; returns the number of rows.
+    """Writes a SavedModel's scores of a split's rows; returns the number of rows.
 
     Args:
-        files: of the split, gzipped TFRecords of tf.Examples.
+        files: the split's gzipped TFRecords of tf.Examples.
         model: folder of the SavedModel.
         target: parquet file to write.
 
@@ -76,13 +76,13 @@ def Predictions(  # noqa: N802
     fingerprint: Parameter[str],
     baseline_model: InputArtifact[standard_artifacts.Model] = None,
 ) -> None:
-    """Scores a split with the model and, where there is one, the baseline model.
+    """Scores a split with the model and, if there is one, the baseline model.
 
     Args:
         examples: ParquetExampleGen's.
         model: the Trainer's.
-        predictions: where the files of predictions go.
-        split: of the examples.
+        predictions: receives the files of predictions.
+        split: which of the examples' splits.
         fingerprint: hash of the sources that the node uses; part of the cache key.
         baseline_model: the model to compare with; may resolve to nothing.
     """

@@ -1,4 +1,4 @@
-"""The rows of a split, in the order in which predictions count them."""
+"""Reads the rows of a split in the order in which predictions number them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from components.contracts.predictions import decoded
 
 
 def split_files(folder: str) -> list[str]:
-    """Lists the files of a split in the order in which its rows are counted."""
+    """Lists the files of a split in the order of its row numbers."""
     return sorted(str(path) for path in Path(folder).iterdir() if path.is_file())
 
 
@@ -22,7 +22,7 @@ def read_records(files: Sequence[str]) -> tf.data.Dataset:
 
 
 def read_texts(files: Sequence[str], rows: Iterable[int]) -> dict[int, str]:
-    """Returns the abstract of each of the rows, bytes that are no UTF-8 replaced."""
+    """Returns the abstracts of rows by row number; invalid UTF-8 becomes U+FFFD."""
     return dict(_abstracts(files, set(rows)))
 
 

@@ -1,1 +1,1 @@
-"""Placing a blessed model in the folder a model server watches."""
+"""Pushes a blessed model into the folder that a model server watches."""

@@ -1,4 +1,4 @@
-"""The Pusher node: TFX's, with versions that only grow and a look at what is served now."""
+"""The Pusher node: TFX's with increasing versions, which takes rollbacks into account."""
 
 import json
 
@@ -13,7 +13,7 @@ from components.pushing.push_executor import VersionedPusherExecutor
 
 
 class VersionedPusherSpec(ComponentSpec):
-    """TFX's Pusher specification, the model card and what was served."""
+    """TFX's Pusher specification, with the model card and earlier pushes."""
 
     PARAMETERS = {  # noqa: RUF012
         "push_destination": ExecutionParameter(type=pusher_pb2.PushDestination),
@@ -39,11 +39,11 @@ class VersionedPusher(base_component.BaseComponent):
         model: the Trainer's.
         model_blessing: the Evaluator's.
         infra_blessing: the ServingValidator's.
-        model_card: travels with the version, in ``assets.extra``.
-        served: what was served before ``model``; may resolve to nothing. A part of the cache key:
-            with another model served since, the same model goes out again.
-        rolled_back: the last push of ``model`` where it was rolled back, else nothing. Such a model
-            is not pushed.
+        model_card: copied into the version's ``assets.extra``.
+        served: the push that was served before ``model``; may resolve to nothing. Part of the cache
+            key: if another model was served since, the same model is pushed again.
+        rolled_back: the last push of ``model`` if it was rolled back, else nothing. Such a model is
+            not pushed.
         folder: local folder of the numeric version folders.
         fingerprint: hash of the sources that the node uses; part of the cache key.
     """

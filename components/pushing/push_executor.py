@@ -1,4 +1,4 @@
-"""The Pusher's executor: the stock checks, with an atomic push under a new version."""
+"""The Pusher's executor: TFX's checks, then an atomic push under a new version."""
 
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,9 @@ from components.pushing import versions
 class VersionedPusherExecutor(executor.Executor):  # type: ignore[misc]
     """Pushes a blessed model, with its model card, to a local folder with `versions.publish`.
 
-    A model without the blessings that the node was given is marked as not pushed, as in TFX; so is
-    one that was served and rolled back. The ``pushed_model`` artifact holds a copy of the version
-    and TFX's properties ``pushed``, ``pushed_destination`` (the version's folder) and
-    ``pushed_version``.
+    A model that is not blessed, or that was rolled back, is marked as not pushed. The
+    ``pushed_model`` artifact has a copy of the version and TFX's properties ``pushed``,
+    ``pushed_destination`` (the version's folder) and ``pushed_version``.
     """
 
     def Do(  # noqa: N802
@@ -33,8 +32,8 @@ class VersionedPusherExecutor(executor.Executor):  # type: ignore[misc]
         """Pushes the model, or marks it as not pushed.
 
         Args:
-            input_dict: ``model``, and ``model_blessing``, ``infra_blessing``, ``model_card`` and
-                ``rolled_back`` (the model's last push, if it was rolled back) where given.
+            input_dict: ``model``; optionally ``model_blessing``, ``infra_blessing``, ``model_card``
+                and ``rolled_back`` (the model's last push, if it was rolled back).
             output_dict: ``pushed_model``.
             exec_properties: ``push_destination``, JSON of a ``PushDestination``.
 
@@ -67,7 +66,7 @@ class VersionedPusherExecutor(executor.Executor):  # type: ignore[misc]
         }
         model = self.GetModelPath(input_dict)
         folder = _push_folder(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY])
-        # The archive first: once a version is visible, nothing is left that could fail.
+        # The copy first: nothing may fail once a version is visible.
         io_utils.copy_dir(model, pushed.uri)
         for name, file in additions.items():
             io_utils.copy_file(str(file), str(Path(pushed.uri) / name), overwrite=True)

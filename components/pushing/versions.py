@@ -1,11 +1,11 @@
-"""Versioned model folders: complete or absent, numbers that only grow.
+"""Versioned model folders, complete or absent, with increasing numbers.
 
-A model server takes every numeric name in its model folder for a version and ignores the rest. So a
-version is copied under another name in the same folder, written through to the disk, and renamed.
+A model server takes every numeric name in its model folder as a version and ignores the rest. So a
+version is copied under another name in the same folder, synced to disk, and renamed.
 
-The server serves the highest version. To roll back is to rename that one to a name it ignores,
-``.rolled-back-<version>``. The name stays as the record that this version was rejected: neither its
-number nor its model comes back by itself. Removing it by hand lifts that.
+The server serves the highest version. A rollback renames that one to ``.rolled-back-<version>``,
+which the server ignores. The name records that this version was rejected: neither its number nor
+its model is pushed again, unless the folder is removed by hand.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class PushedVersion(NamedTuple):
 
 
 def list_versions(folder: Path) -> list[int]:
-    """Returns the versions in a push folder, ascending; empty where there is no such folder."""
+    """Returns the versions in a push folder, ascending; empty if the folder does not exist."""
     return _numbers(folder, "")
 
 
 def servable_versions(folder: Path) -> list[int]:
-    """Returns those of `list_versions` that hold a SavedModel, so that a server can load them."""
+    """Returns those of `list_versions` with a SavedModel, which a server can load."""
     return [
         version
         for version in list_versions(folder)
@@ -57,16 +57,12 @@ def servable_versions(folder: Path) -> list[int]:
 
 
 def rolled_back_versions(folder: Path) -> list[int]:
-    """Returns the versions that were rolled back, ascending; their files may be gone."""
+    """Returns the versions that were rolled back, ascending; their files may be pruned."""
     return _numbers(folder, ROLLED_BACK_PREFIX)
 
 
 def was_rolled_back(version_folder: Path) -> bool:
-    """Says whether a version was rolled back.
-
-    Args:
-        version_folder: where it was pushed to.
-    """
+    """Returns whether the version pushed to a folder was rolled back."""
     return not version_folder.exists() and _rejected(version_folder).is_dir()
 
 
@@ -88,11 +84,11 @@ def next_version(existing: list[int], now: float) -> int:
     """Returns the Unix time in seconds, or one more than the highest version if that is higher.
 
     Args:
-        existing: versions that are taken, ascending.
+        existing: used versions, ascending.
         now: Unix time in seconds.
 
     Raises:
-        UserError: the highest version leaves no higher one that a model server could read.
+        UserError: a model server could not read a version above the highest one.
     """
     version = max(int(now), existing[-1] + 1 if existing else 0)
     if version > _MAX_VERSION:
@@ -111,19 +107,18 @@ def publish(
 ) -> PushedVersion:
     """Copies a SavedModel into a push folder as its next version.
 
-    One push at a time holds the folder's lock, which the system releases when its process dies;
-    what a killed push left behind is removed by the next one.
+    One push at a time holds the folder's lock, which the system releases when its process dies. The
+    next push removes what a killed one left behind.
 
     Args:
         model: folder with ``saved_model.pb``.
-        folder: the push folder; made if it does not exist.
+        folder: the push folder; created if missing.
         now: clock, Unix time in seconds.
         lock_seconds: how long to wait for another push.
-        additions: files that the version gets besides, by their path in it.
+        additions: further files of the version, by their path in it.
 
     Raises:
-        UserError: the model is no SavedModel, the folder cannot be written, or the lock is not
-            free.
+        UserError: the model is not a SavedModel, the folder is not writable, or the lock is held.
     """
     if not (model / SAVED_MODEL).is_file():
         raise UserError(f"{model}: no {SAVED_MODEL}; only a SavedModel folder can be pushed")
@@ -143,9 +138,9 @@ def publish(
 
 
 def rollback(folder: Path, lock_seconds: float = LOCK_SECONDS) -> PushedVersion:
-    """Takes the served version, the highest, out of service; the one below it is served then.
+    """Takes the served version, the highest, out of service, so that the one below is served.
 
-    One rename, which a server sees at its next look. The files stay, as
+    This is one rename, which a server notices when it next polls. The files stay, as
     ``.rolled-back-<version>``, until `prune`.
 
     Args:
@@ -156,8 +151,8 @@ def rollback(folder: Path, lock_seconds: float = LOCK_SECONDS) -> PushedVersion:
         The version that is served now.
 
     Raises:
-        UserError: there is no version to go back to, the folder cannot be written, or the lock is
-            not free.
+        UserError: there is no version to go back to, the folder is not writable, or the lock is
+            held.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder, so nothing to roll back")
@@ -169,7 +164,7 @@ def rollback(folder: Path, lock_seconds: float = LOCK_SECONDS) -> PushedVersion:
         before, served = present[-2:]
         target = _rejected(folder / str(served))
         if target.exists():
-            # An earlier record of the same number, whose files someone copied back.
+            # This version was rolled back before, and someone copied its files back.
             shutil.rmtree(target)
         _visible(folder, served).rename(target)
         sync(folder)
@@ -185,23 +180,22 @@ def prune(
 ) -> list[Path]:
     """Removes old versions, and the files of those that were rolled back.
 
-    The served version, the highest, always stays. Of a version that was rolled back an empty folder
-    stays, as the record of it. A version leaves the server's sight by one rename before its files
-    are removed.
+    The served version, the highest, always stays. A version that was rolled back keeps an empty
+    folder as its record. A version is hidden from the server by one rename before its files are
+    removed.
 
     Args:
         folder: the push folder.
         keep: how many of the highest versions stay, at least 1.
-        dry_run: change nothing.
-        in_use: versions that stay whatever their number, such as those that a server's
-            configuration names.
+        dry_run: only list the folders.
+        in_use: further versions that stay, such as those in a server's configuration.
         lock_seconds: how long to wait for a push.
 
     Returns:
-        The folders that were, or with ``dry_run`` would be, removed or emptied, the oldest first.
+        The folders that were, or with ``dry_run`` would be, removed or emptied, oldest first.
 
     Raises:
-        UserError: ``keep`` is below 1, the folder cannot be written, or the lock is not free.
+        UserError: ``keep`` is below 1, the folder is not writable, or the lock is held.
     """
     if keep < 1:
         raise UserError(f"keep = {keep}: at least 1 version stays, the one that is served")
@@ -233,17 +227,17 @@ def _prunable(folder: Path, keep: int, in_use: Collection[int]) -> tuple[list[Pa
 
 
 def _visible(folder: Path, version: int) -> Path:
-    """The folder of a version; someone may have named it with leading zeros."""
+    """Returns the folder of a version, whose name may have leading zeros."""
     names = (entry for entry in folder.iterdir() if _NUMERIC.fullmatch(entry.name))
     return next(entry for entry in names if int(entry.name) == version)
 
 
 @contextlib.contextmanager
 def _alone(folder: Path, what: str, lock_seconds: float) -> Iterator[None]:
-    """Holds the folder's lock, with what a killed push or prune left there removed.
+    """Holds the folder's lock, and removes what a killed push or prune left.
 
     Raises:
-        UserError: the lock is not free, or whatever is done under it fails.
+        UserError: the lock is held, or the body raises an OSError.
     """
     with _failing_as(folder, what):
         try:
@@ -259,7 +253,7 @@ def _alone(folder: Path, what: str, lock_seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _failing_as(folder: Path, what: str) -> Iterator[None]:
-    """Turns an error of the system into one line for people."""
+    """Turns an OSError into a one-line UserError."""
     try:
         yield
     except OSError as error:
@@ -284,7 +278,7 @@ def _rename(staging: Path, folder: Path, now: Callable[[], float]) -> PushedVers
         try:
             staging.rename(target)
         except OSError:
-            # Someone who does not take the lock made that version meanwhile.
+            # Another program made that version without taking the lock.
             if not target.exists():
                 raise
             continue
@@ -293,7 +287,7 @@ def _rename(staging: Path, folder: Path, now: Callable[[], float]) -> PushedVers
 
 
 def _sync_tree(root: Path) -> None:
-    """Flushes every file, and every folder after its files, to the disk."""
+    """Flushes every file, then its folder, to the disk."""
     for folder, _, files in os.walk(root, topdown=False):
         for name in files:
             sync(Path(folder) / name)
