@@ -240,8 +240,8 @@ def fill_missing(
     Row 0 (padding) is zero, row 1 (out of vocabulary) the mean of the found vectors, row i + 2 is
     word i's. A word without a vector gets, by ``how``: ``zeros``; the ``mean`` of the found
     vectors; ``random``, a normal draw around that mean with half the found vectors' standard
-    deviation per dimension, seeded by the word; or ``variants``, that of its first variant among the
-    vocabulary's words with a vector, else random.
+    deviation per dimension, seeded by the word; or ``variants``, that of its first variant with a
+    vector in the vocabulary, else random.
 
     Returns:
         The matrix, float32 [len(words) + 2, dimension], and the number of borrowed vectors.

@@ -1,1 +1,1 @@
-"""The run report: what a run did and what came of it, on one page."""
+"""The run report: one HTML page about a run and its results."""

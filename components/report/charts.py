@@ -1,7 +1,7 @@
-"""The page's charts: SVG drawn by matplotlib, recoloured so that they follow the page's theme.
+"""Draws the page's charts as SVG with matplotlib.
 
-Figures in, text out. A chart is drawn with stand-in colours, which become CSS variables: one
-drawing serves the light, the dark and the printed page. Nothing runs in the reader's browser.
+Charts are drawn in placeholder colours, which become CSS variables: one drawing serves the light,
+the dark and the printed page. No scripts are needed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from components.contracts.evaluation_metrics import ReliabilityBin
 from components.contracts.training_report import Epoch
 from components.metrics.bootstrap import Interval
 
-# Stand-in colours, and the page's variables that replace them.
+# Placeholder colours, and the CSS variables that replace them.
 INK = "#010101"
 MUTED = "#010102"
 GRID = "#010103"
@@ -48,13 +48,13 @@ _SVG = "http://www.w3.org/2000/svg"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
-# Points; a chart is as wide as half the page, so that its words can be read on a phone.
+# Points: half the page's width, so that the text is legible on a phone.
 _WIDTH = 400
 _POINTS_PER_INCH = 72
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "run report",
-    # A class or a slice may hold a dollar sign.
+    # Names of classes and slices may contain dollar signs.
     "text.parse_math": False,
     "font.size": 12,
     "text.color": INK,
@@ -84,7 +84,7 @@ _STYLE = {
 
 
 class _Chart:
-    """A figure, and the words that the reader's pointer calls up on its marks."""
+    """A figure, and the tooltips of its marks."""
 
     def __init__(self, figure: Figure, axes: Axes) -> None:
         self.figure, self.axes = figure, axes
@@ -92,7 +92,7 @@ class _Chart:
         self.markup = Markup("")
 
     def tips(self, marks: Any, words: Sequence[str]) -> None:
-        """Gives each mark of an artist its words, in order."""
+        """Sets the tooltips of an artist's marks, in order."""
         name = f"tips{len(self._tips)}"
         marks.set_gid(name)
         self._tips[name] = words
@@ -100,7 +100,7 @@ class _Chart:
 
 @contextmanager
 def _chart(name: str, title: str, height: float) -> Iterator[_Chart]:
-    """Gives axes to draw on, and sets ``markup`` when they are drawn."""
+    """Yields axes to draw on, and sets ``markup`` afterwards."""
     with matplotlib.rc_context(_STYLE):
         size = (_WIDTH / _POINTS_PER_INCH, height / _POINTS_PER_INCH)
         figure = Figure(figsize=size, layout="constrained")
@@ -113,7 +113,7 @@ def _chart(name: str, title: str, height: float) -> Iterator[_Chart]:
 
 
 def _embed(svg: bytes, name: str, title: str, tips: Mapping[str, Sequence[str]]) -> str:
-    """Turns a drawing into an element of the page, with ids of its own and a name to be read."""
+    """Turns a drawing into an element of the page, with unique ids and an accessible name."""
     ET.register_namespace("", _SVG)
     ET.register_namespace("xlink", "http://www.w3.org/1999/xlink")
     root = ET.fromstring(svg)
@@ -146,7 +146,7 @@ def _tip(root: ET.Element, group: str, words: Sequence[str]) -> None:
     marks = [one for one in drawn.iter() if one.tag == f"{{{_SVG}}}use"]
     marks = marks or [one for one in drawn if one.tag == f"{{{_SVG}}}path"]
     for mark, text in zip(marks, words, strict=False):
-        # A title is shown for the element that holds it, which a use element cannot be everywhere.
+        # Browsers show an element's title as its tooltip, though not all do for use elements.
         ET.SubElement(mark, f"{{{_SVG}}}title").text = text
 
 
@@ -161,16 +161,16 @@ def _compact(value: float, _: int | None = None) -> str:
 def length_histogram(
     lengths: Mapping[int, int], marks: Mapping[str, float], longest_read: int | None
 ) -> Markup:
-    """Draws rows by number of words.
+    """Draws the histogram of abstract lengths.
 
     Args:
-        lengths: rows by words.
+        lengths: {number of words: rows}.
         marks: named lengths to mark, such as percentiles.
-        longest_read: words that the model reads; None where that is not known.
+        longest_read: words that the model reads; None if unknown.
     """
     values = np.array(sorted(lengths))
     rows = np.array([lengths[int(value)] for value in values])
-    # The few longest abstracts would squeeze the others into a corner.
+    # The few longest abstracts would squeeze the others to the left.
     end = max(1.0, float(np.percentile(np.repeat(values, rows), 99.9)))
     width = max(1, round(end / 60))
     edges = np.arange(0, int(end) + width + 1, width)
@@ -237,14 +237,14 @@ def training_curve(
     log: bool = False,
     from_zero: bool = False,
 ) -> Markup:
-    """Draws metrics by epoch, over both phases, with the switch and the best epoch marked.
+    """Draws metrics by epoch over both phases, and marks the phases' boundary and the best epoch.
 
     Args:
-        name: of the chart, unique on the page.
-        title: read out for the chart.
-        label: of the vertical axis.
-        history: every epoch.
-        keys: what a line is called, by its metric's name.
+        name: the chart's name, unique on the page.
+        title: accessible name of the chart.
+        label: label of the vertical axis.
+        history: all epochs.
+        keys: {metric: label of its line}.
         best: index of the best epoch.
         log: whether the vertical axis is logarithmic.
         from_zero: whether it starts at zero.
@@ -277,7 +277,7 @@ def training_curve(
                     [best + 1], [values[best]], s=90, facecolors="none", edgecolors=MARK,
                     linewidths=2, zorder=4, label="best epoch",
                 )  # fmt: skip
-        # Room for the words at the switch, above the lines.
+        # Room for "phase 2" above the lines.
         axes.margins(y=0.2)
         if log:
             axes.set_yscale("log")
@@ -302,7 +302,7 @@ def f1_intervals(
     candidate: Sequence[Interval],
     baseline: Sequence[Interval] | None,
 ) -> Markup:
-    """Draws each class's F1 with its interval, of one model or of two."""
+    """Draws the F1 of each class with its interval, of one or two models."""
     places = np.arange(len(classes))[::-1]
     models = [("this model", candidate, FIRST, "o", 0.0 if baseline is None else 0.14)]
     if baseline is not None:
@@ -375,10 +375,10 @@ def reliability(bins: Sequence[ReliabilityBin]) -> Markup:
 def slice_intervals(
     names: Sequence[str], rows: Sequence[int], shares: Sequence[Interval], overall: float
 ) -> Markup:
-    """Draws the accuracy of slices with their intervals against the whole split's.
+    """Draws the accuracy of slices with intervals, against the whole split's.
 
     Args:
-        names: of the slices, drawn from top to bottom.
+        names: names of the slices, from top to bottom.
         rows: papers in each.
         shares: accuracy of each.
         overall: accuracy of the whole split.

@@ -1,4 +1,4 @@
-"""RunReport: one HTML file about a run, blessed or not."""
+"""RunReport: an HTML page about a run, blessed or not."""
 
 import json
 from datetime import datetime, timezone
@@ -59,7 +59,7 @@ class RunReportExecutor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Gathers what the artifacts hold and renders it."""
+        """Renders the page from the artifacts' content."""
         folders = {
             name: Path(artifact_utils.get_single_uri(input_dict[name]))
             for name in ("examples", "accepted", "metrics", "predictions")
@@ -93,7 +93,7 @@ def _destination(pushed: list[types.Artifact]) -> str | None:
 
 
 def _held_back(input_dict: dict[str, list[types.Artifact]]) -> list[str]:
-    """Says what kept the model back besides its metrics, a sentence each."""
+    """Returns the reasons other than metrics why a model was not pushed, one sentence each."""
     found = []
     for blessing in input_dict.get("infra_blessing") or []:
         if blessing.get_int_custom_property(properties.BLESSED) != 1:
@@ -107,7 +107,7 @@ def _held_back(input_dict: dict[str, list[types.Artifact]]) -> list[str]:
 
 
 class RunReport(base_component.BaseComponent):
-    """Tells on one page what a run did and what came of it.
+    """Writes one page about what a run did and what came of it.
 
     Args:
         examples: ParquetExampleGen's.
@@ -118,7 +118,7 @@ class RunReport(base_component.BaseComponent):
         infra_blessing: the ServingValidator's.
         pushed: the Pusher's.
         pipeline: the pipeline's name.
-        config: the whole configuration, a JSON object.
+        config: the configuration, a JSON object.
         metadata_file: ML Metadata's SQLite file, for the lineage.
         fingerprint: hash of the sources and the template; part of the cache key.
     """

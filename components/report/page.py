@@ -1,7 +1,7 @@
-"""From facts to one HTML file that needs nothing but itself.
+"""Renders facts as one self-contained HTML file.
 
-The template escapes whatever it is given; only the charts, whose text matplotlib and ElementTree
-have escaped, are marked as safe. The page's own policy forbids scripts and every request besides.
+The template escapes all values except the charts, whose text matplotlib and ElementTree have
+escaped. The page's content security policy forbids scripts and further requests.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ _NOTED = (
 )
 _PERCENTILES = (50, 90, 95, 99)
 
-# Embeddings, overrides and isolates of direction, and their ends.
+# Unicode's bidirectional embeddings, overrides and isolates, and their ends.
 _STEERING = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
 
-# Smaller slices are in the table, but say too little to be drawn.
+# Smaller slices are in the table, but too noisy to be drawn.
 _DRAWN_SLICE = 30
 _DRAWN_SLICES = 16
-# Characters of an abstract that are shown at once, and at all.
+# Characters of an abstract that are shown before and after it is unfolded.
 _SNIPPET = 280
 _LONGEST_TEXT = 4000
 
@@ -106,27 +106,27 @@ def render(facts: Facts) -> str:
 
 
 def figure(value: float | None, digits: int = 4) -> str:
-    """Shows a number, or a dash where there is none."""
+    """Formats a number; a dash for None or NaN, as in the functions below."""
     return NOTHING if _none(value) else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def signed(value: float | None, digits: int = 4) -> str:
-    """Shows a change with its sign, a true minus."""
+    """Formats a change with its sign, a true minus."""
     return NOTHING if _none(value) else f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def share(value: float | None, digits: int = 1) -> str:
-    """Shows a share in per cent."""
+    """Formats a proportion as a percentage."""
     return NOTHING if _none(value) else f"{100 * float(value or 0):.{digits}f} %"
 
 
 def count(value: int | None) -> str:
-    """Shows a count with thousands apart."""
+    """Formats a count with thousands separators."""
     return NOTHING if value is None else f"{value:,}"
 
 
 def between(interval: Interval | None, digits: int = 4, *, sign: bool = False) -> str:
-    """Shows an interval's ends."""
+    """Formats an interval's ends."""
     if interval is None or _none(interval.low):
         return NOTHING
     show = signed if sign else figure
@@ -138,9 +138,9 @@ def _none(value: float | None) -> bool:
 
 
 def visible(text: str) -> str:
-    """Replaces characters that a page may not hold or that steer the text around them.
+    """Replaces control characters and lone surrogates by U+FFFD, and drops bidirectional controls.
 
-    Control characters and lone surrogates become U+FFFD, marks of direction go; line ends stay.
+    Newlines and tabs stay.
     """
     return "".join(_visible(character) for character in text)
 
@@ -204,11 +204,7 @@ def _change_words(name: str, interval: Interval | None) -> str:
 
 
 def length_figures(words: Mapping[int, int]) -> dict[str, float]:
-    """Returns mean, sd, min, percentiles and max of lengths that occur so many times.
-
-    Args:
-        words: rows by length; at least one.
-    """
+    """Returns mean, sd, min, percentiles and max of lengths, given {length: rows}, not empty."""
     lengths = np.repeat(np.array(sorted(words)), [words[length] for length in sorted(words)])
     return {
         "mean": float(lengths.mean()),
@@ -379,7 +375,7 @@ def _matrix(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> list[dic
 
 
 def _slice_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Returns a row for each slice, the one that falls farthest below the whole split first."""
+    """Returns a row for each slice, sorted by accuracy, the lowest first."""
     overall = evaluation.overall.accuracy
     baseline = evaluation.baseline.slices if evaluation.baseline else ()
     earlier = {(one.feature, one.value): one.accuracy for one in baseline}
@@ -405,7 +401,7 @@ def _slice_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def _mistake(mistake: Mistake) -> dict[str, Any]:
-    # Cut first: of a text of a million characters, four thousand are looked at.
+    # Cut first: the text may have a million characters.
     text = visible(mistake.text[:_LONGEST_TEXT]).strip()
     return {
         **asdict(mistake),
@@ -419,7 +415,7 @@ def _mistake(mistake: Mistake) -> dict[str, Any]:
 
 
 def _first_words(text: str) -> str:
-    """Returns the first words of a text on one line, cut between words where there are any."""
+    """Returns the start of a text on one line, cut between words if possible."""
     line = " ".join(text.split())
     if len(line) <= _SNIPPET:
         return line

@@ -1,4 +1,4 @@
-"""Gathers from artifacts and ML Metadata what a page tells; computes the intervals."""
+"""Gathers a page's content from artifacts and ML Metadata, and computes the intervals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from components.metrics.bootstrap import Comparison, bootstrap
 from components.predictions.prediction_rows import read_texts, split_files
 
 MISTAKES = 20
-# The metrics and the predictions come from two loadings of one model, so near-ties may differ.
+# Evaluator and Predictions load the model separately, so near-ties may differ.
 _TOLERANCE = 0.005
 
 
@@ -33,16 +33,16 @@ class Sources:
     Attributes:
         pipeline, run: names of the pipeline and of the run that makes the page.
         examples: folder of ParquetExampleGen's artifact.
-        accepted: folder of AnomalyGate's.
+        accepted: folder of AnomalyGate's artifact.
         model: folder of the SavedModel.
         metrics: folder of EvaluationSummary's artifact.
-        predictions: folder of Predictions's.
-        pushed_to: the version's folder for TF Serving; None where nothing was pushed.
-        config: the whole configuration, plain values.
+        predictions: folder of Predictions's artifact.
+        pushed_to: the version's folder for TF Serving; None if nothing was pushed.
+        config: the configuration, plain values.
         database: ML Metadata's SQLite file.
-        artifact_ids: of the artifacts above, for their lineage.
-        made_at: when, for people.
-        held_back: why a model that reaches the thresholds was not pushed all the same, sentences.
+        artifact_ids: ids of the artifacts above, for their lineage.
+        made_at: date and time, for people.
+        held_back: sentences on why a model that reaches the thresholds was not pushed.
     """
 
     pipeline: str
@@ -62,13 +62,13 @@ class Sources:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A test row that the model got wrong.
+    """A misclassified test row.
 
     Attributes:
-        id: the paper's, empty where it has none.
-        label, answer: the true class, and the one with the highest score.
-        score, label_score: the scores of the answer and of the true class.
-        text: the abstract as it is in the data, whatever that holds.
+        id: the paper's id; empty if it has none.
+        label, answer: the true and the predicted class.
+        score, label_score: the scores of the predicted and of the true class.
+        text: the raw abstract.
     """
 
     id: str
@@ -81,7 +81,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that a page tells."""
+    """The content of a page."""
 
     sources: Sources
     evaluation: Evaluation
@@ -98,10 +98,10 @@ class Facts:
 
 
 def collect(sources: Sources) -> Facts:
-    """Reads everything.
+    """Reads all sources.
 
     Raises:
-        RuntimeError: the predictions contradict the metrics, so they are not of one model.
+        RuntimeError: the predictions contradict the metrics: they are of different models.
     """
     evaluation = Evaluation.read(sources.metrics / artifact_files.METRICS)
     candidate = read_scores(sources.predictions / artifact_files.CANDIDATE_PREDICTIONS)
@@ -131,14 +131,13 @@ def collect(sources: Sources) -> Facts:
 def executions_behind(
     database: Path, artifact_ids: Sequence[int], run: str = ""
 ) -> list[Execution]:
-    """Returns the executions that artifacts come from and the finished ones of a run, by age.
+    """Returns the upstream executions of artifacts and the finished ones of a run, oldest first.
 
     Args:
-        database: ML Metadata's SQLite file; nothing is returned where it is not there, as on a
-            remote worker.
-        artifact_ids: where to start.
-        run: whose other executions are returned too. One that was taken from the cache is not: the
-            execution that did the work is.
+        database: ML Metadata's SQLite file; the result is empty if it is missing, as on a remote
+            worker.
+        artifact_ids: artifacts to trace.
+        run: run whose other executions are included, except cached ones.
     """
     if not database.is_file():
         return []
@@ -165,11 +164,11 @@ def _check_same_model(evaluation: Evaluation, rows: RowScores, sources: Sources)
 
 
 def find_mistakes(rows: RowScores, files: Sequence[str]) -> tuple[int, list[Mistake]]:
-    """Returns how many rows are wrong, and the most confident of them with their text.
+    """Returns the number of misclassified rows, and the most confident ones with their texts.
 
     Args:
         rows: a model's scores.
-        files: of the split that the rows are of.
+        files: files of the rows' split.
     """
     answers = rows.scores.argmax(axis=1)
     wrong = np.flatnonzero(answers != rows.labels)

@@ -1,5 +1,4 @@
-"""Scores with an exported SavedModel: texts or tf.Examples in, labels, classes and scores out.
+"""Scores texts or tf.Examples with an exported SavedModel in the same process.
 
-Whoever asks a SavedModel in its own process does it here, so that each gets the same float32 scores
-and the same one-line errors. Importing this imports no TensorFlow; loading a model does.
+Importing this does not import TensorFlow; loading a model does.
 """

@@ -1,4 +1,4 @@
-"""What can go wrong between a SavedModel and its scores, in one line each."""
+"""Errors of loading and calling a SavedModel, in one line each."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ class ScoringError(UserError):
 
 
 class LoadError(ScoringError):
-    """The folder holds no SavedModel that TensorFlow can load."""
+    """The folder has no SavedModel that TensorFlow can load."""
 
 
 class SignatureError(ScoringError):
-    """The model has no such signature, or not a classifier's inputs and outputs."""
+    """The model lacks the signature, or it does not have a classifier's inputs and outputs."""
 
 
 class RefusedError(ScoringError):
-    """The model was asked and failed."""
+    """A call of the model failed."""
 
 
 def one_line(text: str) -> str:
-    """Returns a text without line breaks, cut where it is long."""
+    """Returns a text on one line, cut to 400 characters."""
     return " ".join(text.split())[:_LONGEST]
 
 
 def reason_of_load(error: Exception) -> str:
-    """Returns why a model was not loaded: TensorFlow's first line, advice follows it."""
-    # The message of a KeyError is no more than the key.
+    """Returns why a model was not loaded: TensorFlow's first line, before its advice."""
+    # The message of a KeyError is only the key.
     prefix = "KeyError: " if isinstance(error, KeyError) else ""
     return prefix + next(iter(_lines(error)), type(error).__name__)
 
 
 def reason_of_run(error: Exception) -> str:
-    """Returns why a call of the model failed: TensorFlow's last line, below the node's trace."""
+    """Returns why a call of the model failed: TensorFlow's last line, after the node's trace."""
     return next(reversed(_lines(error)), type(error).__name__)
 
 
 def _lines(error: Exception) -> list[str]:
-    """The lines of TensorFlow's message, without names of nodes and operations."""
+    """Returns the lines of TensorFlow's message, without names of nodes and operations."""
     message = getattr(error, "message", None) or str(error)
     lines = (_OF_GRAPH.sub("", line.strip()) for line in message.splitlines())
     return [one_line(line) for line in lines if line]

@@ -1,13 +1,13 @@
-"""The one scorer of an exported SavedModel.
+"""Scores rows with an exported SavedModel.
 
     scorer = Scorer(folder)                    # LoadError
     scorer.check()                             # SignatureError: not an abstract classifier
     labels, classes, scores = scorer.score([b"We prove that ..."])
 
-A scorer claims no device: like all of TensorFlow it uses the GPU that the process sees. A caller
-hides or limits it before the first load (``CUDA_VISIBLE_DEVICES``, ``pipeline.environment``). A
-scorer may be asked from several threads at a time. The scores of a row depend, in the last bits, on
-which rows are in its batch; the same batches give the same bits.
+A scorer uses the GPU that the process sees; hide or limit it before the first load
+(``CUDA_VISIBLE_DEVICES``, ``pipeline.environment``). It may be called from several threads. The
+last bits of a row's scores depend on the other rows of its batch; the same batches give the same
+bits.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from components.scoring.signatures import INPUTS, OUTPUTS, described
 
 
 class Scores(NamedTuple):
-    """What a classifier says of n rows.
+    """Predictions for n rows.
 
     Attributes:
-        labels: n names.
-        classes: k names, those of the scores' columns.
+        labels: n names of predicted classes.
+        classes: k names of the scores' columns.
         scores: float32 [n, k].
     """
 
@@ -49,8 +49,8 @@ class Scorer:
     """A loaded SavedModel.
 
     Attributes:
-        folder: of the model.
-        signatures: as the file describes them, by name.
+        folder: the model's folder.
+        signatures: the model's signatures by name.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -67,9 +67,9 @@ class Scorer:
             content = saved_model_pb2.SavedModel.FromString((folder / SAVED_MODEL).read_bytes())
             if not content.meta_graphs:
                 raise OSError(f"{SAVED_MODEL} holds no graph")
-            # Kept: its functions do not keep its variables alive.
+            # Kept, since its functions do not keep its variables alive.
             self._model = tf.saved_model.load(str(folder))
-        except Exception as error:  # whatever a broken SavedModel makes TensorFlow raise
+        except Exception as error:  # TensorFlow may raise anything for a broken SavedModel
             reason = reason_of_load(error)
             raise LoadError(
                 f"{folder}: TensorFlow cannot load the model: {reason}; copy or export it again",
@@ -78,10 +78,10 @@ class Scorer:
         self.signatures = described(content.meta_graphs[0].signature_def)
 
     def check(self, signature: str = features.SERVING_TEXT) -> None:
-        """Checks that a signature takes strings and gives labels, scores and classes.
+        """Checks that a signature takes strings and returns labels, scores and classes.
 
         Raises:
-            SignatureError: it does not, or there is none of this name.
+            SignatureError: it does not, or it does not exist.
         """
         found = self.signatures.get(signature)
         if found is None:
@@ -99,14 +99,14 @@ class Scorer:
         )
 
     def ask(self, signature: str, rows: Sequence[bytes]) -> dict[str, npt.NDArray[Any]]:
-        """Asks one of the exporter's signatures.
+        """Calls one of the exporter's signatures.
 
         Args:
             signature: a key of `INPUTS`.
             rows: n texts or serialized tf.Examples.
 
         Returns:
-            The outputs by name; strings as arrays of bytes.
+            The outputs by name; strings are arrays of bytes.
 
         Raises:
             SignatureError: the model has no such signature.
@@ -132,10 +132,10 @@ class Scorer:
             signature: which of the two.
 
         Returns:
-            The rows' scores, in order; for no rows, no classes.
+            The rows' scores, in order; without rows, ``classes`` is empty.
 
         Raises:
-            SignatureError: what the model gives is not a classifier's answer to n rows.
+            SignatureError: the outputs are not a classifier's for n rows.
             RefusedError: the model failed on these rows.
         """
         self.check(signature)
@@ -156,7 +156,7 @@ class Scorer:
         )
 
     def classes(self, signature: str = features.SERVING_TEXT) -> list[str]:
-        """Returns the names of the scores' columns, by asking the model an empty row."""
+        """Returns the names of the scores' columns, by scoring an empty row."""
         return self.score([b""], signature).classes
 
 
@@ -167,23 +167,23 @@ def score_by_length(
     signature: str = features.SERVING_TEXT,
     run: Callable[..., Iterable[Scores]] = map,
 ) -> Scores:
-    """Scores rows in whatever order is fastest, and answers in theirs.
+    """Scores rows in batches of similar length; returns the scores in the rows' order.
 
-    The model's time grows with the longest text of a call, so rows of like length go together.
+    The time of a call grows with its longest text.
 
     Args:
-        scorer: of the model.
-        rows: n of them.
-        batch_size: rows in one call of the model.
+        scorer: the model.
+        rows: n texts or tf.Examples.
+        batch_size: rows per call of the model.
         signature: see :meth:`Scorer.score`.
-        run: ``map``, or that of a pool of threads for several calls at a time.
+        run: ``map``, or a thread pool's for parallel calls.
     """
     if not rows:
         classes = scorer.classes(signature)
         return Scores([], classes, np.zeros((0, len(classes)), np.float32))
     order = sorted(range(len(rows)), key=lambda position: len(rows[position]))
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    # The longest first, so that no thread is left with the slowest batch at the end.
+    # The longest first, so that no thread ends with the slowest batch.
     batches.reverse()
     answers = list(run(lambda batch: scorer.score([rows[i] for i in batch], signature), batches))
     labels = [""] * len(rows)
@@ -196,5 +196,5 @@ def score_by_length(
 
 
 def decoded(names: npt.NDArray[Any]) -> list[str]:
-    """Returns an array of bytes [n] as text; bytes that are no UTF-8 become U+FFFD."""
+    """Decodes an array of bytes [n]; invalid UTF-8 becomes U+FFFD."""
     return [name.decode("utf-8", "replace") for name in names.tolist()]

@@ -1,4 +1,4 @@
-"""What the signatures of a SavedModel take and give."""
+"""The inputs and outputs of a SavedModel's signatures."""
 
 from __future__ import annotations
 
@@ -7,25 +7,20 @@ from typing import Any, NamedTuple
 
 from components.contracts import features
 
-# The one input, string [n], of each signature that the exporter writes.
+# The only input, string [n], of each exported signature.
 INPUTS = {
     features.SERVING_TEXT: features.ABSTRACT,
     features.SERVING_EXAMPLES: features.EXAMPLES_INPUT,
     features.TRANSFORM_FEATURES: features.EXAMPLES_INPUT,
 }
-# What a scoring signature gives.
+# Outputs of a scoring signature.
 OUTPUTS = (features.LABEL_OUTPUT, features.SCORES_OUTPUT, features.CLASSES_OUTPUT)
-# TensorFlow's own signature, which initializes and is not for clients.
+# TensorFlow's initializer, not for clients.
 _INTERNAL = "__saved_model_init_op"
 
 
 class TensorKind(NamedTuple):
-    """Type and shape of a signature's input or output.
-
-    Attributes:
-        dtype: TensorFlow's name of the type.
-        shape: -1 where any size goes.
-    """
+    """TensorFlow's type name and the shape, -1 for any size, of an input or output."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -39,11 +34,7 @@ class Signature(NamedTuple):
 
 
 def described(signature_defs: Mapping[str, Any]) -> dict[str, Signature]:
-    """Returns the signatures for clients, by name.
-
-    Args:
-        signature_defs: ``SignatureDef`` by name, from ``saved_model.pb`` or a server's metadata.
-    """
+    """Returns a model's signatures, given its ``SignatureDef`` protos, both by name."""
     return {
         name: Signature(
             {key: _kind(info) for key, info in signature.inputs.items()},

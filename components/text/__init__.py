@@ -1,1 +1,1 @@
-"""Text operations that training and serving share."""
+"""Text operations shared by training and serving."""

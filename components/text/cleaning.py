@@ -1,4 +1,4 @@
-"""The notebook's text cleaning, once as Python and once as TensorFlow ops with the same result."""
+"""The notebook's text cleaning, in Python and as equivalent TensorFlow ops."""
 
 import re
 from string import ascii_letters, digits
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 _FORMULA = r"\$.*?\$"
 _FORMULA_BYTES = re.compile(_FORMULA.encode())
-# The two characters outside ASCII that ``str.lower`` turns into ASCII letters.
+# The two non-ASCII characters that ``str.lower`` turns into ASCII letters.
 _KELVIN, _DOTTED_I = "\u212a".encode(), "\u0130".encode()
 # Lower-cases ASCII letters, keeps digits, and maps every other byte to a space.
 _SPACED = bytes(
@@ -22,10 +22,10 @@ def clean_python(text: str) -> str:
 
 
 def clean_bytes(text: bytes) -> bytes:
-    """Cleans a text in UTF-8 as :func:`clean_python` does.
+    r"""Cleans a UTF-8 text as :func:`clean_python` does.
 
-    The notebook lower-cases the text, replaces formulas, then ``[^a-z0-9\\s]``, then ``\\s+`` by a
-    space, and strips it. A translation of bytes and a split give the same, four times as fast.
+    The notebook lower-cases the text, replaces formulas, then ``[^a-z0-9\s]``, then ``\s+`` by a
+    space, and strips it. Translating and splitting bytes is equivalent and four times as fast.
     """
     text = text.replace(_KELVIN, b"k").replace(_DOTTED_I, b"i ")
     return b" ".join(_FORMULA_BYTES.sub(b" ", text).translate(_SPACED).split())
@@ -34,22 +34,22 @@ def clean_bytes(text: bytes) -> bytes:
 def _utf8(text: tf.Tensor) -> tf.Tensor:
     """Replaces bytes that are not UTF-8 by U+FFFD, so that no input can fail a batch.
 
-    NUL, at which the Unicode ops would cut the text, becomes a space, as cleaning makes it anyway.
+    NUL, at which the Unicode ops would cut the text, becomes a space, as it would by cleaning.
     """
     text = tf.strings.regex_replace(text, r"\x00", " ")
     return tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
 
 
 def without_formulas(text: tf.Tensor) -> tf.Tensor:
-    """Cuts inline formulas, ``$...$`` within a line, out of a string tensor of any shape."""
+    """Removes inline formulas, ``$...$`` within a line, from a string tensor of any shape."""
     return tf.strings.regex_replace(_utf8(text), _FORMULA, "")
 
 
 def clean_tensor(text: tf.Tensor) -> tf.Tensor:
-    """Cleans a string tensor of any shape to the bytes that :func:`clean_python` gives.
+    r"""Cleans a string tensor of any shape to the same bytes as :func:`clean_python`.
 
-    Python's ``\\s`` also matches Unicode spaces, which RE2's does not; since all but ``[a-z0-9]``
-    ends up as one space either way, the last two substitutions are one here.
+    Unlike Python's, RE2's ``\s`` does not match Unicode spaces. Since anything but ``[a-z0-9]``
+    becomes a single space, the last two substitutions are one here.
     """
     text = tf.strings.lower(_utf8(text), encoding="utf-8")
     text = tf.strings.regex_replace(text, _FORMULA, " ")

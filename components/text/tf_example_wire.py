@@ -1,8 +1,8 @@
-"""String columns out of serialized tf.Examples, with ops that cannot fail.
+"""Reads string columns from serialized tf.Examples, with ops that cannot fail.
 
-``tf.io.parse_example`` raises for a whole batch where one of its rows is no tf.Example, or holds a
-number where a string is wanted. A server must not let one client's row fail those of others, and
-a graph cannot catch an error. So the wire format is read here by arithmetic on bytes:
+``tf.io.parse_example`` raises for a whole batch if one row is not a tf.Example, or has a number
+instead of a string. One client's row must not fail those of others in a server's batch, and a graph
+cannot catch errors. So the wire format is decoded here by arithmetic on bytes:
 https://protobuf.dev/programming-guides/encoding, with the fields of example.proto and
 feature.proto: Example.features = 1, the map entries of Features = 1 (key = 1, value = 2),
 Feature.bytes_list = 1, BytesList.value = 1.
@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-# Turns of the loop, each of which reads one field of every row; an example of k columns takes
-# 4 k + 3. A row that takes more counts as unreadable: it must not hold up the others.
+# Iterations of the loop, each of which reads one field of every row; an example of k columns takes
+# 4 k + 3. A row that takes more counts as unreadable, so that it cannot delay the others.
 MAX_FIELDS = 4096
 
 _VARINT_BYTES = 10
 _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
-# Messages inside each other: the example, its features, an entry of their map.
+# Nested messages: the example, its features, an entry of their map.
 _EXAMPLE, _FEATURES, _ENTRY = 0, 1, 2
 _LEVELS = 3
 
@@ -30,10 +30,10 @@ class _Field(NamedTuple):
     """One field of each row, all tensors [n]; undefined where ``ok`` is false.
 
     Attributes:
-        number: of the field.
-        start, length: where its bytes are, in a length-delimited field.
-        after: where the next field starts.
-        ok: whether there is such a field before the end of the message.
+        number: field number.
+        start, length: position of the bytes of a length-delimited field.
+        after: position of the next field.
+        ok: whether the field is valid and within the message.
         delimited: whether it is ok and length-delimited.
     """
 
@@ -46,19 +46,19 @@ class _Field(NamedTuple):
 
 
 def string_columns(serialized: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
-    """First string of each column of each row.
+    """Returns the first string of each column of each row.
 
     Args:
-        serialized: tf.Examples, string [n]; anything may be in them.
-        names: of the columns.
+        serialized: tf.Examples, string [n]; any bytes are allowed.
+        names: names of the columns.
 
     Returns:
-        string [n] by name. Empty where the column is missing or holds no value or numbers, and in
-        every column of a row that is not a tf.Example or takes more than `MAX_FIELDS` turns.
+        string [n] by name. Empty if the column is missing, empty or numeric, and in all columns of
+        a row that is not a tf.Example or takes more than `MAX_FIELDS` iterations.
     """
     lengths = tf.cast(tf.strings.length(serialized), tf.int64)
     starts = tf.cumsum(lengths, exclusive=True)
-    # What follows the last row can be read as part of it, but its end is checked.
+    # Reading past the last row is harmless, since its end is checked.
     padding = b"\0" * (2 * _VARINT_BYTES)
     data = tf.io.decode_raw(tf.strings.reduce_join(serialized) + padding, tf.uint8)
     feature_start, feature_length = _find_features(data, starts, starts + lengths, names)
@@ -78,7 +78,7 @@ def string_columns(serialized: tf.Tensor, names: Sequence[str]) -> dict[str, tf.
 def _find_features(
     data: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor, names: Sequence[str]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Start and length, int64 [n, columns], of each column's Feature; length 0 where there is none.
+    """Returns start and length, int64 [n, columns], of each column's Feature; length 0 for none.
 
     As in any protobuf map, the last entry of a key counts.
     """
@@ -153,7 +153,7 @@ def _find_features(
 def _first_string(
     data: tf.Tensor, start: tf.Tensor, length: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Start and length, int64 [n], of the first string in each Feature; length 0 for none."""
+    """Returns start and length, int64 [n], of each Feature's first string; length 0 for none."""
 
     def unfinished(reading: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
         return tf.reduce_any(reading)
@@ -190,7 +190,7 @@ def _first_string(
 
 
 def _read_field(data: tf.Tensor, at: tf.Tensor, limit: tf.Tensor) -> _Field:
-    """The field that starts at a position, int64 [n], in a message that ends at ``limit``."""
+    """Reads the field at a position, int64 [n], in a message that ends at ``limit``."""
     tag, start, ok = _read_varint(data, at, limit)
     number, wire = tf.bitwise.right_shift(tag, tf.constant(3, tf.int64)), tag % 8
     # The length of a delimited field, or the value of a varint.
@@ -207,7 +207,7 @@ def _read_field(data: tf.Tensor, at: tf.Tensor, limit: tf.Tensor) -> _Field:
 def _read_varint(
     data: tf.Tensor, at: tf.Tensor, limit: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Value, position after it, and whether it ends before ``limit``; each [n]."""
+    """Returns the value, the position after it, and whether it ends within ``limit``; each [n]."""
     steps = tf.range(_VARINT_BYTES, dtype=tf.int64)
     digits = tf.cast(tf.gather(data, _inside(data, at[:, tf.newaxis] + steps)), tf.int64)
     final = digits < 128
@@ -224,5 +224,5 @@ def _read_varint(
 
 
 def _inside(data: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-    """Positions within the data: a broken row may point anywhere; what it reads is not used."""
+    """Clips positions to the data: a broken row may point anywhere, but its result is not used."""
     return tf.clip_by_value(positions, 0, tf.size(data, tf.int64) - 1)

@@ -1,1 +1,1 @@
-"""Trainer: transformed examples and GloVe vectors to an exported SavedModel."""
+"""Trainer: from transformed examples and GloVe vectors to an exported SavedModel."""

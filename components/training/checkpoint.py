@@ -1,4 +1,4 @@
-"""What a killed training needs to go on: one file, replaced atomically after each epoch."""
+"""The state from which a killed training resumes: a file, replaced atomically after each epoch."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ Arrays = list[npt.NDArray[Any]]
 _FILE = "state.npz"
 _HISTORY = "history"
 _GROUPS = ("best", "weights", "optimizer", "seeds")
-# Folders of other settings or data that are kept, in case one goes back to them.
+# States of other settings or data that are kept, in case the user returns to them.
 _KEPT_OTHERS = 2
 
 
 @dataclass
 class State:
-    """A training after a finished epoch: its history and every array that later steps read.
+    """The state of training after an epoch.
 
     Attributes:
-        history: one record an epoch, over all phases.
+        history: one record per epoch, over all phases.
         best: weights of the best epoch.
-        weights, optimizer, seeds: of the last epoch.
+        weights, optimizer, seeds: variables after the last epoch.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -54,11 +54,7 @@ def read_variables(variables: Sequence[keras.Variable]) -> Arrays:
 
 
 def assign_variables(variables: Sequence[keras.Variable], arrays: Arrays) -> None:
-    """Sets the variables.
-
-    Raises:
-        ValueError: their number or a shape differs.
-    """
+    """Sets the variables; raises ValueError if their number or a shape differs."""
     if [tuple(variable.shape) for variable in variables] != [array.shape for array in arrays]:
         raise ValueError("the saved state belongs to another model")
     for variable, array in zip(variables, arrays, strict=True):
@@ -66,7 +62,7 @@ def assign_variables(variables: Sequence[keras.Variable], arrays: Arrays) -> Non
 
 
 def save_state(folder: Path, state: State) -> None:
-    """Writes the state; at any moment the folder holds the old one or the new one, whole."""
+    """Writes the state atomically."""
     arrays = {
         f"{group}.{index}": array
         for group in _GROUPS
@@ -78,9 +74,9 @@ def save_state(folder: Path, state: State) -> None:
 
 
 def load_state(folder: Path) -> State | None:
-    """Returns the saved state, or None where there is none or it cannot be read."""
+    """Returns the saved state, or None if it is missing or unreadable."""
     try:
-        # Opened here: numpy would leave a file open that is no archive.
+        # Opened here, since numpy does not close a file that is not an archive.
         with (
             (folder / _FILE).open("rb") as stream,
             np.load(stream, allow_pickle=False) as arrays,
@@ -96,7 +92,7 @@ def load_state(folder: Path) -> State | None:
 
 
 def prune_states(root: Path, key: str) -> None:
-    """Removes the oldest states of other settings under ``root``; a state can be large."""
+    """Removes the oldest states other than ``key`` under ``root``; a state can be large."""
     others = [path for path in root.glob(f"*/{_FILE}") if path.parent.name != key]
     others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for path in others[_KEPT_OTHERS:]:

@@ -1,4 +1,4 @@
-"""Transformed examples in memory, and the batches of each epoch."""
+"""Loads transformed examples into memory, and batches them for each epoch."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from components.errors import UserError
 
 IntArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float32]
-# Rows decoded at a time while reading; has no effect on the result.
+# Rows decoded at a time; does not affect the result.
 _READ_ROWS = 2048
 
 
 @dataclass(frozen=True)
 class Examples:
-    """One split in memory, in an order that depends on its content alone.
+    """A split in memory, in an order that depends only on its content.
 
     Attributes:
-        tokens: int32 [n, sequence_length], 0 on the right as padding.
-        labels: int32 [n], indices into the classes.
+        tokens: int32 [n, sequence_length], padded with 0 on the right.
+        labels: int32 [n], class ids.
         categories: int32 [n], finer labels, -1 for none.
-        lengths: int32 [n], tokens that are not padding.
+        lengths: int32 [n], tokens without padding.
     """
 
     tokens: IntArray
@@ -47,34 +47,34 @@ class Examples:
         return int(self.tokens.shape[1])
 
     def digest(self) -> str:
-        """SHA-256 of the content."""
+        """Returns a hex SHA-256 of the content."""
         digest = hashlib.sha256(repr(self.tokens.shape).encode())
         for array in (self.tokens, self.labels, self.categories):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
     def token_counts(self, vocabulary_size: int) -> npt.NDArray[np.int64]:
-        """How often each id occurs, int64 [vocabulary_size], padding left out."""
+        """Returns each id's frequency, int64 [vocabulary_size]; 0 for padding."""
         counts = np.bincount(self.tokens.ravel(), minlength=vocabulary_size).astype(np.int64)
         counts[features.PAD_ID] = 0
         return counts
 
     def class_counts(self, classes: int) -> npt.NDArray[np.int64]:
-        """Examples of each class, int64 [classes]."""
+        """Returns the number of examples of each class, int64 [classes]."""
         return np.bincount(self.labels, minlength=classes).astype(np.int64)
 
 
 def make_examples(
     tokens: npt.NDArray[Any], labels: npt.NDArray[Any], categories: npt.NDArray[Any] | None = None
 ) -> Examples:
-    """Puts examples into their canonical order: by a hash of all that they hold.
+    """Sorts examples by a hash of their content.
 
-    The order of records in files depends on workers and shards; training must not.
+    Training must not depend on the order of records in files, which varies with workers and shards.
 
     Args:
         tokens: integer [n, sequence_length].
         labels: integer [n].
-        categories: integer [n], -1 for none; None for none at all.
+        categories: integer [n], -1 for none; None if there are none at all.
     """
     tokens = np.ascontiguousarray(tokens, dtype=np.int32)
     labels = np.ascontiguousarray(labels, dtype=np.int32)
@@ -82,7 +82,7 @@ def make_examples(
         categories = np.full(len(labels), -1)
     categories = np.ascontiguousarray(categories, dtype=np.int32)
     columns = np.column_stack([tokens, labels, categories]).astype(np.uint64)
-    # A linear hash modulo 2**64 with random odd multipliers; rows that collide are equal rows.
+    # A linear hash modulo 2**64 with random odd multipliers; only equal rows collide in practice.
     multipliers = np.random.default_rng(0).integers(
         1, 2**63, size=columns.shape[1], dtype=np.uint64
     ) * np.uint64(2) + np.uint64(1)
@@ -97,11 +97,11 @@ def load_examples(
     """Reads a split that Transform wrote.
 
     Args:
-        files: patterns of its files.
-        data_accessor: the Trainer's, ``fn_args.data_accessor``.
-        schema: of the transformed examples.
+        files: patterns of the split's files.
+        data_accessor: ``fn_args.data_accessor``.
+        schema: schema of the transformed examples.
         classes: labels must lie in [0, classes).
-        split: its name, for messages.
+        split: the split's name, for messages.
 
     Raises:
         UserError: the split is empty, or a label is not a class.
@@ -133,10 +133,10 @@ def load_examples(
 
 
 def category_groups(train: Examples, classes: int) -> IntArray:
-    """Finds the class of each finer target, int32 [categories + classes].
+    """Returns the class of each finer target, int32 [categories + classes].
 
-    A category belongs to the class of most of its train papers. The last ``classes`` targets, one
-    a class, are for papers without a category, or with one of another class.
+    A category belongs to the most frequent class of its train papers. The last ``classes`` targets,
+    one per class, are for papers without a category, or with a category of another class.
     """
     known = train.categories >= 0
     count = int(train.categories.max(initial=-1)) + 1
@@ -146,7 +146,7 @@ def category_groups(train: Examples, classes: int) -> IntArray:
 
 
 def category_targets(examples: Examples, groups: IntArray) -> IntArray:
-    """The finer target of each example, int32 [n], always one of its own class."""
+    """Returns the finer target of each example, int32 [n], which always belongs to its class."""
     categories = int(len(groups) - (groups.max() + 1))
     usable = (examples.categories >= 0) & (examples.categories < categories)
     usable &= groups[np.where(usable, examples.categories, 0)] == examples.labels
@@ -155,7 +155,7 @@ def category_targets(examples: Examples, groups: IntArray) -> IntArray:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one step, int32 [b], and the width to which their padding is trimmed."""
+    """Rows of one step, int32 [b], and the width in tokens to which they are trimmed."""
 
     rows: IntArray
     width: int
@@ -169,15 +169,19 @@ def plan_epoch(
     seed: int,
     epoch: int,
 ) -> list[Batch]:
-    """Plans the batches of one epoch: each row once, rows of about the same length together.
+    """Plans the batches of one epoch: each row once, grouped by length.
 
-    Rows are shuffled, dealt to the narrowest bucket that holds them and cut into batches; the
-    remainder of a bucket goes to the next wider one, so that at most one batch is not full. Then
-    the batches are shuffled. The plan depends on the arguments alone.
+    Rows are shuffled, assigned to the narrowest bucket that fits and cut into batches. A bucket's
+    remainder goes to the next wider one, so at most one batch is not full. Then the batches are
+    shuffled. The plan depends only on the arguments.
 
     Args:
         lengths: int32 [n].
-        buckets: ascending widths; ``sequence_length`` is always the last. Empty: one width.
+        sequence_length: the last width.
+        buckets: further widths, ascending.
+        batch_size: rows per batch.
+        seed: seed of all epochs.
+        epoch: number of the epoch.
 
     Returns:
         ceil(n / batch_size) batches.
@@ -201,7 +205,7 @@ def plan_epoch(
 
 
 def steps_per_epoch(examples: Examples, batch_size: int) -> int:
-    """Batches that :func:`plan_epoch` gives."""
+    """Returns the number of batches of :func:`plan_epoch`."""
     return -(-examples.size // batch_size)
 
 
@@ -214,10 +218,9 @@ def training_dataset(
     seed: int,
     first_epoch: int,
 ) -> tf.data.Dataset:
-    """Endless batches from ``first_epoch`` on: tokens int32 [b, width], each target int32 [b].
+    """Returns endless batches from ``first_epoch`` on: tokens int32 [b, width], targets int32 [b].
 
-    The next epoch's batches are prepared while validation runs. Take
-    :func:`steps_per_epoch` batches for each epoch.
+    Each epoch has :func:`steps_per_epoch` batches. The next epoch's are prepared during validation.
 
     Args:
         targets: int32 [n] by the name of the model's output.
@@ -241,9 +244,9 @@ def evaluation_dataset(
     buckets: Sequence[int],
     batch_size: int,
 ) -> tuple[tf.data.Dataset, IntArray]:
-    """Every example once, shortest first: the batches, and the row of each example in them.
+    """Returns batches of all examples, shortest first, and the examples' rows in that order.
 
-    Targets and further inputs are those of :func:`training_dataset`.
+    Targets and further inputs are as for :func:`training_dataset`.
     """
     order = np.argsort(examples.lengths, kind="stable").astype(np.int32)
     widths = [width for width in buckets if width < examples.sequence_length]
@@ -266,8 +269,8 @@ def _gathered(
     targets: Mapping[str, IntArray],
     further: Sequence[FloatArray],
 ) -> tf.data.Dataset:
-    """Turns (rows, width) into batches inside tf.data, ahead of the device."""
-    # Host memory: a split may be larger than what a device has to spare.
+    """Turns (rows, width) into batches within tf.data, with prefetching."""
+    # In host memory, since a split may not fit on a device.
     with tf.device("/CPU:0"):
         tokens = tf.constant(examples.tokens)
         columns = {name: tf.constant(column) for name, column in targets.items()}

@@ -1,4 +1,4 @@
-"""Which device trains, and whether cuDNN's LSTM kernel runs there."""
+"""Selects the training device, and finds out whether cuDNN's LSTM kernel is used."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Device:
     """Where training runs.
 
     Attributes:
-        strategy: how variables and batches are spread; the default strategy on up to one GPU.
-        description: for people, such as "2 x NVIDIA A100-SXM4-40GB, mirrored" or "CPU, 2 threads".
-        gpus: GPUs in use.
+        strategy: mirrored on several GPUs, else the default strategy.
+        description: such as "2 x NVIDIA A100-SXM4-40GB, mirrored" or "CPU, 2 threads".
+        gpus: number of GPUs in use.
     """
 
     strategy: tf.distribute.Strategy
@@ -24,17 +24,17 @@ class Device:
 
 
 def prepare_device(threads: int) -> Device:
-    """Picks all visible GPUs, or the CPU, and lets GPU memory grow instead of taking all of it.
+    """Selects all visible GPUs, or the CPU, and lets GPU memory grow on demand.
 
     Args:
-        threads: of the CPU, for the description.
+        threads: CPU threads, for the description.
     """
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
         except RuntimeError:
-            # The process has used the GPU before; its memory is laid out already.
+            # The process has already used the GPU.
             break
     if not gpus:
         return Device(tf.distribute.get_strategy(), f"CPU, {threads} threads", 0)
@@ -46,7 +46,7 @@ def prepare_device(threads: int) -> Device:
 
 
 def uses_cudnn(model: keras.Model, sequence_length: int) -> bool:
-    """Whether the graph of ``model`` holds cuDNN's recurrent kernel, as it is traced here."""
+    """Returns whether the graph of ``model``, traced here, has cuDNN's recurrent kernel."""
     function = tf.function(lambda tokens: model(tokens, training=True))
     graph = function.get_concrete_function(
         tf.TensorSpec([None, sequence_length], tf.int32)

@@ -1,4 +1,4 @@
-"""The SavedModel: raw text or serialized examples in, scores out, on any CPU."""
+"""Exports the SavedModel: from raw texts or serialized examples to scores, on any device."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def rebuild_for_serving(
     classes: int,
     groups: Sequence[int] | None,
 ) -> keras.Model:
-    """Copies a trained model into one that computes in float32 and needs no cuDNN.
+    """Copies a trained model into one that computes in float32 without cuDNN.
 
-    A graph traced where a GPU is visible would hold cuDNN's kernel and fail on a CPU server.
+    A graph traced with a visible GPU would contain cuDNN's kernel and fail on a CPU server.
 
     Returns:
-        Token ids int [n, length] to logits float32 [n, classes].
+        A model from token ids int [n, length] to logits float32 [n, classes].
     """
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
@@ -57,10 +57,10 @@ def rebuild_for_serving(
 class Classifier(tf.Module):
     """What a server loads: the transform graph and the network behind three signatures.
 
-    Texts go through the very graph that made the training data, so that serving cannot drift from
-    training. No row fails a batch: one without a usable abstract (empty, no words, no text, not a
-    tf.Example) is scored like an abstract of one unknown word. Bytes that are no UTF-8 separate
-    words. See :mod:`components.text.tf_example_wire` for what counts as a tf.Example.
+    Texts go through the transform graph of the training data, which prevents training-serving skew.
+    No row fails a batch: one without a usable abstract (empty, no words, no text, not a tf.Example)
+    is scored like an abstract of one unknown word. Bytes that are not UTF-8 separate words. See
+    :mod:`components.text.tf_example_wire` for what counts as a tf.Example.
     """
 
     def __init__(
@@ -70,24 +70,24 @@ class Classifier(tf.Module):
         classes: Sequence[str],
         trim: bool,
     ) -> None:
-        """Keeps the parts.
+        """Stores the parts.
 
         Args:
-            scorer: token ids int [n, length] to scores float32 [n, k].
+            scorer: a model from token ids int [n, length] to scores float32 [n, k].
             transform: output of the Transform node.
             classes: names of the scores' columns.
-            trim: whether padding that all rows of a request share may be cut off.
+            trim: whether to trim padding that all rows of a request share.
         """
         super().__init__(name="classifier")
         self._scorer = scorer
-        # Tracked as attributes: the transform graph's vocabulary becomes an asset of the model.
+        # As tracked attributes, so that the transform graph's vocabulary becomes an asset.
         self._transform = transform.transform_features_layer()
         self._raw_spec = dict(transform.raw_feature_spec())
         self._classes = list(classes)
         self._trim = trim
 
     def signatures(self) -> dict[str, Any]:
-        """Concrete functions by signature name."""
+        """Returns concrete functions by signature name."""
         strings = tf.TensorSpec([None], tf.string, name=features.EXAMPLES_INPUT)
         abstracts = tf.TensorSpec([None], tf.string, name=features.ABSTRACT)
         return {
@@ -98,17 +98,17 @@ class Classifier(tf.Module):
 
     @tf.function
     def score_texts(self, abstract: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Raw abstracts, string [n], to label [n], scores [n, k] and classes [n, k]."""
+        """Maps raw abstracts, string [n], to label [n], scores [n, k] and classes [n, k]."""
         return self._answer(abstract)
 
     @tf.function
     def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialized raw tf.Examples, string [n], to the outputs of :meth:`score_texts`."""
+        """Maps serialized raw tf.Examples, string [n], to the outputs of :meth:`score_texts`."""
         return self._answer(string_columns(examples, [features.ABSTRACT])[features.ABSTRACT])
 
     @tf.function
     def transform_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialized raw tf.Examples, string [n], to the transformed features."""
+        """Maps serialized raw tf.Examples, string [n], to the transformed features."""
         columns = string_columns(examples, list(self._raw_spec))
         return dict(self._transform({name: self._raw(name, columns[name]) for name in columns}))
 
@@ -127,7 +127,7 @@ class Classifier(tf.Module):
         }
 
     def _raw(self, name: str, values: tf.Tensor) -> tf.Tensor | tf.SparseTensor:
-        """A string column [n] in the form in which the transform graph takes it."""
+        """Converts a string column [n] to the form that the transform graph takes."""
         spec = self._raw_spec[name]
         if isinstance(spec, tf.io.VarLenFeature):
             return tf.sparse.from_dense(values[:, tf.newaxis])
@@ -143,15 +143,15 @@ def golden_predictions(
     temperature: float,
     bias: npt.NDArray[np.float64],
 ) -> GoldenPredictions:
-    """Scores texts with the network by way of Transform's graph and no exported signature.
+    """Scores texts with Transform's graph and the network, without the exported signatures.
 
-    The scores are computed in float32 on the CPU, like the exported model's, whatever trained it.
+    The scores are computed in float32 on the CPU, independently of the training device.
 
     Args:
-        texts: of any content.
+        texts: any texts.
         model: from :func:`rebuild_for_serving`.
         transform: output of the Transform node.
-        classes: in the order of the logits.
+        classes: class names, in the order of the logits.
         temperature, bias: scores are ``softmax((logits + bias) / temperature)``.
     """
     raw = tf.constant([[text.content] for text in texts])
@@ -163,10 +163,10 @@ def golden_predictions(
 
 
 def read_abstracts(files: Sequence[str]) -> Iterator[bytes]:
-    """Abstracts of gzipped TFRecords of raw tf.Examples, those without one left out.
+    """Yields the non-empty abstracts of gzipped TFRecords of raw tf.Examples.
 
     Args:
-        files: patterns of their names.
+        files: patterns of the files' names.
     """
     names = tf.data.Dataset.list_files(list(files), shuffle=False)
     records = tf.data.TFRecordDataset(names, compression_type="GZIP").batch(_READ_ROWS)
@@ -187,10 +187,10 @@ def export_model(
     """Writes the SavedModel with its three signatures.
 
     Args:
-        folder: made by the call.
+        folder: created by this function.
         model: from :func:`rebuild_for_serving`.
         transform: output of the Transform node.
-        classes: in the order of the logits.
+        classes: class names, in the order of the logits.
         temperature, bias: scores are ``softmax((logits + bias) / temperature)``.
         trim: see :class:`Classifier`.
     """

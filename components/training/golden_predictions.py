@@ -17,15 +17,15 @@ _MEGABYTE = 1 << 20
 
 
 def pick(texts: Iterable[bytes], count: int) -> list[bytes]:
-    """Picks ``count`` different texts, or all there are: by their hash, whatever their order."""
+    """Picks up to ``count`` distinct texts by their hash, independently of their order."""
     return sorted(set(texts), key=lambda text: hashlib.sha256(text).digest())[:count]
 
 
 def odd_texts(real: Sequence[bytes]) -> list[GoldenText]:
-    """Returns texts at the edges of what a client may send.
+    """Returns edge cases of texts that a client may send.
 
     Args:
-        real: at least one real abstract, for those that are made of one.
+        real: at least one real abstract, from which some are made.
     """
     noise = np.random.default_rng(0).integers(0, 256, 4096, np.uint8).tobytes()
     abstract = real[0] + b" "

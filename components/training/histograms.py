@@ -1,4 +1,4 @@
-"""Histograms of the weights, for TensorBoard."""
+"""Writes histograms of the weights for TensorBoard."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-# TensorBoard's histogram needs some 240 bytes a number, gigabytes for a table of n-grams.
+# TensorBoard's histograms need some 240 bytes per number: gigabytes for an n-gram table.
 _LARGEST = 100_000
 
 
 class WeightHistograms(keras.callbacks.Callback):
-    """Writes the distribution of each floating weight after every ``every`` epochs.
-
-    Of a large one, evenly spaced numbers are taken.
+    """Writes the distribution of each float weight, or of a regular sample of a large one.
 
     Args:
-        folder: TensorBoard folder; made with the first histogram.
+        folder: TensorBoard folder; created with the first histogram.
         every: epochs between histograms; 0 for none.
     """
 

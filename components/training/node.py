@@ -1,4 +1,4 @@
-"""The Trainer node: TFX's, with a look at raw texts for the model's warm-up and its reference."""
+"""The Trainer node: TFX's, with raw texts for the warm-up requests and golden predictions."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ class TextTrainerSpec(standard_component_specs.TrainerSpec):
 
 
 class TextTrainerExecutor(executor.GenericExecutor):  # type: ignore[misc]
-    """The stock executor; tells ``run_fn`` where the raw eval split is."""
+    """TFX's executor, which also passes the raw eval split's location to ``run_fn``."""
 
     def _GetFnArgs(  # noqa: N802
         self,
@@ -44,15 +44,15 @@ class TextTrainerExecutor(executor.GenericExecutor):  # type: ignore[misc]
 
 
 class TextTrainer(base_component.BaseComponent):
-    """Trains on transformed examples, and exports with requests made of raw ones.
+    """Trains on transformed examples, and exports a model with requests made of raw ones.
 
     Args:
         run_fn: dotted path of the training function.
-        examples: transformed, with the splits train and eval.
-        raw_examples: the same before Transform; the eval split gives real requests.
+        examples: transformed examples, with the splits train and eval.
+        raw_examples: the same before Transform; the eval split provides real requests.
         transform_graph, schema: Transform's graph and the reviewed schema.
-        custom_config: for ``run_fn``; part of the cache key.
-        hyperparameters: a Tuner's; may be left out.
+        custom_config: passed to ``run_fn``; part of the cache key.
+        hyperparameters: a Tuner's; optional.
     """
 
     SPEC_CLASS = TextTrainerSpec

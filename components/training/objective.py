@@ -1,4 +1,4 @@
-"""Loss, class weights and the metrics of training and of the eval split."""
+"""Loss, class weights and metrics of training and validation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 def class_weights(counts: npt.NDArray[np.int64], power: float) -> FloatArray:
     """Returns ``(n / (k n_c)) ** power``, float64 [k], scaled to a mean of 1 over the examples.
 
-    Power 1 is scikit-learn's "balanced". A class without examples weighs 1.
+    Power 1 is scikit-learn's "balanced". Classes without examples have weight 1 before scaling.
     """
     present = counts > 0
     weights = np.ones(len(counts))
@@ -28,7 +28,7 @@ def class_weights(counts: npt.NDArray[np.int64], power: float) -> FloatArray:
 
 
 def log_priors(counts: npt.NDArray[np.int64]) -> FloatArray:
-    """Returns the classes' log priors, float64 [k]; one without examples counts as half of one."""
+    """Returns the classes' log priors, float64 [k]; absent classes count as half an example."""
     smoothed = np.maximum(counts, 0.5)
     return np.log(smoothed / smoothed.sum())
 
@@ -67,7 +67,7 @@ class MacroF1(keras.metrics.Metric):
 
 
 def watched_metrics(classes: int) -> list[keras.metrics.Metric]:
-    """Accuracy, log loss (cross-entropy without weights) and macro-F1."""
+    """Returns accuracy, log loss (unweighted cross-entropy) and macro-F1."""
     return [
         keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
         keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="log_loss"),
@@ -76,10 +76,10 @@ def watched_metrics(classes: int) -> list[keras.metrics.Metric]:
 
 
 def fit_temperature(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
-    """Returns the temperature in [.3, 5] with the least log loss (Guo et al., 2017).
+    """Returns the temperature in [.3, 5] with the lowest log loss (Guo et al., 2017).
 
     Args:
-        logits: float [n, k], adjusted if the exported model adjusts them.
+        logits: float [n, k], after logit adjustment.
         labels: integer [n].
     """
     logits = np.asarray(logits, np.float64)
@@ -92,7 +92,7 @@ def fit_temperature(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float
 
 
 def eval_metrics(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> dict[str, float]:
-    """Returns log loss (nats), accuracy and macro-F1 of ``softmax(logits)``, as ``monitor`` says.
+    """Returns log loss (nats), accuracy and macro-F1 of ``softmax(logits)``, named as in `Monitor`.
 
     Args:
         logits: float [n, k], as exported: adjusted and divided by the temperature.

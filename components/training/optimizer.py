@@ -1,4 +1,4 @@
-"""Adam as one kernel a variable, and Adagrad for the n-gram tables."""
+"""Adam with one kernel per variable, and Adagrad for the n-gram tables."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from components.model.layers import NGRAM_TABLE
 
 
 class FusedAdam(keras.optimizers.Adam):
-    """Keras's Adam, with the update done by TensorFlow's fused kernel.
+    """Keras's Adam, updated by TensorFlow's fused kernel.
 
-    Keras composes the update of some ten operations, each a pass over the whole variable. For a
-    table of word vectors the kernel needs less than half of their time. The formula, its epsilon
+    Keras updates a variable in some ten operations, each a pass over the whole variable. For a
+    table of word vectors, the kernel takes less than half of their time. The formula, its epsilon
     and the optimizer's variables are the same.
 
-    A variable named :data:`~components.model.layers.NGRAM_TABLE` gets Adagrad (Duchi et al., 2011)
-    with a constant rate instead: one epoch of it fits a linear model over rare features as well as
-    many of Adam, without leaving the rare classes behind. Its sums of squared gradients start at
-    ``table_accumulator``. From 0, the first step of each row would be a whole rate long however
-    small the gradient is, which for rare n-grams is mostly noise.
+    Variables named :data:`~components.model.layers.NGRAM_TABLE` are updated by Adagrad (Duchi et
+    al., 2011) with a constant rate instead: one epoch fits a linear model over rare features as
+    well as many epochs of Adam, rare classes included. Its sums of squared gradients start at
+    ``table_accumulator``. From 0, the first step of each row would have the full rate's length
+    however small the gradient, which for rare n-grams is mostly noise.
     """
 
     def __init__(
@@ -38,9 +38,9 @@ class FusedAdam(keras.optimizers.Adam):
         self._table_sums: set[int] = set()
 
     def build(self, variables: Any) -> None:
-        """Makes the slots, and notes those of the n-gram tables."""
+        """Creates the slots, and remembers those of the n-gram tables."""
         super().build(variables)
-        # Updates get TensorFlow's variables, which have other names.
+        # update_step gets TensorFlow's variables, which have other names.
         for variable in variables:
             if variable.name == NGRAM_TABLE:
                 _, sums = adam_slots(self, variable)
@@ -78,9 +78,9 @@ class FusedAdam(keras.optimizers.Adam):
 
 
 def _summed_rows(gradient: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the rows that a gradient touches, each once, and the sum of its values for each.
+    """Returns the distinct rows of a gradient, and the sum of its values for each.
 
-    A batch reaches a few per cent of a table, and Adagrad leaves the others as they are.
+    A batch touches a few per cent of a table, and Adagrad leaves the other rows unchanged.
     """
     if not isinstance(gradient, tf.IndexedSlices):
         return tf.range(tf.shape(gradient)[0]), gradient

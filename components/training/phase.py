@@ -1,4 +1,4 @@
-"""The phases of a training: what each leaves frozen, what it minimizes, and how fast."""
+"""The phases of training: frozen layers, losses and optimizer of each."""
 
 from __future__ import annotations
 
@@ -23,20 +23,19 @@ from components.training import dataset, objective
 from components.training.optimizer import FusedAdam
 from components.training.training_settings import PhaseSettings, TrainingSettings
 
-# Validation keeps no gradients, so larger batches fit.
+# Validation needs no gradients, so larger batches fit.
 _EVALUATION_FACTOR = 4
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase of a training, which has an optimizer of its own.
+    """A phase of training, with its own optimizer.
 
     Attributes:
-        name: of its settings under ``training``, and of its TensorBoard folder.
-        frozen: patterns, as :mod:`fnmatch` takes them, of the names of layers that it leaves as
-            they are.
-        own: how long and how fast it trains.
-        shared: what it has in common with the other phases, such as the batch size.
+        name: name of its settings under ``training``, and of its TensorBoard folder.
+        frozen: :mod:`fnmatch` patterns of the names of frozen layers.
+        own: settings of this phase.
+        shared: settings of all phases, such as the batch size.
     """
 
     name: str
@@ -45,19 +44,19 @@ class Phase:
     shared: TrainingSettings
 
     def freezes(self, layer: str) -> bool:
-        """Returns whether the phase leaves the layer of this name as it is."""
+        """Returns whether the layer of this name is frozen."""
         return any(fnmatchcase(layer, pattern) for pattern in self.frozen)
 
     def frozen_paths(self, model: keras.Model) -> list[str]:
-        """Returns the names of the model's path logits that stay the same in this phase."""
+        """Returns the names of the logits of the model's frozen paths."""
         names = {layer.name for layer in model.layers}
         return [name for name in PATH_LAYERS if name in names and self.freezes(name)]
 
     def loss_weights(self, model: keras.Model) -> dict[str, float]:
-        """Returns the weight of each loss by the name of the layer whose logits it judges.
+        """Returns the weight of each loss by the name of its logits' layer.
 
-        Each path that is not frozen learns by losses of its own. The model's logits are always
-        among the names, since the metrics watch them.
+        Each trainable path has its own losses. The model's logits always have one, if only of
+        weight 0, since the metrics use them.
         """
         names = {layer.name for layer in model.layers}
         trained = {name for name in names if not self.freezes(name)}
@@ -87,16 +86,16 @@ class Phase:
         )
 
     def compile(self, model: keras.Model, train: dataset.Examples) -> keras.Model:
-        """Sets what is trainable, and makes the model that is fitted.
+        """Freezes layers, and returns the compiled model to fit.
 
         Args:
             model: token ids int [n, length] to logits float32 [n, classes].
             train: the train split.
 
         Returns:
-            A compiled model on the same weights. Its outputs are those of :meth:`loss_weights`;
-            its inputs after the token ids are the logits of :meth:`frozen_paths`, float32
-            [n, classes] each, which are not computed anew at each step.
+            A compiled model with the same weights. Its outputs are those of :meth:`loss_weights`.
+            Its inputs after the token ids are the logits of :meth:`frozen_paths`, float32
+            [n, classes] each, so that they are not computed at each step.
         """
         for layer in model.layers:
             layer.trainable = not self.freezes(layer.name)
@@ -124,13 +123,13 @@ class Phase:
                 metrics={LOGITS_LAYER: objective.watched_metrics(len(counts))},
                 jit_compile=False,
             )
-            # Compiling may have wrapped it for loss scaling.
+            # Compiling may have wrapped the optimizer for loss scaling.
             compiled.optimizer.build(compiled.trainable_variables)
         return compiled
 
     @property
     def batch_size(self) -> int:
-        """Examples a step."""
+        """Examples per step."""
         return self.shared.batch_size
 
     def training_batches(
@@ -143,10 +142,10 @@ class Phase:
         """Returns endless batches for the compiled model; see :func:`dataset.training_dataset`.
 
         Args:
-            model: what :meth:`compile` was given.
+            model: the argument of :meth:`compile`.
             examples: the train split.
             groups: from :func:`dataset.category_groups`.
-            first_epoch: counted over all phases, so that each epoch has an order of its own.
+            first_epoch: counted over all phases, so that each epoch has its own order.
         """
         return dataset.training_dataset(
             examples,
@@ -160,7 +159,7 @@ class Phase:
     def validation_batches(
         self, model: keras.Model, examples: dataset.Examples, groups: dataset.IntArray
     ) -> tf.data.Dataset:
-        """Returns every example once for the compiled model; arguments as above."""
+        """Returns batches of each example once for the compiled model; arguments as above."""
         return dataset.evaluation_dataset(
             examples,
             *self._columns(model, examples, groups),
@@ -186,9 +185,8 @@ class Phase:
 def make_phases(model: keras.Model, settings: TrainingSettings) -> list[Phase]:
     """Returns the two phases of a model from :func:`build_model`.
 
-    Phase 1 leaves the word vectors as GloVe has them. Phase 2 trains them and freezes the linear
-    paths, if there is another one: a second pass over them with a new optimizer would only
-    memorize.
+    Phase 1 freezes the word vectors. Phase 2 trains them and freezes the linear paths, if there is
+    a deep path: training them again with a new optimizer would only overfit.
     """
     deep = any(layer.name == DEEP_LAYER for layer in model.layers)
     linear = LINEAR_LAYERS if deep else ()

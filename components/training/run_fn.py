@@ -1,4 +1,4 @@
-"""Entry point of the Trainer node; only puts the steps in order."""
+"""Entry point of the Trainer node."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ from components.training.training_loop import train as train_phases
 from components.training.training_settings import TrainingSettings, check_settings
 from components.training.warmup_requests import write_warmup
 
-# Real abstracts that go with the model, as warm-up requests and with their answers.
+# Real abstracts for warm-up requests and golden predictions.
 _REAL_TEXTS = 64
-# They say where things are, not what they are.
+# Locations, which do not affect the result.
 _PLACES = ("checkpoint_dir", RAW_FILES)
 
 
 def run_fn(fn_args: Any) -> None:
     """Trains and exports the classifier.
 
-    Args:
-        fn_args: TFX's FnArgs. ``custom_config`` holds ``model`` and ``training`` (dumps of their
-            settings), ``classes``, ``glove`` (path), ``glove_sha256``, ``checkpoint_dir`` (outside
-            the pipeline root: TFX removes a failed node's folders), ``fingerprint`` of the sources,
-            and ``raw_files`` (patterns of the raw eval split), without which neither warm-up
-            requests nor golden predictions are written.
+    Writes the SavedModel to ``serving_model_dir``, with ``training.json``, warm-up requests and
+    golden predictions in its ``assets.extra``; and TensorBoard logs and ``training.json`` to
+    ``model_run_dir``.
 
-    Writes the SavedModel to ``serving_model_dir``, and TensorBoard logs and ``training.json`` to
-    ``model_run_dir``; the latter also beside the SavedModel in ``assets.extra``, with warm-up
-    requests and golden predictions.
+    Args:
+        fn_args: TFX's FnArgs. ``custom_config`` has ``model`` and ``training`` (dumps of their
+            settings), ``classes``, ``glove`` (path), ``glove_sha256``, ``checkpoint_dir`` (outside
+            the pipeline root, since TFX removes a failed node's folders), ``fingerprint`` of the
+            sources, and ``raw_files`` (patterns of the raw eval split), without which neither
+            warm-up requests nor golden predictions are written.
     """
     started = time.monotonic()
     config = fn_args.custom_config
@@ -184,7 +184,7 @@ def _key(
     train: dataset.Examples,
     evaluation: dataset.Examples,
 ) -> str:
-    """Hash of all that training depends on, so that changed settings or data start afresh."""
+    """Returns a hash of all settings and data that training depends on."""
     parts = [
         json.dumps({name: config[name] for name in sorted(config) if name not in _PLACES}),
         "\n".join(words),

@@ -1,4 +1,4 @@
-"""Trains a model phase after phase, keeps the best weights, and goes on after a kill."""
+"""Trains a model in phases, keeps the best weights, and resumes after a kill."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training gave; the model holds the weights of the best epoch.
+    """The result of training.
 
     Attributes:
-        history: one record an epoch, over all phases: phase (from 1), epoch (from 1 in its phase),
+        history: one record per epoch, over all phases: phase (from 1), epoch (from 1 in its phase),
             loss, accuracy, log_loss, macro_f1, the same with ``val_`` for the eval split,
             learning_rate, seconds.
         best: the record of the best epoch.
-        resumed_epochs: epochs that an earlier, killed run had done.
+        resumed_epochs: epochs finished by an earlier, killed run.
     """
 
     history: list[Record]
@@ -58,25 +58,24 @@ def train(
     log_dir: Path,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Outcome:
-    """Trains ``model`` in place and leaves the best epoch's weights in it.
+    """Trains ``model`` in place; it ends with the weights of the best epoch of all phases.
 
     Each phase starts from the best weights so far, with a new optimizer and new callbacks, and
-    stops early by its own patience. The best weights are those of the best epoch of all phases.
+    stops early by its own patience.
 
-    After each epoch the whole state is saved under ``state_dir``. Called again with the same
-    arguments after a kill, training goes on from there as if nothing had happened. The caller
-    removes the folder when it no longer needs it.
+    After each epoch the state is saved under ``state_dir``. If called again with the same arguments
+    after a kill, training resumes there, with the same result. The caller removes the folder.
 
     Args:
         model: token ids int [n, length] to logits float32 [n, classes].
         phases: in order; see :func:`components.training.phase.make_phases`.
         train_split, eval_split: the examples.
-        state_dir: folder of this very training's state.
-        log_dir: TensorBoard folder; gets a folder for each phase.
-        callbacks: further ones, called last.
+        state_dir: folder of this training's state.
+        log_dir: TensorBoard folder, with a subfolder for each phase.
+        callbacks: further callbacks, called last.
 
     Raises:
-        UserError: the loss is not a number.
+        UserError: the loss is not finite.
     """
     state = load_state(state_dir) or State()
     if state.history:
@@ -103,7 +102,7 @@ def train(
             assign_variables(compiled.optimizer.variables, state.optimizer)
         if state.seeds:
             assign_variables(seed_states(model), state.seeds)
-        # Epochs count over all phases here.
+        # Epochs are counted over all phases here.
         next_epoch = len(state.history)
         logs = log_dir / phase.name
         compiled.fit(
@@ -126,13 +125,13 @@ def train(
 
 
 def _best(records: Sequence[Record], monitor: Monitor) -> int:
-    """Returns the index of the best record, the first among equals."""
+    """Returns the index of the best record; of ties, the first."""
     values = [record[f"val_{monitor}"] for record in records]
     return values.index(min(values) if monitor == "log_loss" else max(values))
 
 
 def _has_ended(phase: Phase, records: Sequence[Record]) -> bool:
-    """Returns whether a phase has done its epochs, or waited in vain for a better one."""
+    """Returns whether a phase has finished its epochs or exhausted its patience."""
     if not records:
         return False
     waited = len(records) - 1 - _best(records, phase.shared.monitor)
@@ -140,7 +139,7 @@ def _has_ended(phase: Phase, records: Sequence[Record]) -> bool:
 
 
 def _plain(logs: dict[str, Any] | None) -> dict[str, float]:
-    """Returns Keras's logs as numbers, the model's own metrics without their output's name."""
+    """Returns Keras's logs as floats, without the output's name in the model's own metrics."""
     plain = {}
     for name, value in (logs or {}).items():
         stage = "val_" if name.startswith("val_") else ""
@@ -157,7 +156,7 @@ class _Watch(keras.callbacks.Callback):
         self, model: keras.Model, state: State, phase: Phase, number: int, state_dir: Path
     ) -> None:
         super().__init__()
-        # Not ``model``, which Keras sets to the compiled one; the weights' order may differ there.
+        # Keras sets ``model`` to the compiled model, whose weights may be in another order.
         self._trained = model
         self._state, self._phase, self._number = state, phase, number
         self._state_dir = state_dir

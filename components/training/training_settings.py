@@ -84,7 +84,7 @@ class TrainingSettings(Settings):
     @field_validator("phase1", "phase2", mode="before")
     @classmethod
     def _rest_of_phase(cls, value: Any, info: ValidationInfo) -> Any:
-        """Completes a phase of which some keys are given with its own defaults."""
+        """Completes a partly given phase with that phase's defaults."""
         if not isinstance(value, dict) or info.field_name is None:
             return value
         return {**_PHASES[info.field_name].model_dump(), **value}
@@ -98,7 +98,7 @@ class TrainingSettings(Settings):
 
 
 def check_settings(model: ModelSettings, training: TrainingSettings) -> None:
-    """Checks what the two groups of settings demand of each other.
+    """Checks that the two groups of settings are compatible.
 
     Raises:
         UserError: batches would be trimmed for a model that reads its padding.

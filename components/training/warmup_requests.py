@@ -1,4 +1,4 @@
-"""Requests that TF Serving replays when it loads a version, before clients reach it."""
+"""Warm-up requests, which TF Serving replays when it loads a version."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from components.contracts import features
 MAX_RECORDS = 1000
 SINGLES = 16
 BATCHES = 4
-# Rows of a batch, as a server makes them of single requests.
+# Rows of a batch, as a server forms them from single requests.
 BATCH_ROWS = 64
 
 
 def warmup_requests(texts: Sequence[bytes]) -> Iterator[predict_pb2.PredictRequest]:
-    """Requests for ``serving_default``: `SINGLES` of one text, then `BATCHES` of `BATCH_ROWS`.
+    """Yields requests for ``serving_default``: `SINGLES` texts, then `BATCHES` of `BATCH_ROWS`.
 
     Args:
-        texts: real abstracts; used again from the first where they are too few.
+        texts: real abstracts, repeated if there are too few.
 
     Raises:
         ValueError: there are no texts.
@@ -41,7 +41,7 @@ def warmup_requests(texts: Sequence[bytes]) -> Iterator[predict_pb2.PredictReque
 
 
 def write_warmup(path: Path, texts: Sequence[bytes]) -> None:
-    """Writes the requests as a TFRecord file of PredictionLogs, the same bytes for the same texts.
+    """Writes the requests as a TFRecord file of PredictionLogs, deterministically.
 
     Args:
         path: ``assets.extra/tf_serving_warmup_requests`` of a SavedModel.
@@ -59,7 +59,7 @@ def read_warmup(path: Path) -> list[predict_pb2.PredictRequest]:
 
     Raises:
         tf.errors.OpError: the file cannot be read.
-        google.protobuf.message.DecodeError: a record is no PredictionLog.
+        google.protobuf.message.DecodeError: a record is not a PredictionLog.
     """
     return [
         prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request

@@ -1,1 +1,1 @@
-"""Transform: cleaned text to token ids, label to class id, and the features to slice by."""
+"""Transform: text to token ids, label to class id, and slice features."""

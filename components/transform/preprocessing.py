@@ -1,4 +1,4 @@
-"""The ``preprocessing_fn`` of the Transform node, and the text ops that it composes."""
+"""The ``preprocessing_fn`` of the Transform node, and its text ops."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LENGTH_NAMES = ("000-049", "050-099", "100-149", "150-199", "200-249", "250+")
 _LATEX_EDGES = (1e-9, 0.02, 0.05, 0.10)
 _LATEX_NAMES = ("none", "0-2%", "2-5%", "5-10%", "10%+")
 _UNKNOWN_YEAR = "unknown"
-# A category of fewer train papers teaches nothing that its class does not.
+# With fewer train papers, a category adds nothing to its class.
 _MIN_CATEGORY_COUNT = 5
 
 
@@ -27,9 +27,9 @@ def split_words(text: tf.Tensor) -> tf.RaggedTensor:
 
 
 def words_or_oov(words: tf.RaggedTensor) -> tf.RaggedTensor:
-    """Gives each abstract without words one empty word, which no vocabulary holds.
+    """Gives each abstract without words one empty word, which is out of vocabulary.
 
-    A row of padding alone has no unmasked step, which cuDNN's LSTM asserts against.
+    cuDNN's LSTM fails on rows with nothing but padding.
     """
     fill = tf.cast(words.row_lengths() == 0, tf.int64)
     blanks = tf.RaggedTensor.from_row_lengths(tf.fill([tf.reduce_sum(fill)], ""), fill)
@@ -45,20 +45,20 @@ def _dense_column(column: tf.Tensor | tf.SparseTensor, default: str = "") -> tf.
 
 
 def _bucket(values: tf.Tensor, edges: tuple[float, ...], names: tuple[str, ...]) -> tf.Tensor:
-    """Names the bucket of each value, float [n]; an edge belongs to the bucket above it."""
+    """Returns the name of each value's bucket; an edge belongs to the bucket above it."""
     index = tf.searchsorted(tf.constant(edges, tf.float32), tf.cast(values, tf.float32), "right")
     return tf.gather(tf.constant(names), index)
 
 
 def latex_share(text: tf.Tensor) -> tf.Tensor:
-    """Returns the share of characters, float32 [n], that lie in inline formulas."""
+    """Returns the share of characters in inline formulas, float32 [n]."""
     length = tf.strings.length(text, unit="UTF8_CHAR")
     rest = tf.strings.length(without_formulas(text), unit="UTF8_CHAR")
     return tf.cast(length - rest, tf.float32) / tf.cast(tf.maximum(length, 1), tf.float32)
 
 
 def label_ids(labels: tf.Tensor, classes: list[str]) -> tf.Tensor:
-    """Returns each label's index in ``classes``, int64 [n]; -1 for a label that is not there."""
+    """Returns each label's index in ``classes``, int64 [n]; -1 for other labels."""
     hits = tf.cast(labels[:, tf.newaxis] == tf.constant(classes)[tf.newaxis, :], tf.int64)
     return tf.argmax(hits, axis=1) - (1 - tf.reduce_max(hits, axis=1))
 
@@ -68,12 +68,12 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
 
     Args:
         inputs: raw columns of :mod:`components.contracts.features`, string.
-        custom_config: ``vocabulary_size`` (pad and out-of-vocabulary included),
-            ``sequence_length`` (words kept from the head) and ``classes`` (the schema's order).
+        custom_config: ``vocabulary_size`` (including padding and out-of-vocabulary),
+            ``sequence_length`` (words kept from the start) and ``classes`` (in the schema's order).
 
     Returns:
-        ``tokens`` int64 [n, sequence_length], ``label_id`` and ``category_id`` int64 [n] (-1 for an
-        unknown one), and string [n] for each slice feature.
+        ``tokens`` int64 [n, sequence_length], ``label_id`` and ``category_id`` int64 [n] (-1 if
+        unknown), and string [n] for each slice feature.
     """
     text = _dense_column(inputs[features.ABSTRACT])
     words = split_words(clean_tensor(text))
@@ -83,7 +83,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         vocab_filename=features.VOCABULARY,
     )
     length = custom_config["sequence_length"]
-    # The vocabulary's default id, one before its first word, is the out-of-vocabulary id.
+    # The vocabulary's default id, -1, becomes the out-of-vocabulary id.
     ids = tft.apply_vocabulary(words_or_oov(words)[:, :length], vocabulary) + features.FIRST_WORD_ID
     category = _dense_column(inputs[features.CATEGORY])
     categories = tft.vocabulary(

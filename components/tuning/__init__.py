@@ -1,1 +1,1 @@
-"""Optional search for better settings, as a node of the pipeline."""
+"""Tuner: optional search for better settings."""

@@ -1,4 +1,4 @@
-"""Settings as text in the configuration's own format."""
+"""Writes settings in the configuration's format."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ def to_toml(
     """Returns the tables ``[model]`` and ``[training]``, with the keys that differ from defaults.
 
     Args:
-        model: settings to write.
-        training: settings to write.
-        shown: further keys to write, by dotted name, whatever their value.
-        comment: lines that go before, without their ``#``.
+        model, training: settings to write.
+        shown: dotted keys that are written even with their default.
+        comment: preceding lines, without ``#``.
     """
     defaults = _values(ModelSettings(), TrainingSettings())
     tables: dict[str, Any] = {}

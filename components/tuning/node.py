@@ -1,4 +1,4 @@
-"""Tuner: TFX's own node, whose best values also come in the configuration's format."""
+"""Tuner: TFX's node, which also writes the best values in the configuration's format."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from components.tuning.tuning_settings import TuningSettings, apply
 
 
 class TunerExecutor(stock.Executor):  # type: ignore[misc]
-    """Searches as TFX's executor does, then writes the best settings beside the best values."""
+    """TFX's executor, which also writes the best settings as TOML."""
 
     def Do(  # noqa: N802
         self,
@@ -32,11 +32,7 @@ class TunerExecutor(stock.Executor):  # type: ignore[misc]
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Runs the search to its end.
-
-        Raises:
-            UserError: no trial finished.
-        """
+        """Runs the search; raises UserError if no trial finished."""
         super().Do(input_dict, output_dict, exec_properties)
         config = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
         tuning = TuningSettings.model_validate(config["tuning"])

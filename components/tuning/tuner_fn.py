@@ -1,4 +1,4 @@
-"""Entry point of the Tuner node: a KerasTuner search whose trials are the Trainer's own runs."""
+"""Entry point of the Tuner node: a KerasTuner search whose trials call the Trainer's function."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from components.tuning.tuning_settings import (
 
 
 class _FromCurrent:
-    """Gives the first trial values of its own; the others are the base class's business."""
+    """Sets the first trial's values; the base class picks the others."""
 
     first: dict[str, Any] | None = None
 
@@ -60,18 +60,16 @@ class _Random(_FromCurrent, RandomSearchOracle):  # type: ignore[misc]
 _ORACLES = {"bayesian": _Bayesian, "random": _Random}
 _DIRECTIONS = {"log_loss": "min", "accuracy": "max", "macro_f1": "max"}
 _RESULTS = "results"
-# Settings that say how far to search, not what: a search goes on when they change.
+# Settings of the search's extent: a search resumes when they change.
 _EXTENT = {"enabled", "trials"}
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
-    """Makes the search.
+    """Creates the search, or resumes one with the same settings and data.
 
     Args:
-        fn_args: TFX's. ``custom_config`` holds what the Trainer's does, and ``tuning`` (a dump of
-            its settings) and ``tuning_dir``, outside the pipeline root. There each search has a
-            folder of its own, so that the next call with the same settings and data goes on with
-            it.
+        fn_args: TFX's. ``custom_config`` is the Trainer's, with ``tuning`` (a dump of its settings)
+            and ``tuning_dir``, outside the pipeline root, which has a folder for each search.
 
     Raises:
         UserError: the space does not fit the settings.
@@ -86,7 +84,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     try:
         search = Search(fn_args, model, training, tuning, folder, name)
     except (ValueError, KeyError, OSError, RuntimeError) as error:
-        # Killed while KerasTuner wrote its files. The results of finished trials are files of ours.
+        # Killed while KerasTuner wrote its files. Finished trials' results are in our own files.
         logging.warning("tuning: the state in %s cannot be read: %s", folder / name, error)
         for path in (folder / name).iterdir():
             if path.name.startswith("trial_"):
@@ -98,7 +96,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
 
 
 def _key(config: dict[str, Any], fn_args: FnArgs) -> str:
-    """Hash of all that a trial's result depends on, and of how trials are picked."""
+    """Returns a hash of all that trials and their choice depend on."""
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     schema = transform.transformed_metadata.schema
     splits = [
@@ -117,15 +115,16 @@ def _key(config: dict[str, Any], fn_args: FnArgs) -> str:
 
 
 def make_oracle(tuning: TuningSettings, first: dict[str, Any] | None) -> Any:
-    """Picks the trials' values, by the search's own seed.
+    """Creates the KerasTuner oracle that picks the trials' values.
 
     Args:
-        first: what the first trial takes, so that the search cannot do worse than the settings as
-            they are; None where the space does not hold them.
+        tuning: settings of the search.
+        first: the first trial's values: the current settings, so that the search cannot do worse;
+            None if the space does not contain them.
     """
     arguments: dict[str, Any] = {}
     if tuning.algorithm == "bayesian":
-        # KerasTuner's own, three times the number of keys, would make most searches random.
+        # With KerasTuner's default, three times the number of keys, most searches would be random.
         arguments["num_initial_points"] = max(3, len(tuning.space))
     made = _ORACLES[tuning.algorithm](
         objective=keras_tuner.Objective(tuning.objective, _DIRECTIONS[tuning.objective]),
@@ -142,7 +141,7 @@ def make_oracle(tuning: TuningSettings, first: dict[str, Any] | None) -> Any:
 
 
 def make_space(tuning: TuningSettings) -> keras_tuner.HyperParameters:
-    """The space in KerasTuner's terms; choices are JSON texts, since it takes no lists."""
+    """Converts the space for KerasTuner; choices are JSON texts, since it takes no lists."""
     space = keras_tuner.HyperParameters()
     for key, values in tuning.space.items():
         if values.choices:
@@ -159,21 +158,21 @@ def _encoded(allowed: Range, value: Any) -> Any:
 
 
 def decoded(tuning: TuningSettings, values: dict[str, Any]) -> dict[str, Any]:
-    """Values of a trial as the settings take them, by dotted key."""
+    """Converts a trial's values to those of the settings, by dotted key."""
     plain = {}
     for key, value in values.items():
         allowed = tuning.space[key]
         if allowed.choices:
             plain[key] = json.loads(value)
         else:
-            # KerasTuner's numbers may lie a rounding, an integer even one, beyond the bounds.
+            # KerasTuner may exceed the bounds by a rounding error, or by 1 for an integer.
             bounded = min(max(value, allowed.low or 0), allowed.high or 0)
             plain[key] = annotation(key)(bounded)
     return plain
 
 
 class TrialResult(Record):
-    """What a trial came to: its metrics, or why it failed."""
+    """A trial's metrics, or why it failed."""
 
     values: dict[str, Any] = {}  # noqa: RUF012
     eval: EvalMetrics | None = None
@@ -183,7 +182,7 @@ class TrialResult(Record):
 
 
 class Search(base_tuner.BaseTuner):  # type: ignore[misc]
-    """Runs the Trainer's function for each trial, and keeps the trial's metrics at once."""
+    """Runs the Trainer's function for each trial, and saves the trial's metrics."""
 
     def __init__(
         self,
@@ -194,7 +193,7 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
         folder: Path,
         name: str,
     ) -> None:
-        """Takes up the search in ``folder / name``, or starts it.
+        """Resumes the search in ``folder / name``, or starts it.
 
         Raises:
             ValueError, KeyError, OSError, RuntimeError: its files cannot be read.
@@ -210,7 +209,7 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
         )
 
     def on_search_begin(self) -> None:
-        """Says how many trials are left, and makes the search one that can be taken up."""
+        """Logs how many trials are done, and saves the search so that it can be resumed."""
         done = len(self.oracle.end_order)
         trials = f"{min(done, self._tuning.trials)} of {self._tuning.trials} trials done"
         by = f"by {self._tuning.objective} on the eval split"
@@ -221,7 +220,7 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
         """Trains with the trial's values.
 
         Returns:
-            The eval-split metrics of what would be exported: log_loss, accuracy, macro_f1.
+            Eval-split metrics of the model as exported: log_loss, accuracy, macro_f1.
         """
         values = decoded(self._tuning, trial.hyperparameters.values)
         text = json.dumps(values, sort_keys=True)
@@ -230,7 +229,7 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
             try:
                 self._train(values, kept)
             except Exception as error:
-                # KerasTuner would take it for a bad trial and go on.
+                # KerasTuner would count it as a bad trial and continue.
                 raise FatalError(str(error)) from error
         result = TrialResult.read(kept)
         which = f"tuning: trial {int(trial.trial_id) + 1} of {self._tuning.trials}"
@@ -244,7 +243,7 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
         return metrics
 
     def _train(self, values: dict[str, Any], kept: Path) -> None:
-        """Runs the Trainer's function and writes the result; a killed run is taken up there."""
+        """Runs the Trainer's function, which resumes a killed run, and writes the result."""
         place = self._results.parent / "training"
         shutil.rmtree(place / "model", ignore_errors=True)
         shutil.rmtree(place / "run", ignore_errors=True)
@@ -270,7 +269,7 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
                 values=values, eval=report.eval, seconds=report.seconds, best=report.best
             )
         except UserError as error:
-            # Such as a learning rate at which the loss is not a number: the others may do.
+            # For example, a learning rate at which the loss diverges: other trials may succeed.
             result = TrialResult(values=values, error=str(error))
         finally:
             keras.backend.clear_session()
@@ -278,11 +277,7 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
         shutil.rmtree(place, ignore_errors=True)
 
     def on_trial_end(self, trial: Any) -> None:
-        """Files the trial.
-
-        Raises:
-            UserError: as many in a row failed as KerasTuner allows.
-        """
+        """Records the trial; raises UserError after too many failed trials in a row."""
         try:
             super().on_trial_end(trial)
         except RuntimeError:
@@ -292,11 +287,7 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
             ) from None
 
     def on_search_end(self) -> None:
-        """Refuses a search of which nothing came.
-
-        Raises:
-            UserError: no trial finished.
-        """
+        """Raises UserError if no trial finished."""
         trials = self.oracle.trials.values()
         if not any(trial.status == TrialStatus.COMPLETED for trial in trials):
             raise UserError(
@@ -305,7 +296,7 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
 
 
 def short(training: TrainingSettings, epochs: int) -> TrainingSettings:
-    """The same training with at most ``epochs`` a phase, 0 for no limit, and no histograms."""
+    """Limits the epochs per phase, 0 for no limit, and turns histograms off."""
     changes: dict[str, Any] = {"histogram_every": 0}
     if epochs:
         changes |= {
@@ -317,7 +308,7 @@ def short(training: TrainingSettings, epochs: int) -> TrainingSettings:
 
 
 def shown(values: dict[str, Any]) -> str:
-    """Values for a line of the log, numbers to four digits."""
+    """Formats values for a log line, numbers with four digits."""
     return ", ".join(
         f"{key} = {value:.4g}" if isinstance(value, float) else f"{key} = {json.dumps(value)}"
         for key, value in values.items()

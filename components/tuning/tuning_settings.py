@@ -43,7 +43,7 @@ class Range(Settings):
         return self
 
     def holds(self, value: Any) -> bool:
-        """Returns whether ``value`` is one of those that may be taken."""
+        """Returns whether ``value`` is allowed."""
         if self.choices:
             return _plain(value) in [_plain(choice) for choice in self.choices]
         return self.low is not None and self.high is not None and self.low <= value <= self.high
@@ -88,7 +88,7 @@ class TuningSettings(Settings):
 
 
 def annotation(key: str) -> Any:
-    """Returns the type that ``key``, such as ``training.phase2.epochs``, is declared with.
+    """Returns the declared type of ``key``, such as ``training.phase2.epochs``.
 
     Raises:
         UserError: there is no such key, or it names a group of keys.
@@ -108,15 +108,14 @@ def annotation(key: str) -> Any:
 def apply(
     model: ModelSettings, training: TrainingSettings, values: dict[str, Any]
 ) -> tuple[ModelSettings, TrainingSettings]:
-    """Returns the two groups with some keys changed.
+    """Returns copies of the two groups with some keys changed.
 
     Args:
-        model: settings to change.
-        training: settings to change.
-        values: by dotted key, as in :attr:`TuningSettings.space`.
+        model, training: settings to change.
+        values: values by dotted key, as in :attr:`TuningSettings.space`.
 
     Raises:
-        UserError: a value that its key does not take, or a combination that the settings refuse.
+        UserError: a value or a combination of values is invalid.
     """
     dumps = {MODEL: model.model_dump(mode="json"), TRAINING: training.model_dump(mode="json")}
     for key, value in values.items():
@@ -138,11 +137,11 @@ def apply(
 
 
 def check_tuning(model: ModelSettings, training: TrainingSettings, tuning: TuningSettings) -> None:
-    """Checks the space against the settings that it changes; each bound and choice by itself.
+    """Checks the space against the settings that it changes, each bound and choice separately.
 
     Raises:
-        UserError: a key that does not exist, a bound or choice that it does not take, or bounds
-            for a key that is no number.
+        UserError: a key does not exist, a bound or choice is invalid, or a key with bounds is not a
+            number.
     """
     for key, values in tuning.space.items():
         kind = annotation(key)
@@ -169,7 +168,7 @@ def check_tuning(model: ModelSettings, training: TrainingSettings, tuning: Tunin
 def current(
     model: ModelSettings, training: TrainingSettings, tuning: TuningSettings
 ) -> dict[str, Any] | None:
-    """Returns the searched keys' values as set, or None where the space does not hold them all."""
+    """Returns the searched keys' current values, or None if the space does not contain them all."""
     values: dict[str, Any] = {}
     for key, allowed in tuning.space.items():
         value: Any = {MODEL: model, TRAINING: training}

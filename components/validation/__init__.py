@@ -1,1 +1,1 @@
-"""AnomalyGate: stops a run whose data break the reviewed schema."""
+"""AnomalyGate: stops a run whose data violate the reviewed schema."""

@@ -1,4 +1,4 @@
-"""Pure logic of the gate: from TFDV's protos to sentences."""
+"""Converts TFDV's anomalies to findings and sentences."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from components.contracts import features
 from components.contracts.data_findings import Distance, Finding
 
-# In a smaller split, a class share cannot be cut finer than the comparators measure.
+# In a smaller split, the proportions of classes are coarser than the comparators' thresholds.
 _MIN_SKEW_EXAMPLES = 200
 
 
 def _words(reason: anomalies_pb2.AnomalyInfo.Reason) -> str:
-    # TFDV puts the author's sentence of a custom validation in the short description.
+    # TFDV has a custom validation's own sentence in the short description.
     custom = reason.type == anomalies_pb2.AnomalyInfo.CUSTOM_VALIDATION
     text = reason.short_description if custom else reason.description
     return " ".join(text.split()).rstrip(".")
 
 
 def describe(anomalies: anomalies_pb2.Anomalies, split: str) -> list[Finding]:
-    """Lists the anomalies of one split, one finding a reason, in order of column."""
+    """Lists the anomalies of a split, one finding per reason, in order of column."""
     found = []
     if anomalies.data_missing:
         found.append(Finding(split, "(all)", "ERROR", "the split has no examples"))
@@ -37,7 +37,7 @@ def describe(anomalies: anomalies_pb2.Anomalies, split: str) -> list[Finding]:
 
 
 def merge(findings: list[Finding]) -> list[str]:
-    """Returns a sentence for each column and anomaly, with all the splits that it was found in."""
+    """Returns a sentence for each column and anomaly, with all its splits."""
     splits: dict[tuple[str, str], list[str]] = {}
     for finding in findings:
         splits.setdefault((finding.column, finding.words), []).append(finding.split)
@@ -48,7 +48,7 @@ def merge(findings: list[Finding]) -> list[str]:
 
 
 def _comparisons(anomalies: anomalies_pb2.Anomalies) -> anomalies_pb2.Anomalies:
-    """Keeps the comparators' anomalies; the others are ExampleValidator's to report."""
+    """Keeps the comparators' anomalies; ExampleValidator reports the others."""
     kinds = {
         anomalies_pb2.AnomalyInfo.COMPARATOR_L_INFTY_HIGH,
         anomalies_pb2.AnomalyInfo.COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH,
@@ -71,7 +71,7 @@ def _compared(
     schema: schema_pb2.Schema,
     previous: statistics_pb2.DatasetFeatureStatisticsList | None,
 ) -> Iterator[tuple[str, anomalies_pb2.Anomalies]]:
-    """Yields each split that is large enough against train, then train against ``previous``."""
+    """Compares each large enough split with train, then train with ``previous``."""
     train = statistics[features.TRAIN]
     for split, other in statistics.items():
         if split != features.TRAIN and other.datasets[0].num_examples >= _MIN_SKEW_EXAMPLES:
@@ -88,7 +88,7 @@ def distances(
     schema: schema_pb2.Schema,
     previous: statistics_pb2.DatasetFeatureStatisticsList | None,
 ) -> list[Distance]:
-    """Measures every comparator's distance; the arguments are those of :func:`compare`."""
+    """Returns all comparators' distances; the arguments are those of :func:`compare`."""
     measurement = anomalies_pb2.DriftSkewInfo.Measurement
     found = []
     for split, anomalies in _compared(statistics, schema, previous):
@@ -111,13 +111,13 @@ def compare(
     """Runs the schema's comparators.
 
     Args:
-        statistics: of each split of this run.
-        schema: with ``skew_comparator`` and ``drift_comparator`` where wanted.
-        previous: the train split's statistics of the last accepted data, or None on a first run.
+        statistics: statistics of each split of this run.
+        schema: schema, which may have ``skew_comparator`` and ``drift_comparator``.
+        previous: statistics of the last accepted data's train split; None on a first run.
 
     Returns:
-        Skew of each other split of 200 examples or more against train, then drift of train against
-        ``previous``.
+        Skew against train of each other split with at least 200 examples, then drift of train
+        against ``previous``.
     """
     found = []
     for split, anomalies in _compared(statistics, schema, previous):

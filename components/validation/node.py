@@ -1,4 +1,4 @@
-"""AnomalyGate: fails when the data break the schema, which ExampleValidator only records."""
+"""AnomalyGate: fails if the data have anomalies, which ExampleValidator only records."""
 
 import logging
 from pathlib import Path
@@ -18,7 +18,7 @@ from components.contracts.data_findings import Distances, Finding, Findings
 from components.errors import UserError
 from components.validation.anomalies import compare, describe, distances, merge
 
-# As tfx.components.example_validator.executor names it; importing its constant warns.
+# As in tfx.components.example_validator.executor, whose import warns.
 _ANOMALIES_FILE = "SchemaDiff.pb"
 _SHOWN = 3
 
@@ -40,21 +40,20 @@ def AnomalyGate(  # noqa: N802
     fingerprint: Parameter[str],
     previous: InputArtifact[AcceptedData] = None,
 ) -> None:
-    """Stops the run when the data break the schema or drift from the last accepted data.
+    """Stops the run if the data violate the schema or drift from the last accepted data.
 
     Args:
         anomalies: ExampleValidator's.
         statistics: StatisticsGen's.
         schema: the reviewed schema, with comparators.
-        accepted: where findings, distances and statistics go.
-        schema_file: what to review, for the message.
-        validations_file: what to review, for the message.
+        accepted: receives findings, distances and statistics.
+        schema_file, validations_file: files to review, for the message.
         fingerprint: hash of the sources that the node uses; part of the cache key.
         previous: AcceptedData of the last run on other data; may resolve to nothing.
 
     Raises:
-        UserError: the data have anomalies of severity ERROR. It names the first of them by split
-            and column, and says where the rest is.
+        UserError: the data have anomalies of severity ERROR; names the first ones by split and
+            column.
     """
     del fingerprint
     expected = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))

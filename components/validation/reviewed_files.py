@@ -1,4 +1,4 @@
-"""Reads what people review, the schema and the checks on statistics; imports no TensorFlow."""
+"""Reads the files that people review: schema and checks on statistics. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def parse(path: Path, message: _Message) -> _Message:
     """Reads a text-format file into a message, and returns it.
 
     Raises:
-        UserError: the file cannot be read, or holds no such message.
+        UserError: the file cannot be read, or is not such a message.
     """
     try:
         text_format.Parse(path.read_text(encoding="utf-8"), message)
@@ -31,10 +31,10 @@ def parse(path: Path, message: _Message) -> _Message:
 
 
 def read_classes(schema_file: Path) -> list[str]:
-    """Returns the classes, in the order of the schema's string domain of the label.
+    """Returns the classes in the order of the label's string domain in the schema.
 
     Raises:
-        UserError: the file is no schema, or gives the label no domain of at least two values.
+        UserError: the file is not a schema, or the label has no domain of at least two values.
     """
     schema = parse(schema_file, schema_pb2.Schema())
     domains = {domain.name: list(domain.value) for domain in schema.string_domain}

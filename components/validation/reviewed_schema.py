@@ -1,4 +1,4 @@
-"""ImportSchemaGen that runs again when the schema changes; the stock one keys on its path."""
+"""ImportSchemaGen that runs again when the schema's content changes; TFX's depends on its path."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ def ReviewedSchemaGen(  # noqa: N802
     schema_file: Parameter[str],
     fingerprint: Parameter[str],
 ) -> None:
-    """Brings the reviewed schema file into the pipeline.
+    """Imports the reviewed schema file into the pipeline.
 
     Args:
-        schema: where the file goes.
+        schema: receives the file.
         schema_file: path of a text-format ``Schema``.
         fingerprint: hash of the file's content; part of the cache key.
     """
     del fingerprint
     io_utils.SchemaReader().read(schema_file)
-    # The name that TFX's own nodes give it.
+    # The name in TFX's own nodes.
     io_utils.copy_file(schema_file, str(Path(schema.uri) / "schema.pbtxt"))
