@@ -1,11 +1,11 @@
-"""Rows/s of `arxiv-classify batch` against the bare SavedModel call, in one run.
+"""Compares the throughput of `arxiv-classify batch` with that of bare SavedModel calls.
 
 python benchmarks/batch.py PARQUET MODEL
 
-The bare call: `serving_default` on the abstracts in the file's order, already in memory, one call
-at a time, at whichever batch size of a sweep is fastest. Half of its rows are timed before the
-batch job and half after it, so that other load on the machine hits both. The batch job reads
-parquet, sorts, scores, writes, flushes to disk and checks the counts.
+The bare calls run `serving_default` on abstracts in memory, in the file's order, one call at a
+time, at the fastest batch size of a sweep. Half of the rows are timed before the batch job and half
+after it, so that other load on the machine affects both. The batch job reads parquet, sorts,
+scores, writes, flushes to disk and checks the counts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pipeline.client.batch.run import run_batch
 
 
 class Took(NamedTuple):
-    """Seconds by the clock and of processor time."""
+    """Seconds of wall time and of processor time."""
 
     clock: float
     processor: float
@@ -54,7 +54,7 @@ def main(
     sweep_rows: Annotated[int, typer.Option(help="Rows of the sweep over batch sizes.")] = 4096,
     batch_size: Annotated[int, typer.Option(help="Of the batch job.")] = BATCH_SIZE,
 ) -> None:
-    """Prints commit, hardware and measurements, one a line."""
+    """Prints commit, hardware and measurements."""
     column = pq.read_table(parquet, columns=[features.ABSTRACT])[features.ABSTRACT]
     texts = [text.encode() for text in column.drop_null().to_pylist()]
     scorer = load_scorer(find_model(model))
@@ -65,7 +65,7 @@ def main(
     speeds = {}
     for size in (64, 128, 256, 512, 1024):
         took = _bare(scorer, texts[:sweep_rows], size)
-        # By processor time, which hardly minds other load.
+        # By processor time, which other load hardly affects.
         speeds[size] = len(texts[:sweep_rows]) / took.processor
         print(
             f"  bare, {size:>4} a call   {sweep_rows / took.clock:6,.0f} rows/s, "

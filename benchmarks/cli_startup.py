@@ -1,10 +1,10 @@
-"""Seconds until ``--help`` and ``runs list`` have answered, and what a cached ``make run`` costs.
+"""Times ``--help``, ``runs list`` and a cached ``make run``.
 
 python benchmarks/cli_startup.py OUTPUT_DIR [--runs 1000] [--cached-run CONFIG]
 
-With --runs, the list is of a database of that many made-up runs of 14 nodes each instead. With
---cached-run, also the processor seconds of ``make run`` with this configuration, whose run must be
-in the cache, and of the imports that are most of it.
+With --runs, ``runs list`` reads a database with that many synthetic runs of 14 nodes each. With
+--cached-run, also measures the processor time of ``make run`` with this configuration, whose run
+must be in the cache, and of its imports.
 """
 
 import os
@@ -37,7 +37,7 @@ def main(
         typer.Option(exists=True, dir_okay=False, resolve_path=True),
     ] = None,
 ) -> None:
-    """Prints commit, hardware and the median seconds of each command, one a line."""
+    """Prints commit, hardware and the median seconds of each command."""
     print(f"commit       {machine.commit()}")
     print(f"processor    {machine.processor()}")
     with tempfile.TemporaryDirectory() as folder:
@@ -79,7 +79,7 @@ def _cost_of_cached_run(config: Path, repeats: int) -> None:
 
 
 def _processor_seconds(words: list[str]) -> float:
-    """User and system seconds of a command and of all that it starts."""
+    """Returns user and system seconds of a command and its child processes."""
 
     def spent() -> float:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -98,7 +98,7 @@ def _seconds(words: list[str]) -> float:
 
 
 def _make_runs(output_dir: Path, count: int) -> None:
-    """Writes runs whose nodes were given one artifact and put out another."""
+    """Writes runs of nodes with one input and one output each."""
     store = MetadataStore(OutputFolder(output_dir).metadata_file, create=True).connection
     kinds = {
         kind: store.put_context_type(pb.ContextType(name=kind))

@@ -1,4 +1,4 @@
-"""Seconds and peak memory of the nodes from the parquet to Transform, after imports.
+"""Measures time and peak memory of the nodes from the parquet to Transform, after imports.
 
 python benchmarks/data_nodes.py CONFIG
 """
@@ -33,7 +33,7 @@ LAST = node_ids.TRANSFORM
 def main(
     config: Annotated[Path, typer.Argument(exists=True, dir_okay=False, resolve_path=True)],
 ) -> None:
-    """Prints commit, hardware, seconds of each node and peak memory, one a line."""
+    """Prints commit, hardware, seconds of each node and peak memory."""
     whole = create_pipeline(load_config(config))
     imported = machine.peak_mib()
     with tempfile.TemporaryDirectory() as folder:

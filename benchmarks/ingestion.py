@@ -1,10 +1,10 @@
-"""Rows per second and core of ParquetExampleGen on a parquet file, after imports.
+"""Measures ParquetExampleGen's rows per second and core on a parquet file, after imports.
 
 python benchmarks/ingestion.py PARQUET [--baseline-tree DIR] [--pairs 5]
 
-With --baseline-tree, the code of another checkout runs in turn with this one's, A B A B, and the
-ratio is taken pair by pair: on a shared machine, processor time depends on what else runs. The
-records of both must be the same, in the same order.
+With --baseline-tree, another checkout's code alternates with this one's, A B A B, and ratios are
+taken by pair, since processor time depends on other load. Both must write the same records in the
+same order.
 """
 
 import os
@@ -37,7 +37,7 @@ def main(
     pairs: Annotated[int, typer.Option(min=1)] = 5,
     once: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
-    """Prints commit, hardware, rows, rows per second and core, and peak memory, one a line."""
+    """Prints commit, hardware, rows, rows per second and core, and peak memory."""
     if once:
         print(json.dumps(_measure(parquet)))
         return
@@ -63,7 +63,7 @@ def main(
 
 
 def _run(parquet: Path, tree: Path) -> dict[str, Any]:
-    """Measures a tree's code in a process of its own."""
+    """Measures a tree's code in a separate process."""
     done = subprocess.run(
         [sys.executable, __file__, str(parquet), "--once"],
         env={**os.environ, "PYTHONPATH": str(tree)},
@@ -78,7 +78,7 @@ def _run(parquet: Path, tree: Path) -> dict[str, Any]:
 
 
 def _measure(parquet: Path) -> dict[str, Any]:
-    # Imported here, from the tree that PYTHONPATH names.
+    # Imported from the tree in PYTHONPATH.
     from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
     from tfx.types import standard_artifacts
 
@@ -109,7 +109,7 @@ def _measure(parquet: Path) -> dict[str, Any]:
 
 
 def _records_digest(folder: Path) -> str:
-    """Hashes file names and records, in order; a serialized map has no order of its own."""
+    """Hashes file names and records in order; features are sorted, since maps are unordered."""
     import tensorflow as tf
 
     digest = hashlib.sha256()

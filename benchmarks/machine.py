@@ -1,4 +1,4 @@
-"""What a figure was measured on and with: printed by each benchmark beside it."""
+"""Describes the commit and the machine of a measurement; used by all benchmarks."""
 
 import functools
 import os
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @functools.cache
 def commit() -> str:
-    """Returns the short hash of the commit, with "-dirty" where files differ from it.
+    """Returns the commit's short hash, with "-dirty" if files differ from it.
 
-    Asked once, before a benchmark writes its results into the repository.
+    Cached, since a benchmark may write its results into the repository.
     """
     result = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
@@ -25,7 +25,7 @@ def commit() -> str:
 
 
 def processor() -> str:
-    """Returns the processor's name and the number of cores this process may use."""
+    """Returns the processor's name and the number of cores available to this process."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     name = names[0] if names else platform.processor()
@@ -33,5 +33,5 @@ def processor() -> str:
 
 
 def peak_mib() -> float:
-    """Returns the process's peak resident memory so far, MiB."""
+    """Returns this process's peak resident memory in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,12 +1,12 @@
-"""Quality of the pipeline's model against linear models and the notebook's method.
+"""Compares the quality of the pipeline's model with linear models and the notebook's method.
 
 python benchmarks/quality.py CONFIG [--candidates linear,pipeline,notebook] [--ablations]
 
-All train and are scored on the pipeline's own splits. The pipeline's model is what the Trainer
-node exports, scored through the SavedModel's raw-text signature. The scores of each finished
-candidate are kept under the configuration's output folder, and the tables are written anew after
-each: a further call trains only what is missing, takes up a training that was killed, and shows
-whatever is kept. The test split is scored once for each candidate, and not at all for ablations.
+All candidates use the pipeline's splits. The pipeline's model is the Trainer node's export, scored
+through the SavedModel's raw-text signature. Each finished candidate's scores are kept under the
+configuration's output folder, and the tables are rewritten after each. Further calls train only
+what is missing and resume a killed training. The test split is scored once for each candidate, and
+not at all for ablations.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import os
 from components.arrow import pq
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# As pipeline.environment sets it; TensorFlow Transform warns of it when it is imported.
+# As in pipeline.environment; importing TensorFlow Transform warns of it.
 os.environ["TF_USE_LEGACY_KERAS"] = "0"
 
 with contextlib.redirect_stderr(io.StringIO()):
@@ -103,11 +103,11 @@ _SETTINGS = {"model": ModelSettings, "training": TrainingSettings}
 
 
 def ablations(training: TrainingSettings) -> dict[str, dict[str, dict[str, Any]]]:
-    """Changed settings by group, for each part that the model can do without."""
+    """Returns changed settings by group, for each part that the model can do without."""
     still = training.phase2.model_copy(
         update={"epochs": training.phase1.epochs + training.phase2.epochs}
     )
-    # A phase has one epoch at least; at this rate it changes nothing that a figure would show.
+    # A phase has at least one epoch; at this learning rate it changes no metric visibly.
     none = {"epochs": 1, "learning_rate": 1e-9, "schedule": "constant"}
     return {
         "without BiLSTM": {"model": {"lstm_units": 0}},
@@ -124,12 +124,7 @@ def ablations(training: TrainingSettings) -> dict[str, dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Split:
-    """The papers of one split, in an order that does not depend on files.
-
-    Attributes:
-        texts: raw abstracts.
-        labels: int [n], indices into the classes.
-    """
+    """Raw abstracts and class ids, int64 [n], of a split, in an order independent of the files."""
 
     texts: list[str]
     labels: npt.NDArray[np.int64]
@@ -137,16 +132,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """What the pipeline's nodes made of the corpus.
+    """The outputs of the pipeline's data nodes.
 
     Attributes:
         splits: by name.
         classes: in the schema's order.
         examples: folder of the transformed examples.
-        transform_graph: its folder.
+        transform_graph: folder of the transform graph.
         trainer: the Trainer node's ``custom_config``.
-        transform: hash of all that the transformed examples depend on besides the papers.
-        folder: for what the benchmark keeps.
+        transform: see :func:`transform_identity`.
+        folder: where the benchmark keeps its results.
     """
 
     splits: dict[str, Split]
@@ -159,7 +154,7 @@ class Data:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of texts and labels of all splits, hex."""
+        """Hex SHA-256 of texts and labels of all splits."""
         digest = hashlib.sha256()
         for name, split in self.splits.items():
             digest.update(name.encode() + split.labels.tobytes())
@@ -173,12 +168,12 @@ class Data:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Something to train and score.
+    """A model to train and score.
 
     Attributes:
         identity: JSON values on which its scores depend, besides the papers.
-        train: takes a folder for its unfinished state; gives the scores of the splits eval and test
-            (None for ablations) and what :class:`Result` keeps as ``meta``.
+        train: takes a folder for unfinished state; returns the scores of the splits eval and test
+            (None for ablations) and the ``meta`` of :class:`Result`.
     """
 
     name: str
@@ -193,7 +188,7 @@ class Candidate:
 
 
 def prepare_data(config: PipelineConfig, say: Say) -> Data:
-    """Runs the nodes up to Transform; unchanged ones come from the cache."""
+    """Runs the nodes up to Transform, with caching."""
     whole = create_pipeline(config)
     by_id = {node.id: node for node in whole.components}
     wanted, waiting = set(), [by_id[_LAST]]
@@ -230,7 +225,7 @@ def prepare_data(config: PipelineConfig, say: Say) -> Data:
 
 
 def transform_identity(config: PipelineConfig) -> str:
-    """Hash of all that the transformed examples depend on besides the papers."""
+    """Returns a hash of all that the transformed examples depend on, besides the papers."""
     return _hash(
         [
             json.dumps(config.transform.model_dump(mode="json"), sort_keys=True),
@@ -321,11 +316,7 @@ def pipeline_candidate(
     kind: str = PIPELINE,
     changes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Candidate:
-    """The Trainer node's own model for a seed, with some settings changed.
-
-    Args:
-        changes: settings by group, "model" or "training".
-    """
+    """Returns the Trainer node's model for a seed, with changed settings by group."""
     config = changed(data.trainer, seed, changes or {})
     identity = {"transform": data.transform, **trained_identity(config)}
     return Candidate(
@@ -340,7 +331,7 @@ def pipeline_candidate(
 def changed(
     trainer: Mapping[str, Any], seed: int, changes: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """The Trainer's ``custom_config`` with other settings; phases keep what is left out."""
+    """Returns the Trainer's ``custom_config`` with changed settings; phases may be partial."""
     config = dict(trainer)
     for group, kind in _SETTINGS.items():
         values = {**config[group]}
@@ -353,7 +344,7 @@ def changed(
 
 
 def trained_identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """All that a training by ``run_fn`` depends on, besides the examples."""
+    """Returns all that a training by ``run_fn`` depends on, besides the examples."""
     code = [inspect.getsource(train_by_run_fn), inspect.getsource(score_texts)]
     return {
         "code": code,
@@ -392,7 +383,7 @@ def train_by_run_fn(
 
 
 def _trainer_arguments(data: Data, config: Mapping[str, Any], place: Path) -> FnArgs:
-    """What TFX hands to the Trainer's ``run_fn``, as far as it reads it."""
+    """Returns TFX's arguments of the Trainer's ``run_fn``, as far as it uses them."""
     examples = standard_artifacts.Examples()
     examples.uri = str(data.examples)
     return FnArgs(
@@ -424,10 +415,9 @@ def score_texts(loaded: Any, texts: Sequence[str], classes: int) -> FloatArray:
 
 
 def without_calibration(result: Result, labels: npt.NDArray[np.int64]) -> list[Result]:
-    """The same trained model exported without logit adjustment, and without temperature.
+    """Returns results of the same model without logit adjustment, and without temperature.
 
-    Args:
-        labels: of the eval split. Without logit adjustment the temperature is fitted anew.
+    Without logit adjustment, the temperature is fitted again on the eval split's ``labels``.
     """
     temperature, bias = result.meta["temperature"], np.asarray(result.meta["logit_bias"])
     adjusted = temperature * result.eval_scores
@@ -444,11 +434,12 @@ def without_calibration(result: Result, labels: npt.NDArray[np.int64]) -> list[R
 
 
 def notebook_tables(embedding_dim: int, seed: int, epochs: int | None) -> dict[str, Any]:
-    """The tables of ``notebook.toml``, validated: transform, model and training.
+    """Returns the tables of ``notebook.toml``, validated: transform, model and training.
 
     Args:
-        embedding_dim: of the vectors at hand.
-        epochs: most epochs of a phase, for a smoke test; None for the notebook's own.
+        embedding_dim: dimension of the word vectors.
+        seed: seed of the training.
+        epochs: epochs per phase in a smoke test; None for the notebook's own.
     """
     tables = tomli.loads(_NOTEBOOK_CONFIG.read_text(encoding="utf-8"))
     training = {**tables["training"], "embedding_dim": embedding_dim, "seed": seed}
@@ -558,10 +549,9 @@ def notebook_candidate(data: Data, seed: int, epochs: int | None) -> Candidate:
 def notebook_configuration(
     config: PipelineConfig, data: Data, seed: int, epochs: int | None, say: Say
 ) -> Candidate:
-    """The notebook's network as a configuration, ``notebook.toml``: this pipeline's tokens.
+    """Returns the notebook's network as configured by ``notebook.toml``, on this pipeline's tokens.
 
-    Args:
-        epochs: see :func:`notebook_tables`.
+    ``epochs`` as in :func:`notebook_tables`.
     """
     tables = notebook_tables(config.training.embedding_dim, seed, epochs)
     own = config.model_copy(update=tables)
@@ -581,11 +571,13 @@ def _key(candidate: Candidate, data: Data) -> str:
 
 
 def kept_result(candidate: Candidate, data: Data, *, older: bool) -> Result | None:
-    """What an earlier call has kept of a candidate; None where it has not finished it.
+    """Returns a candidate's kept result; None if there is none.
 
     Args:
-        older: take the latest result of the candidate's name and seed on the same papers, whatever
-            has changed in code or settings since.
+        candidate: the candidate.
+        data: its data.
+        older: else take the latest result of its name and seed on the same papers, of any code or
+            settings.
     """
     file = data.folder / f"{_key(candidate, data)}.npz"
     if file.is_file():
@@ -640,7 +632,7 @@ def finish(candidate: Candidate, data: Data, say: Say) -> Result:
 
 
 def small_config(config: PipelineConfig, rows: int) -> PipelineConfig:
-    """The configuration on ``rows`` papers spread over its parquet, in an output folder of its own.
+    """Returns the configuration for ``rows`` random papers, with a separate output folder.
 
     Raises:
         UserError: the parquet is a glob.
@@ -649,7 +641,6 @@ def small_config(config: PipelineConfig, rows: int) -> PipelineConfig:
         raise UserError(f"data.parquet = {config.data.parquet}: --rows needs a single file")
     folder = config.folder.path / f"quality-{rows}-rows"
     folder.mkdir(parents=True, exist_ok=True)
-    # Not written anew: TFX's cache goes by the time of the file.
     small = folder / f"{file_fingerprint(config.data.parquet)[:16]}.parquet"
     if not small.is_file():
         table = pq.read_table(config.data.parquet)
@@ -664,7 +655,7 @@ def small_config(config: PipelineConfig, rows: int) -> PipelineConfig:
 
 
 def choose(names: str) -> list[str]:
-    """Reads the list of candidates of the command line; "none" is empty.
+    """Parses the command line's list of candidates; "none" is empty.
 
     Raises:
         typer.BadParameter: an unknown candidate.
@@ -681,10 +672,10 @@ def choose(names: str) -> list[str]:
 
 
 def numbers_of(seeds: str) -> list[int]:
-    """Reads a list of seeds of the command line.
+    """Parses the command line's list of seeds.
 
     Raises:
-        typer.BadParameter: one is no number.
+        typer.BadParameter: one is not a number.
     """
     try:
         return list(dict.fromkeys(int(seed) for seed in seeds.split(",")))
@@ -700,7 +691,7 @@ def make_candidates(
     epochs: int | None,
     say: Say,
 ) -> list[tuple[str, Candidate]]:
-    """All candidates in the order of the tables, each with its name on the command line."""
+    """Returns all candidates in the order of the tables, with their names on the command line."""
     source = LinearFeatures(data)
     candidates = [(name, linear_candidate(name, source)) for name in LINEAR_MODELS]
     candidates.append((_METHOD, notebook_candidate(data, seeds[0], epochs)))
@@ -749,7 +740,7 @@ def main(
         int | None, typer.Option(min=1, help="Smoke test: most epochs a phase of the notebook's.")
     ] = None,
 ) -> None:
-    """Trains and scores what is missing, prints the tables and keeps them."""
+    """Trains and scores what is missing, and prints and writes the tables."""
     names, numbers = choose(candidates), numbers_of(seeds)
     if with_ablations:
         names.append(ABLATION)
@@ -765,7 +756,7 @@ def main(
         data = prepare_data(settings, say)
         data.folder.mkdir(parents=True, exist_ok=True)
         progress = ProgressHandler([], PlainDisplay(say))
-        # Nodes are prepare_data's to report.
+        # prepare_data reports the nodes.
         progress.addFilter(lambda record: record.getMessage().startswith("training: "))
         logging.getLogger().addHandler(progress)
         known = make_candidates(settings, data, numbers, parts, notebook_epochs, say)

@@ -1,4 +1,4 @@
-"""Metrics, bootstrap, tables and plot of the candidates that ``quality.py`` has scored."""
+"""Metrics, bootstrap, tables and plot of the candidates that ``quality.py`` scores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LINEAR, PIPELINE, NOTEBOOK, ABLATION = "linear", "pipeline", "notebook", "ablati
 RESAMPLES = 2000
 # Best validation accuracy that the notebook records.
 WATCHED_ACCURACY = 0.749
-# Those that the notebook's method has been seen to pass, for its curve.
+# Accuracies that the notebook's method has passed, for its curve.
 _CURVE = (0.70, 0.72, 0.74, 0.75, 0.76, 0.77, 0.78)
 _LOG_LOSS = "log_loss"
 _METRICS = {
@@ -46,13 +46,13 @@ class Result:
     """A finished candidate.
 
     Attributes:
-        name: of its row; runs that differ in the seed alone share it.
+        name: name of its row; runs that differ only in the seed share it.
         kind: LINEAR, PIPELINE, NOTEBOOK or ABLATION.
-        seed: None where nothing is random.
+        seed: None if nothing is random.
         eval_scores, test_scores: float [n, k], log-probabilities, or margins of a model without
-          probabilities; no test scores where only the eval split is looked at.
+            probabilities; no test scores if only the eval split is used.
         meta: ``seconds`` of training, ``processor_seconds``, ``probabilistic``, ``commit``,
-          ``processor``, ``device`` and, of networks, the ``history`` of epochs.
+            ``processor``, ``device`` and, of networks, the ``history`` of epochs.
     """
 
     name: str
@@ -78,7 +78,7 @@ def calibration(labels: IntArray, scores: FloatArray, temperature: float = 1.0) 
 
 
 def metrics_of(labels: IntArray, scores: FloatArray, *, probabilistic: bool) -> dict[str, Any]:
-    """Returns the metrics of one candidate on one split; log loss and ECE of probabilities only."""
+    """Returns a candidate's metrics on a split; log loss and ECE only of probabilities."""
     matrix = classification.confusion_matrix(labels, scores)
     return {
         classification.ACCURACY: float(classification.accuracy(matrix)),
@@ -94,11 +94,13 @@ def metrics_of(labels: IntArray, scores: FloatArray, *, probabilistic: bool) -> 
 def resampled(
     labels: IntArray, scores: FloatArray, draws: npt.NDArray[np.float32]
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Accuracy and macro-F1 in each resample, float64 [resamples].
+    """Returns accuracy and macro-F1 in each resample, float64 [resamples].
 
     Args:
-        draws: how often each row was drawn, float32 [resamples, n]; the same for all candidates,
-          which is what makes their comparison a paired one.
+        labels: class ids, integer [n].
+        scores: float [n, k].
+        draws: how often each row was drawn, float32 [resamples, n]; the same for all candidates, so
+            that their comparison is paired.
     """
     classes = scores.shape[1]
     cells = np.eye(classes**2, dtype=np.float32)[labels * classes + scores.argmax(axis=1)]
@@ -110,10 +112,10 @@ def resampled(
 
 
 def bootstrap(labels: IntArray, results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Paired bootstrap of each pipeline run, and of the mean over seeds, against each linear model.
+    """Compares pipeline runs, and their mean over seeds, with each linear model by bootstrap.
 
-    The p-value is one-sided: the share of resamples in which the pipeline's model is not better,
-    with one added to both counts.
+    The p-value is one-sided: the share of paired resamples in which the pipeline's model is not
+    better, with one added to both counts.
     """
     generator = np.random.default_rng(0)
     rows = len(labels)
@@ -156,9 +158,9 @@ def bootstrap(labels: IntArray, results: Sequence[Result]) -> list[dict[str, Any
 def time_to_accuracy(
     history: Sequence[dict[str, Any]], accuracy: float = WATCHED_ACCURACY
 ) -> dict[str, Any]:
-    """Seconds and epochs until the validation accuracy is reached; None where it never is.
+    """Returns seconds and epochs until the validation accuracy is reached; None if it never is.
 
-    Seconds are those of the epochs, their validation included.
+    Seconds are those of the epochs, including validation.
     """
     seconds = 0.0
     for epoch, record in enumerate(history, 1):
@@ -169,10 +171,9 @@ def time_to_accuracy(
 
 
 def speed(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Time of the pipeline's model to the watched accuracy, as a share of each notebook run's.
+    """Returns the time to accuracy of the pipeline's model as a share of each notebook run's.
 
-    Args:
-        runs: of the report. Only runs on the same processor and device are compared.
+    Only runs on the same processor and device are compared.
     """
     rows = []
     for notebook in runs:
@@ -201,11 +202,7 @@ def speed(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def ablation_gains(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What each part is worth on the eval split: the whole model less the one without the part.
-
-    Returns:
-        A row for each ablation, with the difference of each metric, paired by seed.
-    """
+    """Returns a row for each ablation: full model's eval metrics less its own, paired by seed."""
     whole = {run["seed"]: run["eval"] for run in runs if run["kind"] == PIPELINE}
     rows = []
     for name in dict.fromkeys(run["name"] for run in runs if run["kind"] == ABLATION):
@@ -233,11 +230,13 @@ def make_report(
     classes: Sequence[str],
     header: dict[str, Any],
 ) -> dict[str, Any]:
-    """Everything that the tables and the plot show, as JSON values.
+    """Returns the content of the tables and the plot as JSON values.
 
     Args:
+        results: finished candidates.
         labels: class ids of the splits ``eval`` and ``test``.
-        header: what the metrics were measured on and with.
+        classes: class names.
+        header: commit, machine and data of the measurements.
     """
     runs = []
     for result in results:
@@ -276,7 +275,7 @@ def make_report(
 
 
 def _summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and sample standard deviation over the seeds of each name."""
+    """Returns mean and sample standard deviation over the seeds of each name."""
     summary = []
     for name in dict.fromkeys(run["name"] for run in runs):
         same = [run for run in runs if run["name"] == name]
@@ -328,7 +327,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The tables for people."""
+    """Returns the tables as Markdown."""
     main = [row for row in report["summary"] if row["kind"] != ABLATION]
     parts = [
         "# Model quality\n",
@@ -476,7 +475,7 @@ def _time_table(runs: Sequence[dict[str, Any]]) -> str:
 
 
 def plot(report: dict[str, Any]) -> Figure:
-    """Draws the test metrics, a dot a seed and a bar at the mean, and the validation curves."""
+    """Draws the test metrics, a dot per seed and a bar at the mean, and the validation curves."""
     shown = [classification.ACCURACY, classification.F1_MACRO, _LOG_LOSS, classification.ECE]
     summary = [row for row in report["summary"] if "test" in row][::-1]
     curves = [run for run in report["runs"] if run.get("history") and run["kind"] != ABLATION]
@@ -533,9 +532,9 @@ def _seconds(history: Sequence[dict[str, Any]]) -> list[float]:
 
 
 def write_report(report: dict[str, Any], folder: Path) -> None:
-    """Writes ``quality.md``, ``quality.json`` and ``quality.svg``, each whole or not at all."""
+    """Writes ``quality.md``, ``quality.json`` and ``quality.svg`` atomically."""
     folder.mkdir(parents=True, exist_ok=True)
-    # The same report gives the same file.
+    # Deterministic for the same report.
     with matplotlib.rc_context({"svg.hashsalt": "quality", "svg.fonttype": "none"}):
         drawing = io.StringIO()
         plot(report).savefig(drawing, format="svg", metadata={"Date": None})

@@ -1,9 +1,9 @@
-"""Size and seconds of a finished run's report; --screenshots keeps pictures of it.
+"""Measures the size and build time of a finished run's report, and takes screenshots.
 
 python benchmarks/report.py CONFIG [--screenshots .github]
 
-CONFIG is of a run that has made its report. The page is made anew from the same artifacts to be
-measured; the pictures are of the run's own.
+CONFIG's last run must have a report. For the measurement, the page is built again from the same
+artifacts; the screenshots show the run's own page.
 """
 
 import os
@@ -28,14 +28,14 @@ from components.contracts.artifact_files import RUN_REPORT
 from components.report.node import Report, RunReportExecutor
 from pipeline.config.pipeline_config import PipelineConfig, load_config
 
-# What the first screen of a laptop shows, at a width that README's column does not shrink much.
+# A laptop's first screen, at a width that README's column hardly shrinks.
 _WIDTH, _HEIGHT = 1100, 860
-# Milliseconds, for the page to have scrolled.
+# Milliseconds for the page to scroll.
 _SETTLED = 1500
 
 
 def newest_report(config: PipelineConfig) -> tuple[Path, dict[str, list[Any]]]:
-    """Returns the last run's report and the artifacts that it was made from, by input."""
+    """Returns the last run's report and its input artifacts, by name of the input."""
     connection = pb.ConnectionConfig()
     connection.sqlite.filename_uri = str(config.folder.metadata_file)
     connection.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READONLY
@@ -50,7 +50,7 @@ def newest_report(config: PipelineConfig) -> tuple[Path, dict[str, list[Any]]]:
         for event in store.get_events_by_artifact_ids([one.id for one in reports])
         if event.type == pb.Event.OUTPUT
     ]
-    # The last run may have found its report in the cache: an older execution made it.
+    # The last run's report may be cached, so made by an older execution.
     last = max(events, key=lambda event: event.execution_id).artifact_id
     maker = min(event.execution_id for event in events if event.artifact_id == last)
     newest = next(one for one in reports if one.id == last)
@@ -66,7 +66,7 @@ def newest_report(config: PipelineConfig) -> tuple[Path, dict[str, list[Any]]]:
 
 
 def screenshots(page: Path, folder: Path) -> list[Path]:
-    """Takes pictures of the page's first screen and of its quality section, light, in Chromium."""
+    """Takes screenshots of the page's first screen and quality section, in light Chromium."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium")
@@ -91,7 +91,7 @@ def main(
         typer.Option("--screenshots", help="Folder for two PNGs.", resolve_path=True),
     ] = None,
 ) -> None:
-    """Prints commit, hardware, test rows, seconds and size, one a line."""
+    """Prints commit, hardware, test rows, seconds and size."""
     settings = load_config(config)
     made, inputs = newest_report(settings)
     with tempfile.TemporaryDirectory() as folder:

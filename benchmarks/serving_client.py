@@ -1,10 +1,10 @@
-"""Latency of single requests through the client, and the start-up time of ``arxiv-classify``.
+"""Measures the latency of single requests through the client, and its start-up time.
 
 python benchmarks/serving_client.py MODEL [--texts PARQUET] [--requests 500]
 
-MODEL is a pushed SavedModel or its push folder. The server is the tests' stand-in in a process of
-its own, unless --rest and --grpc name a real TF Serving: the stand-in runs the same SavedModel, but
-its HTTP and gRPC servers are Python's, so its times are not those of TF Serving.
+MODEL is a pushed SavedModel or its push folder. Without --rest and --grpc of a real TF Serving, the
+server is the tests' stand-in in a separate process. It runs the same SavedModel with Python's HTTP
+and gRPC servers, so its times are not those of TF Serving.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _WARM_UP = 30
 
 
 def _texts(parquet: Path | None, count: int) -> list[str]:
-    """Abstracts, repeated where there are fewer."""
+    """Returns ``count`` abstracts, repeated if there are fewer."""
     with tempfile.TemporaryDirectory() as folder:
         file = parquet or make_sample(Path(folder), max(count, 500), 1).corpus
         column = pq.read_table(file, columns=[features.ABSTRACT]).column(0).drop_null()
@@ -46,7 +46,7 @@ def _texts(parquet: Path | None, count: int) -> list[str]:
 
 
 def _milliseconds(ask: Callable[[str], Any], texts: list[str]) -> dict[str, float]:
-    """p50 and p99 of one call a text."""
+    """Returns p50 and p99 of one call per text."""
     for text in texts[:_WARM_UP]:
         ask(text)
     taken = []
@@ -59,7 +59,7 @@ def _milliseconds(ask: Callable[[str], Any], texts: list[str]) -> dict[str, floa
 
 
 def _seconds(arguments: list[str], repeats: int) -> float:
-    """Median wall time of a command, with byte code and files in the caches."""
+    """Returns a command's median wall time in seconds, with warm caches."""
     taken = []
     for _ in range(repeats + 1):
         started = time.perf_counter()
@@ -73,7 +73,7 @@ def _seconds(arguments: list[str], repeats: int) -> float:
 
 
 def _difference(one: list[Classification], other: list[Classification]) -> float:
-    """The largest difference of two scores of the same text and class."""
+    """Returns the largest difference between two scores of the same text and class."""
     return max(
         abs(a.scores[name] - b.scores[name])
         for a, b in zip(one, other, strict=True)
@@ -93,7 +93,7 @@ def main(
     grpc: Annotated[Optional[str], typer.Option(help="A real server's gRPC address.")] = None,  # noqa: UP045
     model_name: Annotated[str, typer.Option(help="The model's name on it.")] = "arxiv",
 ) -> None:
-    """Prints commit, hardware and the measurements as JSON."""
+    """Prints commit, hardware and measurements as JSON."""
     abstracts = _texts(texts, requests)
     options = Options(model_name=model_name)
     report: dict[str, Any] = {
@@ -130,7 +130,7 @@ def main(
 
 
 def _through(client: Client, abstracts: list[str], alone: list[Classification]) -> dict[str, float]:
-    """Latency through a server, and how far its scores are from the model's in this process."""
+    """Returns the latency through a server, and its largest difference to the local scores."""
     with client:
         report = _milliseconds(lambda text: client.classify([text]), abstracts)
         report["largest_difference"] = _difference(client.classify(abstracts), alone)

@@ -1,11 +1,11 @@
-"""The exported model against Transform and the network, on every row of a finished run's corpus.
+"""Compares the exported model with Transform and the network on all rows of a run's corpus.
 
 python benchmarks/serving_parity.py CONFIG [--seed 1] [--inputs 10000]
 
-Token, label and category ids of the exported signature, from the raw examples, are compared with
-what Transform wrote; scores of ``serving_default``, from the raw texts, with those of the Keras
-network (rebuilt by the project's code, with the exported weights, on Transform's untrimmed rows).
-Then both signatures get random bytes, random Unicode and damaged tf.Examples.
+Token, label and category ids from the exported signature on raw examples are compared with
+Transform's output; scores of ``serving_default`` on raw texts with those of the Keras network
+(rebuilt with the exported weights, on Transform's untrimmed rows). Then both signatures are fuzzed
+with random bytes, random Unicode and damaged tf.Examples.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Of the random inputs.")] = 1,
     inputs: Annotated[int, typer.Option(help="Random inputs for each signature.")] = 10_000,
 ) -> None:
-    """Prints commit, hardware, rows compared, the largest difference, and crashes of the fuzz."""
+    """Prints commit, hardware, compared rows, the largest difference, and fuzzing crashes."""
     logging.set_verbosity(logging.ERROR)
     tf.get_logger().setLevel("ERROR")
     places = _latest_training(load_config(config))
@@ -89,7 +89,7 @@ def main(
 
 
 def _latest_training(config: PipelineConfig) -> dict[str, Path]:
-    """Folders of the latest model and of what it was trained on, by the Trainer's names."""
+    """Returns the folders of the latest model and of the Trainer's inputs, by the inputs' names."""
     database = config.folder.metadata_file
     lineage = MetadataStore(database).lineage()
     models = [
@@ -100,7 +100,7 @@ def _latest_training(config: PipelineConfig) -> dict[str, Path]:
     if not models:
         raise UserError(f"{database}: no trained model; run the pipeline first")
     latest = max(models)
-    # Runs that took it from the cache put it out as well.
+    # Cached executions output the model, too.
     trainer = min(lineage.sources[latest], key=lambda execution: execution.id)
     places = {link.key: Path(link.artifact.uri) for link in trainer.inputs}
     return {"model": Path(lineage.artifacts[latest].uri), **places}
@@ -120,7 +120,7 @@ def _transformed(places: dict[str, Path], split: str, classes: int) -> dataset.E
 
 
 def _network(exported: Path, report: TrainingReport, train: dataset.Examples) -> keras.Model:
-    """The network as Keras builds it, for rows of any width, with the weights of the export."""
+    """Builds the network with Keras, with the exported weights."""
     classes = len(report.classes)
     settings = TrainingSettings.model_validate(report.training)
     shape = (report.vocabulary_size, settings.embedding_dim)
@@ -141,7 +141,7 @@ def _network(exported: Path, report: TrainingReport, train: dataset.Examples) ->
 def _ask(
     loaded: Any, folder: Path
 ) -> tuple[dict[str, npt.NDArray[np.int64]], npt.NDArray[np.float32]]:
-    """Ids and scores of a raw split's rows, each by its own signature, in one order."""
+    """Returns ids and scores of a raw split's rows by two signatures, in the same order."""
     names = (features.TOKENS, features.LABEL_ID, features.CATEGORY_ID)
     ids: dict[str, list[Any]] = {name: [] for name in names}
     scores = []
@@ -156,7 +156,7 @@ def _ask(
 
 
 def _differing(ours: dataset.Examples, written: dataset.Examples) -> int:
-    """Rows that differ; both are in the order of their content."""
+    """Returns the number of differing rows; both are sorted by content."""
     if ours.size != written.size:
         return abs(ours.size - written.size)
     return int(
@@ -169,7 +169,7 @@ def _differing(ours: dataset.Examples, written: dataset.Examples) -> int:
 
 
 def _random_inputs(random: np.random.Generator, count: int) -> list[bytes]:
-    """A third each of random bytes, random Unicode (all planes) and damaged tf.Examples."""
+    """Returns a third each of random bytes, random Unicode (all planes) and damaged tf.Examples."""
     texts = []
     for number in range(count):
         size = int(random.integers(0, 2000))
@@ -190,7 +190,7 @@ def _random_inputs(random: np.random.Generator, count: int) -> list[bytes]:
 
 
 def _fuzz(loaded: Any, seed: int, count: int) -> int:
-    """How many inputs were not answered by scores that add up to 1."""
+    """Returns the number of inputs without scores that add up to 1."""
     failed = 0
     for name, argument in (
         (features.SERVING_TEXT, features.ABSTRACT),

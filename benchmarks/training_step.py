@@ -1,11 +1,11 @@
-"""Training speed of the pipeline's model against the notebook's Keras method, in one run.
+"""Compares the training speed of the pipeline's model with that of the notebook's Keras code.
 
 python benchmarks/training_step.py PARQUET
 
-All train on the same papers. The notebook's method as it was: padded to 150 words (the start of
-longer abstracts cut off), no mask, batches of 64, arrays given to ``model.fit`` with class weights.
-The pipeline's training: with its default network and settings, and with the notebook's, which shows
-what the training itself costs. Their epochs alternate, so that other load on the machine hits all.
+All train on the same papers. The notebook's method: padded to 150 words (the start of longer
+abstracts cut off), no mask, batches of 64, arrays passed to ``model.fit`` with class weights. The
+pipeline trains its default network and settings, and the notebook's, which isolates the cost of the
+training itself. Epochs alternate, so that other load on the machine affects all.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _DIMENSION = 100
 def _read(
     parquet: Path, papers: int
 ) -> tuple[list[list[int]], npt.NDArray[np.int64], list[str], list[str], int]:
-    """Token ids, label ids, categories of papers spread over the file; words; class count."""
+    """Returns token ids, label ids, categories of random papers; words; number of classes."""
     columns = [features.ABSTRACT, features.LABEL, features.CATEGORY]
     table = pq.read_table(parquet, columns=columns).to_pandas().dropna()
     vocabulary: Counter[str] = Counter()
@@ -80,7 +80,7 @@ def _notebook(classes: int) -> keras.Model:
 
 
 def _time(epoch: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds by the clock and seconds of processor time; the latter hardly mind other load."""
+    """Returns seconds of wall time and of processor time, which other load hardly affects."""
     started, processor = time.perf_counter(), time.process_time()
     epoch()
     return time.perf_counter() - started, time.process_time() - processor
@@ -88,14 +88,14 @@ def _time(epoch: Callable[[], Any]) -> tuple[float, float]:
 
 @dataclass
 class Contender:
-    """A network that the pipeline trains, and its present phase.
+    """A network that the pipeline trains, and its current phase.
 
     Attributes:
-        phases: of its training.
         examples: tokens padded on the right, labels and categories.
-        epoch: trains one epoch of the phase that :meth:`begin` began.
-        before: seconds by the clock and of processor time that each epoch of the phase bears of
-            what is done once for the phase.
+        phases: phases of its training.
+        epoch: trains one epoch of the phase that :meth:`begin` started.
+        before: each epoch's share of the phase's one-time work, in seconds of wall time and of
+            processor time.
     """
 
     model: keras.Model
@@ -110,7 +110,7 @@ class Contender:
 
     @property
     def steps(self) -> int:
-        """Of one epoch."""
+        """Steps per epoch."""
         return dataset.steps_per_epoch(self.examples, self.settings.batch_size)
 
     def begin(self, phase: Phase) -> None:
@@ -131,7 +131,7 @@ def main(
     repeats: Annotated[int, typer.Option(help="Timed epochs of each; the median counts.")] = 3,
     out: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.")] = None,
 ) -> None:
-    """Prints commit, hardware and the figures of both phases."""
+    """Prints commit, hardware and the measurements of both phases."""
     keras.utils.set_random_seed(0)
     device = prepare_device(len(os.sched_getaffinity(0)))
     tokens, labels, names, words, classes = _read(parquet, papers)
