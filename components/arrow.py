@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-# Unregisters the unpickling type for whatever else in the process reads Arrow data.
+# Unregisters the unpickling type for all other readers of Arrow data in this process.
 import pyarrow_hotfix  # noqa: F401
 
 from components.errors import UserError

@@ -121,7 +121,6 @@ class Execution:
 
     @property
     def state(self) -> State:
-        """How it ended."""
         state = _STATES.get(self._message.last_known_state, State.UNFINISHED)
         # A resolver only looks artifacts up, in every run; it has nothing to cache.
         looked_up = state is State.RAN and self._message.type.endswith(_RESOLVER)
@@ -154,7 +153,6 @@ class Execution:
 
     @property
     def put_out(self) -> list[Artifact]:
-        """Output artifacts."""
         return [link.artifact for link in self.outputs]
 
     @property
@@ -353,7 +351,7 @@ class MetadataStore:
         return len(stale)
 
     def mark_deleted(self, artifacts: Iterable[int]) -> None:
-        """Marks artifacts as deleted, so that TFX neither resolves nor caches them."""
+        """Marks artifacts as deleted, so that TFX neither resolves nor reuses them."""
         ids = list(artifacts)
         messages = self.connection.get_artifacts_by_id(ids) if ids else []
         for message in messages:

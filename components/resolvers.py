@@ -110,7 +110,6 @@ class LatestOtherDataStrategy(ResolverStrategy):
         store: mlmd.MetadataStore,  # noqa: ARG002
         input_dict: dict[str, list[types.Artifact]],
     ) -> dict[str, list[types.Artifact]] | None:
-        """Returns the input with at most one ``accepted`` artifact."""
         current = {artifact.id for artifact in input_dict["statistics"]}
         others = [
             artifact

@@ -34,7 +34,6 @@ class GoldenText(Record):
 
     @property
     def content(self) -> bytes:
-        """The whole text."""
         return self.text.encode("utf-8", "surrogateescape") * self.repeat
 
 

@@ -28,13 +28,13 @@ class Record(BaseModel):
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: it does not hold such a record.
+            ValueError: it is not such a record.
         """
         return cls.from_json(path.read_text(encoding="utf-8"))
 
     @classmethod
     def find(cls: type[_Record], path: Path) -> _Record | None:
-        """Reads a file; returns None if it is missing or does not hold such a record."""
+        """Reads a file; returns None if it is missing or is not such a record."""
         try:
             return cls.read(path)
         except (OSError, ValueError):

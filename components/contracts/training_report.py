@@ -12,7 +12,7 @@ from components.contracts.record import Record
 class Epoch(Record):
     """Metrics of one epoch, on the train split and, as ``val_``, on the eval split.
 
-    Further fields hold the loss of each output of the network.
+    Further fields are the losses of the network's outputs.
     """
 
     model_config = ConfigDict(extra="allow")

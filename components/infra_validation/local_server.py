@@ -50,7 +50,7 @@ def serving(model: Path, timeout: float) -> Iterator[Running]:
         # TF Serving expects <name>/<version>; any version will do here.
         base = Path(folder) / MODEL_NAME
         shutil.copytree(model, base / "1")
-        base.parent.chmod(0o755)  # the image's user is another one
+        base.parent.chmod(0o755)  # the image runs as another user
         grpc_port, rest_port = _free_ports()
         server = stack.enter_context(
             model_server.running(

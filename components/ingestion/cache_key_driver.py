@@ -37,7 +37,6 @@ class ContentDriver(driver.FileBasedDriver):  # type: ignore[misc]
     def resolve_exec_properties(
         self, exec_properties: dict[str, Any], pipeline_info: Any, component_info: Any
     ) -> dict[str, Any]:
-        """Returns TFX's properties with the fingerprint replaced."""
         resolved = super().resolve_exec_properties(exec_properties, pipeline_info, component_info)
         inputs = example_gen_pb2.Input()
         proto_utils.json_to_proto(resolved[standard_component_specs.INPUT_CONFIG_KEY], inputs)

@@ -21,12 +21,12 @@ from components.contracts import features
 
 KEYS = pa.schema(
     [
-        ("row_group", pa.int32()),  # number of the row group in the plan of the run
-        ("row", pa.int32()),  # place of the row in its row group
-        ("id", pa.uint64()),  # hash of the id; null where the row has none
+        ("row_group", pa.int32()),  # index of the row group in the run's list
+        ("row", pa.int32()),  # index of the row in its row group
+        ("id", pa.uint64()),  # hash of the id; null if missing
         ("text", pa.uint64()),  # hash of the cleaned abstract
         ("content", pa.uint64()),  # hash of the raw abstract and the label
-        ("days", pa.int32()),  # update date in days since 1970-01-01; NO_DATE where missing
+        ("days", pa.int32()),  # update date in days since 1970-01-01; NO_DATE if missing
         ("label", pa.string()),
         ("words", pa.int32()),  # of the cleaned abstract
     ]
@@ -174,8 +174,8 @@ def _codes(column: pa.ChunkedArray) -> tuple[list[str], Ints]:
 def drop_duplicate_ids(keys: pa.Table) -> pa.Table:
     """Keeps one row per id: the one with the latest date, then the smallest content hash.
 
-    All rows without id are kept. Of rows that agree in id, date, abstract and label, the first in
-    the plan is kept.
+    All rows without id are kept. Of rows that agree in id, date, abstract and label, the first one
+    is kept.
     """
     ids = keys["id"]
     missing = pc.is_null(ids).to_numpy()

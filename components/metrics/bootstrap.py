@@ -37,7 +37,7 @@ PER_CLASS = (PRECISION, RECALL, F1)
 
 RESAMPLES = 2000
 LEVEL = 0.95
-# Keras's, and so TFMA's, lower bound on a probability in a logarithm.
+# Keras's, and so TFMA's, bound on a probability before its logarithm is taken.
 _SMALLEST = 1e-7
 
 
@@ -248,7 +248,6 @@ def _basic(percentile: Interval) -> Interval:
 
 
 def _calibration_interval(own: _Sums, resampled: _Sums, tails: float) -> Interval:
-    """Returns the interval of the expected calibration error."""
     error = classification.expected_calibration_error
     value = error(own.gaps, own.rows)
     (percentile,) = _intervals(value, error(resampled.gaps, own.rows), tails)

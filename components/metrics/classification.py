@@ -113,7 +113,7 @@ def log_loss(labels: Array, log_probabilities: Array) -> float:
 
 
 def calibration_bins(confidence: Any, bins: int = CALIBRATION_BINS) -> Any:
-    """Returns the bin of each score, int64: bin i holds (i / bins, (i + 1) / bins].
+    """Returns the bin of each score, int64: bin i is (i / bins, (i + 1) / bins].
 
     Args:
         confidence: highest scores, float of any shape; 0 and NaN go to bin 0.

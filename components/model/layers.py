@@ -1,4 +1,4 @@
-"""Layers of the wide-and-deep classifier, written with Keras operations alone."""
+"""Layers of the wide-and-deep classifier, with Keras operations only."""
 
 from __future__ import annotations
 

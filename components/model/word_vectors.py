@@ -30,7 +30,7 @@ _LONGEST_LINE = 1 << 20
 # Random vectors are meaningless, so they stay closer to the mean than found ones.
 _RANDOM_SCALE = 0.5
 _COMPRESSED: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
-# What decompressors raise on damaged input.
+# Errors of decompressors on damaged input.
 _DAMAGED = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
 
 _PREFIXES = (
@@ -47,7 +47,7 @@ _SUFFIXES = (
     ("able", ""), ("less", ""), ("wise", ""),
 )  # fmt: skip
 _SHORTEST_STEM = 3
-# Words without a vector that are named in the coverage.
+# Number of words without a vector that the coverage lists.
 _NAMED = 30
 
 

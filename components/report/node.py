@@ -59,7 +59,6 @@ class RunReportExecutor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Renders the page from the artifacts' content."""
         folders = {
             name: Path(artifact_utils.get_single_uri(input_dict[name]))
             for name in ("examples", "accepted", "metrics", "predictions")

@@ -82,7 +82,7 @@ def load_state(folder: Path) -> State | None:
             np.load(stream, allow_pickle=False) as arrays,
         ):
             groups: dict[str, Arrays] = {group: [] for group in _GROUPS}
-            # In the order of writing.
+            # The archive keeps the order of writing.
             for name in arrays.files:
                 if name != _HISTORY:
                     groups[name.partition(".")[0]].append(arrays[name])

@@ -44,7 +44,6 @@ class Phase:
     shared: TrainingSettings
 
     def freezes(self, layer: str) -> bool:
-        """Returns whether the layer of this name is frozen."""
         return any(fnmatchcase(layer, pattern) for pattern in self.frozen)
 
     def frozen_paths(self, model: keras.Model) -> list[str]:
@@ -129,7 +128,6 @@ class Phase:
 
     @property
     def batch_size(self) -> int:
-        """Examples per step."""
         return self.shared.batch_size
 
     def training_batches(

@@ -43,7 +43,6 @@ class Range(Settings):
         return self
 
     def holds(self, value: Any) -> bool:
-        """Returns whether ``value`` is allowed."""
         if self.choices:
             return _plain(value) in [_plain(choice) for choice in self.choices]
         return self.low is not None and self.high is not None and self.low <= value <= self.high
