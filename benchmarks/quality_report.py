@@ -202,7 +202,7 @@ def speed(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def ablation_gains(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns a row for each ablation: full model's eval metrics less its own, paired by seed."""
+    """Returns the full model's eval metrics less those of each ablation, paired by seed."""
     whole = {run["seed"]: run["eval"] for run in runs if run["kind"] == PIPELINE}
     rows = []
     for name in dict.fromkeys(run["name"] for run in runs if run["kind"] == ABLATION):

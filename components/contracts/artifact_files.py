@@ -8,8 +8,8 @@ FINDINGS = "findings.json"
 DISTANCES = "distances.json"
 TRAIN_STATISTICS = "train_statistics.pb"
 
-# Trainer. The report is also in the model run's folder. The others are in this folder of the
-# SavedModel, which TF Serving ignores except for the warm-up requests, whose name it defines.
+# Trainer, in this folder of the SavedModel; the report also in the model run's folder. TF Serving
+# ignores the folder except for the warm-up requests, whose name it defines.
 EXTRA_ASSETS = "assets.extra"
 TRAINING_REPORT = "training.json"
 GOLDEN_PREDICTIONS = "golden_predictions.json"

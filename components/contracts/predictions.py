@@ -33,7 +33,7 @@ class RowScores:
 
 
 def schema_of(classes: Sequence[str]) -> pa.Schema:
-    """Returns the schema of a file of predictions: row, id, label (a name), scores."""
+    """Returns the Arrow schema of a file of predictions: row, id, label (a name), scores."""
     return pa.schema(
         [
             ("row", pa.int64()),

@@ -17,8 +17,8 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 class EvaluationSettings(Settings):
     """Thresholds on the test split that a model must reach to be pushed, and the slices.
 
-    A slice never blocks a model: the rarest hold a handful of papers, where a single mistake
-    moves a share by whole points.
+    A slice never blocks a model: the smallest have a handful of papers, where a single mistake
+    changes the accuracy by whole points.
     """
 
     min_accuracy: _Share = Field(0.80, json_schema_extra=BASIC)

@@ -32,7 +32,7 @@ class TunerExecutor(stock.Executor):  # type: ignore[misc]
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Searches; raises UserError if no trial finished."""
+        """Runs the search; raises UserError if no trial finished."""
         super().Do(input_dict, output_dict, exec_properties)
         config = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
         tuning = TuningSettings.model_validate(config["tuning"])
