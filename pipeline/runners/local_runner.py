@@ -18,7 +18,7 @@ def main() -> int:
     here = session.current()
     if here:
         here.end_at_once_on_signals()
-    # Imported here: what takes long must find the signal handlers in place.
+    # Slow imports come after the signal handlers are in place.
     from pipeline.config.pipeline_config import load_config
     from pipeline.launch import pipeline_run
 
