@@ -1,6 +1,6 @@
-"""Options that several commands share, and what they come to.
+"""Options that several commands share, and the folders they resolve to.
 
-Imports nothing that takes long: ``--help`` and completion wait for it.
+Has no slow imports, since ``--help`` and completion wait for it.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Place:
     """Where runs write.
 
     Attributes:
-        folder: their output folder.
-        configured_serving_dir: TF Serving's model folder; None if no configuration names it.
+        folder: the output folder.
+        configured_serving_dir: TF Serving's model folder; None without a configuration.
     """
 
     folder: OutputFolder
@@ -46,10 +46,10 @@ class Place:
 
     @property
     def serving_dir(self) -> Path:
-        """TF Serving's model folder: the configured one, or else that of the latest run.
+        """TF Serving's model folder: the configured one or, without one, the latest run's.
 
         Raises:
-            UserError: it is not known.
+            UserError: it cannot be determined.
         """
         if self.configured_serving_dir is not None:
             return self.configured_serving_dir
@@ -73,7 +73,7 @@ class Place:
         """Opens the runs' history.
 
         Raises:
-            UserError: there is none, or it cannot be read.
+            UserError: there is no ML Metadata database, or it cannot be read.
         """
         from pipeline.runs.history import History
 
@@ -81,10 +81,10 @@ class Place:
 
 
 def locate(config: Path | None, output_dir: Path | None) -> Place:
-    """Returns where runs write, by the options or the environment.
+    """Returns where runs write, from the options or the environment.
 
     Raises:
-        UserError: neither names a folder, or the configuration cannot be read.
+        UserError: both options or neither name it, or the configuration cannot be read.
     """
     if output_dir is not None:
         if config is not None:
@@ -97,7 +97,7 @@ def locate(config: Path | None, output_dir: Path | None) -> Place:
 
 
 def complete_run(context: typer.Context, incomplete: str) -> list[str]:
-    """Completes a run's id in the shell; offers nothing where the runs cannot be read."""
+    """Completes a run's id in the shell; offers nothing if the runs cannot be read."""
     from pipeline.runs.history import LATEST
 
     try:

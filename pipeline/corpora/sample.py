@@ -66,7 +66,7 @@ SHARES = {
 
 _LABELS = list(SHARES)
 
-# Distribution of the second, neighboring class, by class.
+# Distribution of a class's neighboring fields, for second topics and cross-listed papers.
 _NEIGHBOURS = {
     "cs": {"engineering": 0.35, "stat": 0.3, "math": 0.25, "bio": 0.05, "econ": 0.05},
     "math": {"cs": 0.4, "physics": 0.35, "stat": 0.25},
@@ -199,7 +199,7 @@ def _texts(rng: np.random.Generator, units: _Units, content: Ints, topic: Ints) 
     second_share = rng.beta(*_SECOND_TOPIC, n)
     words = np.interp(rng.random(n), _LENGTH_AT, _LENGTHS)
 
-    # Enough phrases for each text, which is cut to its length below; a phrase has 3.5 words or more.
+    # Enough phrases for each text, at 3.5 words or more; it is cut to its length below.
     phrases = (words / 3).astype(np.int64) + 2
     text = np.repeat(np.arange(n), phrases)
     total = len(text)
