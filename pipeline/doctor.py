@@ -49,14 +49,7 @@ class Health(str, Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found.
-
-    Attributes:
-        subject: what was checked.
-        health: the result.
-        text: details of the result.
-        fix: what to do; empty if nothing.
-    """
+    """What one check found; ``fix`` says what to do about it, and is empty if nothing."""
 
     subject: str
     health: Health

@@ -27,7 +27,7 @@ def make_eval_config(
     """Returns the configuration of the Evaluator.
 
     The label comes from each model's own ``transform_features``, whose ids follow the order of
-    ``classes``. Slice features come from the candidate's, and raw ones from the example.
+    ``classes``; the slices come from the candidate's or, for raw features, from the example.
 
     Args:
         settings: thresholds and slices.

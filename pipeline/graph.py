@@ -237,7 +237,6 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
 def _tuner(
     config: PipelineConfig, classes: list[str], transform: Transform, schema: BaseChannel
 ) -> Tuner:
-    """Returns the node that searches for better settings of the Trainer."""
     return Tuner(
         tuner_fn=f"{_TUNER_FN}.tuner_fn",
         examples=transform.outputs["transformed_examples"],

@@ -60,7 +60,7 @@ def gc(
     from pipeline.cli import shown
     from pipeline.runs import garbage, lock
 
-    place.history()  # says what is wrong with the folder before a lock file is made in it
+    place.history()  # raises before a lock file is created in a folder without runs
     try:
         with lock.exclusive(place.folder, 0.0, print):
             plan = garbage.plan(place.history(), place.folder, keep, keep_blessed)

@@ -34,12 +34,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 
 @dataclass(frozen=True)
 class Place:
-    """Where runs write.
-
-    Attributes:
-        folder: the output folder.
-        configured_serving_dir: TF Serving's model folder; None without a configuration.
-    """
+    """Where runs write; ``configured_serving_dir`` is None without a configuration."""
 
     folder: OutputFolder
     configured_serving_dir: Path | None = None
@@ -105,7 +100,7 @@ def complete_run(context: typer.Context, incomplete: str) -> list[str]:
         ids = [LATEST, *reversed(place.history().ids)]
     except UserError:
         return []
-    # A colon ends a word in bash, so that only a prefix without one can be completed.
+    # Bash splits words at colons, so only a prefix without one can be completed.
     return [one for one in ids if one.startswith(incomplete)]
 
 

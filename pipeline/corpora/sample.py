@@ -166,7 +166,7 @@ def _zipf(n: int) -> npt.NDArray[np.float64]:
 
 
 def _pick(rng: np.random.Generator, n: int, choices: Ints) -> Ints:
-    """Draws n of the choices [n], Zipf distributed: the first are the most frequent."""
+    """Draws [n] of the choices [k], Zipf-Mandelbrot distributed: the first are most frequent."""
     rank = np.searchsorted(_zipf(len(choices)), rng.random(n)).clip(max=len(choices) - 1)
     drawn: Ints = choices[rank]
     return drawn

@@ -96,7 +96,7 @@ class LiveDisplay(PlainDisplay):
         yield from self._bar(*training, width)
 
     def _training(self, now: float) -> tuple[float, Text] | None:
-        """Returns the completed share of the training (0 to 1) and its text; None before it."""
+        """Returns the training's progress (0 to 1) and its text; None before the first epoch."""
         last = self._epoch
         if last is None:
             return None

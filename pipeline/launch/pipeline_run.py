@@ -39,11 +39,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Raised on SIGINT and SIGTERM.
-
-    Attributes:
-        signal_number: the signal's number.
-    """
+    """Raised on SIGINT and SIGTERM."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal.Signals(signal_number).name)
@@ -52,15 +48,7 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class _Launch:
-    """The constants of one run.
-
-    Attributes:
-        config: its configuration.
-        build: makes the TFX pipeline.
-        command: the command that resumes it.
-        screen: the terminal, for the run's own lines.
-        log_file: gets all other output.
-    """
+    """The constants of one run; ``command`` resumes it."""
 
     config: PipelineConfig
     build: PipelineBuilder
@@ -92,7 +80,7 @@ def run(
     pipeline, it hands over the pipeline and does nothing else.
 
     Args:
-        config: a checked configuration.
+        config: the configuration.
         build: makes the TFX pipeline; ``pipeline.graph.create_pipeline`` if None.
         command: the command that resumes the run; ``python -m pipeline run`` if None.
 

@@ -32,11 +32,7 @@ _ROW_READERS = {
 
 
 class PlainDisplay:
-    """Prints a line per event.
-
-    Args:
-        say: writes one line.
-    """
+    """Writes a line per event with ``say``."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say

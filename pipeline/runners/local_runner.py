@@ -14,7 +14,7 @@ from pipeline.launch.exit_codes import USAGE
 
 
 def main() -> int:
-    """Runs the pipeline, or shows it to the CLI; returns the exit code."""
+    """Runs the pipeline, or hands it to the CLI; returns the exit code."""
     here = session.current()
     if here:
         here.end_at_once_on_signals()

@@ -8,7 +8,7 @@ _BEAM_STEP = re.compile(r"\s*\[while running '[^\n]*?'\]")
 _EXCEPTION_LINE = re.compile(r"^(?P<type>[A-Za-z_][\w.]*): (?P<message>.*)$")
 _USER_ERROR = f"{UserError.__module__}.{UserError.__qualname__}"
 _MAX_CHARS = 500
-# The operating system's and SQLite's messages; any library's file may be the one that failed.
+# As the operating system and SQLite report it, within the exception of any library.
 _DISK_FULL = re.compile(
     r"no space left on device|disk quota exceeded|database or disk is full", re.IGNORECASE
 )

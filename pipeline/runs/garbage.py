@@ -29,8 +29,6 @@ class Removal:
     """A folder or file to remove.
 
     Attributes:
-        path: of the folder or file.
-        why: the reason, in a few words.
         size: total size of its files, bytes.
         artifact: id of the artifact whose folder it is; None if there is none.
     """
@@ -74,7 +72,7 @@ def plan(
     after them; and everything outside the pipeline root.
 
     Args:
-        history: the folder's runs.
+        history: runs of the output folder.
         folder: the output folder.
         keep_runs: how many complete runs keep everything, 1 or more.
         keep_blessed: how many of the last blessed models to keep, 1 or more; None means all.
@@ -151,7 +149,7 @@ def carry_out(plan: Plan, store: MetadataStore) -> None:
 
 
 def _of_runs(history: History, keep_runs: int) -> Iterator[tuple[int, str]]:
-    """Yields (artifact id, reason) of all that the last complete runs, and any since, used."""
+    """Yields (artifact id, reason) of the last complete runs' inputs and outputs, and any since."""
     complete = 0
     for run_id in reversed(history.ids):
         for execution in history.lineage.runs.get(run_id, []):

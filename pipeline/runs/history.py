@@ -42,12 +42,7 @@ class RunState(str, Enum):
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """One node in one run.
-
-    Attributes:
-        node: the node's id.
-        execution: its latest execution in the run; None if it did not run.
-    """
+    """One node in one run; ``execution`` is its latest, None if it did not run."""
 
     node: str
     execution: Execution | None = None
@@ -143,9 +138,6 @@ class History:
 
     Attributes:
         ids: of all runs, oldest first.
-
-    Args:
-        folder: has the database and the runs' records.
 
     Raises:
         UserError: there is no database, or it cannot be read.

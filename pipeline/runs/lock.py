@@ -22,13 +22,7 @@ class LockBusyError(UserError):
 
 
 class Holder(BaseModel):
-    """The process that holds a lock, or held it when it was killed.
-
-    Attributes:
-        pid: its id.
-        host: the host it runs on.
-        since: ISO 8601.
-    """
+    """The process that holds a lock, or held it when it was killed; ``since`` is ISO 8601."""
 
     pid: int
     host: str

@@ -29,9 +29,6 @@ class RunRecord(Record):
         run_id: its id in ML Metadata.
         started: start time; None if an old file lacks it.
         command: the command that resumes it.
-        log_file: its full log.
-        pid: its process id.
-        host: the host it ran on.
         commit: of the code, with "-dirty" appended if files differed from it; empty outside git.
         versions: {distribution: version}, including Python's.
         configuration: the resolved configuration as nested JSON values; every path is absolute.

@@ -161,5 +161,4 @@ def _read(config_file: Path) -> model_server_config_pb2.ModelServerConfig:
 def _entry(
     config: model_server_config_pb2.ModelServerConfig,
 ) -> model_server_config_pb2.ModelConfig | None:
-    """Returns the model's entry; None if there is none."""
     return next((one for one in config.model_config_list.config if one.name == MODEL), None)

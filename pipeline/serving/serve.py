@@ -95,8 +95,8 @@ def serving(
         runtime: ``native`` (the binary on PATH), ``docker``, or ``auto``: the first one available.
         stable: version to serve with this label; without labels, the newest version.
         canary: version to serve with this label.
-        grpc_port: on this machine.
-        rest_port: on this machine.
+        grpc_port: the server's gRPC port on this machine.
+        rest_port: the server's REST port on this machine.
         timeout: seconds until the model must be AVAILABLE.
         say: gets a line for each step that is waited for.
 

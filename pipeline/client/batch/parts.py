@@ -69,8 +69,8 @@ def write_part(
 
     Args:
         out: the output folder.
-        shard: recorded in the part.
-        job_digest: recorded in the part.
+        shard: recorded in the part, like ``job_digest``.
+        job_digest: see :meth:`Job.digest`.
         scored: ids, labels and scores, in the order of the input.
         rejected: the other rows.
 

@@ -30,7 +30,7 @@ Row = tuple[bytes | int | None, bytes | None]
 
 @dataclass(frozen=True)
 class InputFile:
-    """A parquet file as it was when the job began: absolute path, size in bytes, and so on."""
+    """A parquet file (absolute path, size in bytes) as it was when the job began."""
 
     path: str
     size: int
@@ -129,7 +129,7 @@ def plan(pattern: str, columns: Columns, rows_per_part: int, model: ModelVersion
         pattern: a parquet file, a folder of ``*.parquet``, or a glob (``**`` crosses folders).
         columns: names of the inputs' columns.
         rows_per_part: maximum rows in a part.
-        model: the model to score with.
+        model: scores the rows.
 
     Raises:
         UserError: no file matches, one is not parquet, or a column is missing or has a wrong type.

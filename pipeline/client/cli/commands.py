@@ -199,7 +199,6 @@ def _files(context: typer.Context, texts: list[str], files: list[str]) -> list[s
 def _rows(
     texts: list[str], files: list[str], form: inputs.Format, fields: inputs.Fields
 ) -> Iterator[inputs.Row]:
-    """Yields the rows of all sources, in order."""
     yield from inputs.read_arguments(texts, fields)
     for file in files:
         if file == "-":

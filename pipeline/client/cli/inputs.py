@@ -70,7 +70,7 @@ def read_file(path: str, form: Format, fields: Fields) -> Iterator[Row]:
     Args:
         path: the file to read.
         form: ``auto`` decides by the suffix.
-        fields: what to read.
+        fields: what to read of each row.
 
     Raises:
         BadInputError: the file or a row cannot be read.
@@ -133,7 +133,6 @@ def _lines(stream: IO[bytes], source: str, longest: int) -> Iterator[bytes]:
 
 
 def _parse(line: bytes, source: str, number: int, fields: Fields) -> Row:
-    """Parses a JSON line."""
     where = f"{source}, row {number}"
     try:
         row = json.loads(line)

@@ -18,9 +18,7 @@ OUTPUTS = (features.LABEL_OUTPUT, features.SCORES_OUTPUT, features.CLASSES_OUTPU
 class Client(ABC):
     """Client of one model; thread-safe, and a context manager that closes its connections.
 
-    Args:
-        where: the server or the folder, for messages.
-        options: the client's options.
+    ``where`` names the server or the folder in messages.
     """
 
     def __init__(self, where: str, options: Options) -> None:

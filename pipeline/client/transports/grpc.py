@@ -152,7 +152,6 @@ def _state(number: int) -> str:
 
 
 def _credentials(options: Options) -> grpc.ChannelCredentials:
-    """Returns the trusted authorities and the client's own certificate."""
     # Checks the files: gRPC would report a bad certificate as an unreachable server.
     make_tls_context(options)
     trusted = options.ca_file or ssl.get_default_verify_paths().cafile

@@ -18,11 +18,7 @@ from pipeline.client.types import Options, VersionStatus
 
 
 class LocalClient(Client):
-    """Scores with the same signature as a server.
-
-    Attributes:
-        folder: of the SavedModel.
-    """
+    """Scores with the same signature as a server; ``folder`` is the SavedModel's."""
 
     def __init__(self, folder: Path, options: Options) -> None:
         self.folder = find_version(folder, options.version)

@@ -41,11 +41,7 @@ _TOO_LARGE = "larger than max"
 
 
 class ServerClient(Client):
-    """Client of a server; retries transient failures.
-
-    Attributes:
-        interface: REST or gRPC.
-    """
+    """Client of a server (``interface`` is REST or gRPC); retries transient failures."""
 
     interface: ClassVar[str]
 
