@@ -34,10 +34,10 @@ Examples:
 def run(config: Config = None) -> None:
     """Run the pipeline once.
 
-    Nodes whose inputs, settings and code are those of an earlier run are taken from its cache; the
-    others run in order, in this process. A terminal shows the running node, the time that it took
-    in earlier runs, and the epochs of the training; everything else goes into a log file, which the
-    first line names. One run at a time writes into an output folder; a second one waits.
+    Nodes with the same inputs, settings and code as in an earlier run are taken from the cache; the
+    others run in order, in this process. A terminal shows the running node, its usual duration, and
+    the epochs of the training; all other output goes into a log file, which the first line names.
+    Only one run at a time writes into an output folder; a second one waits.
     """
     from pipeline.config.pipeline_config import load_config
     from pipeline.launch import pipeline_run
@@ -48,7 +48,7 @@ def run(config: Config = None) -> None:
 
 
 def _own_command() -> list[str]:
-    """What a person types to start this very program."""
+    """Returns the words that start this program from a shell."""
     if Path(sys.argv[0]).name == _PROGRAM:
         found = shutil.which(_PROGRAM)
         same = found is not None and Path(found).resolve() == Path(sys.argv[0]).resolve()
