@@ -19,8 +19,8 @@ Exit codes:
   2         the configuration or the command cannot be used
   3         complete, but nothing was pushed: a threshold missed, an infrastructure
             check failed, or the model was rolled back
-  4         another run of the same output folder went on after run.lock_wait_seconds
-  130, 143  stopped by Ctrl-C or SIGTERM; the same command goes on from there
+  4         another run still held the output folder after run.lock_wait_seconds
+  130, 143  stopped by Ctrl-C or SIGTERM; the same command resumes
 
 \b
 Examples:

@@ -277,7 +277,7 @@ def _download(archive: Archive, part: Path, progress: Progress) -> None:
                         progress.advance(task, len(piece))
         except requests.RequestException as error:
             failure = _reason(error)
-    note = f" ({kept:,} of {archive.size:,} bytes are kept; the next try goes on from there)"
+    note = f" ({kept:,} of {archive.size:,} bytes are kept; the next try resumes)"
     raise UnreachableError(f"cannot download {archive.url}: {failure}{note if kept else ''}")
 
 

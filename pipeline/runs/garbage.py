@@ -144,7 +144,7 @@ def carry_out(plan: Plan, store: MetadataStore) -> None:
         except OSError as error:
             raise UserError(
                 f"cannot remove {removal.path}: {error.strerror or error}; "
-                "mend the folder's permissions and run gc again, which goes on from there"
+                "mend the folder's permissions and run gc again, which resumes"
             ) from error
 
 
