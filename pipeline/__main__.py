@@ -1,10 +1,10 @@
-"""The commands ``arxiv-pipeline`` and ``python -m pipeline``."""
+"""Entry point of ``arxiv-pipeline`` and ``python -m pipeline``."""
 
 import sys
 
 
 def main() -> None:
-    """Runs the command line; says in one line where the package lacks the extra that it needs."""
+    """Runs the command line; a missing extra of the package is reported in one line."""
     try:
         from pipeline.cli.main import main as run
 

@@ -1,4 +1,4 @@
-"""Looks for what would stop a run, and says how to mend it; imports neither TensorFlow nor TFX."""
+"""Checks for what would stop a run and how to fix it, without importing TensorFlow or TFX."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).resolve().parent.parent
 _DISTRIBUTION = "arxiv-subject-classifier"
-# Those of pyproject.toml that a run needs; "" is what needs none.
+# The extras of pyproject.toml that a run needs; "" stands for the base dependencies.
 _EXTRAS = ("", "parquet", "local", "batch", "pipeline")
 _GIB = 1 << 30
-# Examples, transformed examples and models of one run on 39,440 papers take less than the first.
+# A run on 39,440 papers writes less than LOW_SPACE (examples, transformed examples, models).
 LOW_SPACE = 5 * _GIB
 NO_SPACE = 1 * _GIB
 
@@ -40,7 +40,7 @@ _LOCKED = re.compile(r"^(?P<name>[A-Za-z0-9][\w.-]*)(\[[^\]]*\])?==(?P<version>[
 
 
 class Health(str, Enum):
-    """How something is; the values are the words shown."""
+    """Result of a check; the values are the words shown."""
 
     FINE = "ok"
     WARNING = "warning"
@@ -49,14 +49,7 @@ class Health(str, Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found.
-
-    Attributes:
-        subject: what was looked at.
-        health: how it is.
-        text: what it is like.
-        fix: what to do; empty where there is nothing to do.
-    """
+    """What one check found; ``fix`` says what to do about it, and is empty if nothing."""
 
     subject: str
     health: Health
@@ -67,11 +60,11 @@ class Finding:
 def examine(
     config: PipelineConfig | None, mistake: str = "", root: Path = _ROOT
 ) -> Iterator[Finding]:
-    """Makes every check; those of the inputs and of the folders need a configuration.
+    """Runs every check; those of inputs and folders need a configuration.
 
     Args:
-        config: None where there is none, or none that can be read.
-        mistake: what is wrong with it, then.
+        config: None if it is missing or cannot be read.
+        mistake: what is wrong with the configuration if ``config`` is None.
         root: the project's folder, with the lock file.
     """
     yield check_python(sys.version_info[:2])
@@ -92,7 +85,7 @@ def examine(
 
 
 def check_configuration(mistake: str) -> Finding:
-    """Says what is wrong with the configuration."""
+    """Reports what is wrong with the configuration."""
     fix = f"mend it; or name another one with --config or {CONFIG_VARIABLE}"
     return Finding("configuration", Health.BROKEN, mistake, fix)
 
@@ -132,7 +125,7 @@ def check_versions(root: Path) -> Iterator[Finding]:
 
 
 def unmet(requirements: list[str]) -> Iterator[str]:
-    """Yields a clause for each requirement of the pipeline that the environment does not meet."""
+    """Yields a message for each requirement of the pipeline that the environment does not meet."""
     for text in requirements:
         try:
             requirement = Requirement(text)
@@ -149,10 +142,10 @@ def unmet(requirements: list[str]) -> Iterator[str]:
 
 
 def unlocked(lock: str) -> Iterator[str]:
-    """Yields a clause for each package that is not installed as a lock file says.
+    """Yields a message for each package whose installed version differs from a lock file.
 
     Args:
-        lock: requirements as ``name==version``, one a line.
+        lock: content of the lock file: ``name==version``, one per line.
     """
     for line in lock.splitlines():
         found = _LOCKED.match(line)
@@ -168,11 +161,11 @@ def unlocked(lock: str) -> Iterator[str]:
 
 
 def check_gpu(environ: Mapping[str, str], proc: Path = Path("/proc/driver/nvidia")) -> Finding:
-    """Checks whether an NVIDIA GPU can be used; training on the CPU is fine too.
+    """Checks whether an NVIDIA GPU can be used; having none is fine, too.
 
     Args:
-        environ: the environment's variables.
-        proc: the folder where the driver shows itself.
+        environ: the environment variables.
+        proc: folder in which the driver lists its GPUs.
     """
     gpus = proc / "gpus"
     count = len(list(gpus.iterdir())) if gpus.is_dir() else 0
@@ -190,7 +183,7 @@ def check_gpu(environ: Mapping[str, str], proc: Path = Path("/proc/driver/nvidia
 
 
 def check_model_server() -> Finding:
-    """Says which TF Serving a model can be asked through here; a run does without."""
+    """Reports which TF Serving is available here; a run does not need one."""
     subject = "TF Serving"
     try:
         found = model_server.find()
@@ -206,7 +199,7 @@ def check_model_server() -> Finding:
 
 
 def check_disk(folder: Path) -> Finding:
-    """Checks the free space where a folder is, or would be made."""
+    """Checks the free space where a folder is, or would be created."""
     free = shutil.disk_usage(_existing(folder)).free
     text = f"{free / _GIB:.1f} GiB free for {folder}"
     fix = "make space, name another run.output_dir, or see what arxiv-pipeline gc would remove"
@@ -218,7 +211,7 @@ def check_disk(folder: Path) -> Finding:
 
 
 def check_writable(subject: str, key: str, folder: Path) -> Finding:
-    """Checks that a folder can be written to, or made; leaves nothing behind."""
+    """Checks that a folder can be written to, or created; leaves nothing behind."""
     nearest = _existing(folder)
     try:
         if not nearest.is_dir():
@@ -235,7 +228,7 @@ def check_writable(subject: str, key: str, folder: Path) -> Finding:
 
 
 def check_glove(file: Path, dimension: int) -> Finding:
-    """Checks the first line of the word vectors, and so their format and width."""
+    """Checks the format and dimension of the word vectors by their first line."""
     from components.model.word_vectors import check_first_row
 
     try:
@@ -247,7 +240,7 @@ def check_glove(file: Path, dimension: int) -> Finding:
 
 
 def check_parquet(pattern: Path) -> Finding:
-    """Checks that each file of the corpus is parquet and has the columns that are read."""
+    """Checks that each file of the corpus is parquet and has the columns a run reads."""
     from components.arrow import open_parquet
     from components.ingestion.columns import check_schema
 
@@ -274,7 +267,7 @@ def check_parquet(pattern: Path) -> Finding:
 
 
 def check_schema(file: Path) -> Finding:
-    """Checks that the reviewed schema is one, and names the classes."""
+    """Checks that the reviewed schema can be parsed and lists the classes."""
     from components.validation.reviewed_files import read_classes
 
     try:
@@ -286,7 +279,7 @@ def check_schema(file: Path) -> Finding:
 
 
 def check_validations(file: Path) -> Finding:
-    """Checks that the file of checks on statistics is one; their SQL is not run."""
+    """Checks that the file of checks on statistics can be parsed; does not run their SQL."""
     from components.validation.reviewed_files import parse
 
     try:
@@ -301,7 +294,7 @@ def check_validations(file: Path) -> Finding:
 
 
 def _no_validations() -> Message:
-    """An empty ``CustomValidationConfig``, without TFDV, whose import starts TensorFlow."""
+    """Returns an empty ``CustomValidationConfig`` without importing TFDV (and so TensorFlow)."""
     package = importlib.util.find_spec("tensorflow_data_validation")
     if package is None or package.origin is None:
         raise UserError("tensorflow_data_validation is not installed")
@@ -318,7 +311,7 @@ def _no_validations() -> Message:
 
 
 def _declared(root: Path) -> list[str]:
-    """What pyproject.toml asks for, where the project is used without being installed."""
+    """Returns the requirements in pyproject.toml, for a project that is not installed."""
     file = root / "pyproject.toml"
     if not file.is_file():
         return []
@@ -336,7 +329,7 @@ def _installed(name: str) -> str | None:
 
 
 def _existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
+    """Returns the path or its nearest ancestor that exists."""
     return next(one for one in (path, *path.parents) if one.exists())
 
 

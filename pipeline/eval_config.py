@@ -1,4 +1,4 @@
-"""TFMA's EvalConfig: which model outputs are compared, metrics, slices and thresholds."""
+"""TFMA's EvalConfig: the compared model outputs, metrics, slices and thresholds."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def make_eval_config(
     """Returns the configuration of the Evaluator.
 
     The label comes from each model's own ``transform_features``, whose ids follow the order of
-    ``classes``; the slices from the candidate's and, where the feature is raw, from the example.
+    ``classes``; the slices come from the candidate's or, for raw features, from the example.
 
     Args:
         settings: thresholds and slices.
         classes: the class names, in the order of the model's scores.
-        fingerprint: hash of the metrics' code, so that an edit of it evaluates again.
+        fingerprint: hash of the metrics' code; an edit changes the cache key.
 
     Raises:
-        ValueError: fewer than two classes, or one twice.
+        ValueError: fewer than two classes, or a duplicate.
     """
     if len(classes) < 2 or len(set(classes)) != len(classes):
         raise ValueError(f"classes must be at least two and distinct, got {list(classes)}")
@@ -109,7 +109,7 @@ def _metric(
 ) -> tfma.MetricConfig:
     metric.config = json.dumps(config, sort_keys=True)
     if threshold is not None:
-        # A plain threshold would gate every slice; the empty slicing spec is the whole split.
+        # A plain threshold would apply to every slice; the empty slicing spec is the whole split.
         metric.per_slice_thresholds.append(
             tfma.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=threshold)
         )
@@ -117,7 +117,7 @@ def _metric(
 
 
 def _as_float32(threshold: float) -> float:
-    # TFMA runs the stock metrics in float32: an accuracy of exactly 0.82 comes out as 0.81999999.
+    # TFMA computes stock metrics in float32: an accuracy of exactly 0.82 becomes 0.81999999.
     return float(np.float32(threshold))
 
 

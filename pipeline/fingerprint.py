@@ -1,6 +1,6 @@
-"""Hashes of what a node depends on besides its inputs: its sources and its files.
+"""Hashes the sources and files that a node depends on besides its inputs.
 
-TFX's cache key holds the dotted name of a function, not its code.
+TFX's cache key contains the dotted name of a function, not its code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _source_of(module: str) -> Path | None:
 
 
 def _imported(module: str, source: str, *, is_package: bool) -> set[str]:
-    """Lists the modules of ``components`` that a source imports, in any scope."""
+    """Returns the modules of ``components`` that a source imports, in any scope."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -46,13 +46,13 @@ def _with_parents(module: str) -> set[str]:
 
 
 def sources(*modules: str) -> dict[str, Path]:
-    """Returns {module: file} for the modules of ``components`` that these reach by imports."""
+    """Returns {module: file} for all modules of ``components`` that these import, transitively."""
     found: dict[str, Path] = {}
     waiting = {name for module in modules for name in _with_parents(module)}
     while waiting:
         module = waiting.pop()
         path = _source_of(module)
-        # A name that is no module is a class or function of the module it was imported from.
+        # A name without a file is a class or function of the module it was imported from.
         if module in found or path is None:
             continue
         found[module] = path
@@ -63,14 +63,14 @@ def sources(*modules: str) -> dict[str, Path]:
 
 
 def code_fingerprint(*modules: str, files: Sequence[Path] = ()) -> str:
-    """Returns a SHA-256, hex, over the sources that the modules reach within ``components``.
+    """Returns the hex SHA-256 of the modules and all that they import from ``components``.
 
     Args:
-      modules: dotted names.
-      files: others that decide what the modules do, such as templates; in this order.
+        modules: dotted names.
+        files: other files that the modules' results depend on, such as templates; hashed in order.
 
     Raises:
-      ModuleNotFoundError: a module that was asked for does not exist.
+        ModuleNotFoundError: one of ``modules`` does not exist.
     """
     reached = sources(*modules)
     for module in modules:
@@ -85,7 +85,7 @@ def code_fingerprint(*modules: str, files: Sequence[Path] = ()) -> str:
 
 
 def file_fingerprint(path: Path) -> str:
-    """Returns a file's SHA-256, hex."""
+    """Returns a file's hex SHA-256."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

@@ -1,4 +1,4 @@
-"""The pipeline's nodes in the order in which data flow through them."""
+"""Wires the nodes into the TFX pipeline."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ _TUNER = "components.tuning.node"
 
 
 def create_pipeline(config: PipelineConfig) -> Pipeline:
-    """Wires the nodes; building the graph reads the inputs' hashes and runs nothing.
+    """Returns the pipeline; building it hashes the inputs and runs nothing.
 
     Raises:
-      UserError: the schema or the validations file cannot be used.
+        UserError: the schema or the validations file cannot be used.
     """
     classes = read_classes(config.data.schema_file)
     validations = parse(
@@ -64,7 +64,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
     )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
     statistics = statistics_gen.outputs["statistics"]
-    # Its proposal is for the people who review the schema; no node reads it.
+    # The inferred schema helps whoever reviews the schema; no node reads it.
     schema_gen = SchemaGen(statistics=statistics, infer_feature_shape=True)
     schema_import = ReviewedSchemaGen(
         schema_file=str(config.data.schema_file),
@@ -174,7 +174,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         fingerprint=code_fingerprint("components.pushing.node"),
     ).with_id(node_ids.PUSHER)
 
-    # After the Pusher: what fails here cannot keep a blessed model back.
+    # After the Pusher: a failure here cannot keep a blessed model from being pushed.
     predictions = Predictions(
         examples=example_gen.outputs["examples"],
         model=model,
@@ -196,8 +196,8 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         metadata_file=str(config.folder.metadata_file),
         fingerprint=code_fingerprint("components.report.node", files=[TEMPLATE_FILE]),
     )
-    # A search may take hours, and its best values are for the people who edit the configuration: no
-    # node reads them, so it comes last.
+    # A search may take hours and no node reads its result, which is for whoever edits the
+    # configuration. So it comes last.
     searches = [_tuner(config, classes, transform, schema)] if config.tuning.enabled else []
     for search in searches:
         search.add_upstream_node(report)
@@ -237,7 +237,6 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
 def _tuner(
     config: PipelineConfig, classes: list[str], transform: Transform, schema: BaseChannel
 ) -> Tuner:
-    """The node that searches for better settings of the Trainer."""
     return Tuner(
         tuner_fn=f"{_TUNER_FN}.tuner_fn",
         examples=transform.outputs["transformed_examples"],

@@ -104,3 +104,11 @@ def test_protobuf_does_not_parse_in_python() -> None:
     code = "from google.protobuf.internal import api_implementation as a; print(a.Type())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "cpp"
+
+
+def test_files_named_on_a_page_exist(repository: Path) -> None:
+    pages = [repository / "README.md", *sorted((repository / "docs").rglob("*.md"))]
+    pattern = re.compile(r"(?:components|pipeline|schema|tests|benchmarks)/[\w./-]*\.\w+")
+    named = {name for page in pages for name in pattern.findall(page.read_text(encoding="utf-8"))}
+    assert "components/arrow.py" in named
+    assert [name for name in sorted(named) if not (repository / name).exists()] == []

@@ -1,1 +1,1 @@
-"""The command ``arxiv-pipeline``, which ``python -m pipeline`` is too."""
+"""The command line ``arxiv-pipeline``, also ``python -m pipeline``."""

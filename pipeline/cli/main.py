@@ -1,7 +1,6 @@
 """The commands of ``arxiv-pipeline`` and their groups.
 
-What takes long to import is imported inside the commands: ``--help`` and completion wait for what
-this module imports.
+Slow imports are inside the commands, since ``--help`` and completion wait for this module's.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ app.add_typer(inputs.sample_app, name="sample")
 
 
 def main() -> None:
-    """Runs the command line; a mistake of the user's is one line and exit code 2."""
+    """Runs the command line; a ``UserError`` becomes one line and exit code 2."""
     try:
         app(prog_name=None if sys.argv[0].endswith(_PROGRAM) else "python -m pipeline")
     except UserError as error:

@@ -1,6 +1,6 @@
-"""Options that several commands share, and what they come to.
+"""Options that several commands share, and the folders they resolve to.
 
-Imports nothing that takes long: ``--help`` and completion wait for it.
+Has no slow imports, since ``--help`` and completion wait for it.
 """
 
 from __future__ import annotations
@@ -34,22 +34,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 
 @dataclass(frozen=True)
 class Place:
-    """Where runs write.
-
-    Attributes:
-        folder: their output folder.
-        configured_serving_dir: TF Serving's model folder; None if no configuration names it.
-    """
+    """Where runs write; ``configured_serving_dir`` is None without a configuration."""
 
     folder: OutputFolder
     configured_serving_dir: Path | None = None
 
     @property
     def serving_dir(self) -> Path:
-        """TF Serving's model folder: the configured one, or else that of the latest run.
+        """TF Serving's model folder: the configured one or, without one, the latest run's.
 
         Raises:
-            UserError: it is not known.
+            UserError: it cannot be determined.
         """
         if self.configured_serving_dir is not None:
             return self.configured_serving_dir
@@ -73,7 +68,7 @@ class Place:
         """Opens the runs' history.
 
         Raises:
-            UserError: there is none, or it cannot be read.
+            UserError: there is no ML Metadata database, or it cannot be read.
         """
         from pipeline.runs.history import History
 
@@ -81,10 +76,10 @@ class Place:
 
 
 def locate(config: Path | None, output_dir: Path | None) -> Place:
-    """Returns where runs write, by the options or the environment.
+    """Returns where runs write, from the options or the environment.
 
     Raises:
-        UserError: neither names a folder, or the configuration cannot be read.
+        UserError: both options or neither name it, or the configuration cannot be read.
     """
     if output_dir is not None:
         if config is not None:
@@ -97,7 +92,7 @@ def locate(config: Path | None, output_dir: Path | None) -> Place:
 
 
 def complete_run(context: typer.Context, incomplete: str) -> list[str]:
-    """Completes a run's id in the shell; offers nothing where the runs cannot be read."""
+    """Completes a run's id in the shell; offers nothing if the runs cannot be read."""
     from pipeline.runs.history import LATEST
 
     try:
@@ -105,7 +100,7 @@ def complete_run(context: typer.Context, incomplete: str) -> list[str]:
         ids = [LATEST, *reversed(place.history().ids)]
     except UserError:
         return []
-    # A colon ends a word in bash, so that only a prefix without one can be completed.
+    # Bash splits words at colons, so only a prefix without one can be completed.
     return [one for one in ids if one.startswith(incomplete)]
 
 

@@ -1,4 +1,4 @@
-"""``arxiv-pipeline report``: the page of a run."""
+"""``arxiv-pipeline report``."""
 
 from __future__ import annotations
 
@@ -42,8 +42,7 @@ def open_report(
 ) -> None:
     """Open a run's report in the browser.
 
-    Without a run, that of the latest run that has one: a run that failed before its report has
-    none.
+    By default, the report of the latest run that has one.
     """
     history = locate(config, output_dir).history()
     from pipeline.runs.history import LATEST

@@ -19,8 +19,8 @@ Exit codes:
   2         the configuration or the command cannot be used
   3         complete, but nothing was pushed: a threshold missed, an infrastructure
             check failed, or the model was rolled back
-  4         another run of the same output folder went on after run.lock_wait_seconds
-  130, 143  stopped by Ctrl-C or SIGTERM; the same command goes on from there
+  4         another run still held the output folder after run.lock_wait_seconds
+  130, 143  stopped by Ctrl-C or SIGTERM; the same command resumes
 
 \b
 Examples:
@@ -34,10 +34,10 @@ Examples:
 def run(config: Config = None) -> None:
     """Run the pipeline once.
 
-    Nodes whose inputs, settings and code are those of an earlier run are taken from its cache; the
-    others run in order, in this process. A terminal shows the running node, the time that it took
-    in earlier runs, and the epochs of the training; everything else goes into a log file, which the
-    first line names. One run at a time writes into an output folder; a second one waits.
+    Nodes with the same inputs, settings and code as in an earlier run are taken from the cache; the
+    others run in order, in this process. A terminal shows the running node, its usual duration, and
+    the epochs of the training; all other output goes into a log file, which the first line names.
+    Only one run at a time writes into an output folder; a second one waits.
     """
     from pipeline.config.pipeline_config import load_config
     from pipeline.launch import pipeline_run
@@ -48,7 +48,7 @@ def run(config: Config = None) -> None:
 
 
 def _own_command() -> list[str]:
-    """What a person types to start this very program."""
+    """Returns the words that start this program from a shell."""
     if Path(sys.argv[0]).name == _PROGRAM:
         found = shutil.which(_PROGRAM)
         same = found is not None and Path(found).resolve() == Path(sys.argv[0]).resolve()

@@ -1,4 +1,4 @@
-"""``arxiv-pipeline runs``: what earlier runs came to."""
+"""``arxiv-pipeline runs``: the outcomes of earlier runs."""
 
 from __future__ import annotations
 
@@ -54,19 +54,15 @@ def list_runs(
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Runs; 0: all.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List runs, the latest first.
+    """List runs, latest first.
 
-    Each with its id (as much of it as tells it from the others), when it started and how long it
-    took, its state, the test split's metrics, whether the model was blessed, and the version it was
-    pushed as ("gone" if that is not served any more).
+    Shows each run's id (a unique prefix of it), age, duration and state, the test split's metrics,
+    whether the model was blessed, and the version it was pushed as ("gone" if that version's folder
+    does not exist any more).
 
-    \b
-    State:
-      running   it holds the lock
-      complete  every node has a result; the model may still not have been blessed
-      failed    a node failed
-      stopped   by Ctrl-C or SIGTERM
-      killed    it ended without a word, often for want of memory
+    A run's state is running (it holds the lock), complete (every node has a result, blessed or
+    not), failed (a node failed), stopped (by Ctrl-C or SIGTERM) or killed (it recorded no end,
+    often because memory ran out).
     """
     history = locate(config, output_dir).history()
     found = history.latest(limit)
@@ -117,8 +113,8 @@ def show_run(
 ) -> None:
     """Show one run.
 
-    Its state, command, log and code; each node with its outcome, seconds and what it put out; the
-    data's counts; the metrics and the verdict. With --json also the whole configuration.
+    Shows its state, command, log and commit; each node's outcome, seconds and outputs; the data's
+    row counts; the metrics and the verdict. With --json also the whole configuration.
     """
     history = locate(config, output_dir).history()
     run = history.find(run_id)
@@ -147,10 +143,10 @@ def compare_runs(
     output_dir: OutputDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set two runs side by side.
+    """Compare two runs.
 
-    The configuration keys, sources and data that differ; every metric of the test split; and its
-    slices, those that changed most first. Differences are B minus A.
+    Shows the configuration keys, sources and data that differ; every metric of the test split; and
+    those of its slices, largest change first. Differences are B minus A.
     """
     history = locate(config, output_dir).history()
     from pipeline.cli import shown
@@ -175,12 +171,12 @@ def compare_runs(
 
 
 def short_ids(ids: list[str]) -> dict[str, str]:
-    """Returns {id: prefix that no other id has}, down to whole seconds if these suffice."""
+    """Returns {id: shortest unique prefix}, with whole seconds at least."""
     shortest = len("2026-11-22T17:20:54")
     ordered = sorted(ids)
     short = {}
     for index, one in enumerate(ordered):
-        # The ids that share most with one are its neighbours.
+        # In sorted order, the ids with the longest common prefix are adjacent.
         near = [ordered[i] for i in (index - 1, index + 1) if 0 <= i < len(ordered)]
         length = shortest
         while length < len(one) and any(other[:length] == one[:length] for other in near):
@@ -302,7 +298,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     text = str(value)
-    # The first digits tell a hash from another.
+    # The first digits are enough to distinguish hashes.
     is_hash = len(text) >= 40 and all(character in "0123456789abcdef" for character in text)
     return text[:12] if is_hash else text
 

@@ -73,7 +73,7 @@ def serve(
     timeout: Annotated[float, typer.Option(help="Seconds until the model must be loaded.")] = 120.0,
     check: Annotated[bool, typer.Option("--check", help="Stop after the first answer.")] = False,
 ) -> None:
-    """Serve the pushed model by TF Serving; stay until Ctrl-C."""
+    """Serve the pushed model with TF Serving until Ctrl-C."""
     from pipeline.serving import serve as server
 
     if runtime not in ("auto", "native", "docker"):
@@ -127,7 +127,7 @@ def labels(
 ) -> None:
     """Assign the labels stable and canary to versions.
 
-    They decide which versions TF Serving loads, and under what name.
+    TF Serving loads only versions with a label, and serves them under it, too.
     """
     from pipeline.serving.labels import assign
 

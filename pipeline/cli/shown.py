@@ -17,7 +17,7 @@ NOTHING = "-"
 
 
 def console() -> Console:
-    """Returns a console for standard output; a pipe's is wide, so that no cell is cut."""
+    """Returns a console for standard output; for a pipe it is wide, so that no cell is cut."""
     made = Console(highlight=False, soft_wrap=False)
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made = Console(highlight=False, width=_WIDTH_OF_A_PIPE)
@@ -28,9 +28,9 @@ def table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
     """Returns an empty table.
 
     Args:
-        title: above it.
-        columns: their heads; the first one is never broken over lines.
-        right: those whose cells are numbers.
+        title: shown above it.
+        columns: headers; cells of the first column are never wrapped.
+        right: the columns to align right.
     """
     made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(columns):
@@ -44,7 +44,7 @@ def table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
 
 
 def pairs(title: str, rows: Iterable[tuple[str, str]]) -> Table:
-    """Returns a table of names and values, without heads."""
+    """Returns a table of names and values, without headers."""
     made = table(title, "", "")
     made.show_header = False
     for row in rows:
@@ -53,15 +53,15 @@ def pairs(title: str, rows: Iterable[tuple[str, str]]) -> Table:
 
 
 def print_json(value: Any) -> None:
-    """Prints a value as JSON; dataclasses, paths, times and enumerations become plain ones."""
+    """Prints a value as JSON, including dataclasses, paths, times and enumerations."""
     print(to_json(value, indent=2, inf_nan_mode="null").decode())
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Returns a number for a cell, or a dash."""
+    """Formats a number for a cell; None is a dash."""
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 
 def duration(seconds: float) -> str:
-    """Returns a time span, such as 0:03:07."""
+    """Formats a duration, such as 0:03:07."""
     return str(timedelta(seconds=round(seconds)))

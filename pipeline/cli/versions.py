@@ -1,4 +1,4 @@
-"""``arxiv-pipeline versions``: what is pushed, and what is served."""
+"""``arxiv-pipeline versions``: pushed and served versions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Examples:
 def list_all(config: Config = None, output_dir: OutputDir = None, as_json: AsJson = False) -> None:
     """List the versions in the serving folder, oldest first.
 
-    Those that were rolled back are in the list too; TF Serving serves the highest that was not.
+    Includes those that were rolled back; TF Serving serves the highest of the others.
     """
     folder = locate(config, output_dir).serving_dir
     from components.pushing.versions import list_versions, rolled_back_versions
@@ -74,7 +74,7 @@ Examples:
 """,
 )
 def roll_back(config: Config = None, output_dir: OutputDir = None) -> None:
-    """Serve the version before the latest one again."""
+    """Roll back to the version before the latest."""
     folder = locate(config, output_dir).serving_dir
     from components.pushing import versions
 
@@ -109,8 +109,8 @@ def prune(
 ) -> None:
     """Remove old versions of the model; a dry run without --yes.
 
-    The latest version always stays: without labels it is the one that is served. With labels, name
-    the server's file with --models-config, or the versions with --in-use.
+    The latest version always stays: without labels, it is the one served. With labels, name the
+    server's file with --models-config, or the versions with --in-use.
     """
     folder = locate(config, output_dir).serving_dir
     from components.pushing import versions
@@ -130,7 +130,7 @@ def prune(
 
 
 def _pushed_at(version: int) -> str:
-    """Versions are Unix times, or one more where a second saw two pushes."""
+    """Formats a version's time: a Unix time, or one more if two pushes fell into a second."""
     try:
         return datetime.fromtimestamp(version).astimezone().isoformat(" ", "seconds")
     except (OverflowError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""Asks a served classifier, or one in a folder, for the subjects of abstracts.
+"""Classifies abstracts by subject, with a server or a model in a folder.
 
     from pipeline.client import connect
 
@@ -6,8 +6,8 @@
         for answer in client.classify(["We prove that ..."]):
             print(answer.label, answer.scores["math"])
 
-:func:`connect` speaks TF Serving's REST or gRPC interface, as the address says; :func:`open_model`
-loads the SavedModel into this process, and it alone imports TensorFlow. The command line is
+:func:`connect` uses TF Serving's REST or gRPC interface, by the address; only :func:`open_model`,
+which loads the SavedModel into this process, imports TensorFlow. The command line is
 ``arxiv-classify`` (:mod:`pipeline.client.cli`).
 """
 

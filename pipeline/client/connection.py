@@ -1,4 +1,4 @@
-"""Opens a client: of a server by its address, or of a model's folder."""
+"""Opens a client for a server's address or a model's folder."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def connect(url: str = DEFAULT_URL, options: Options | None = None) -> Client:
 
     Args:
         url: see :func:`pipeline.client.types.parse_address`.
-        options: the defaults when None.
+        options: defaults if None.
 
     Raises:
-        UserError: address and options do not go together, or a certificate file cannot be read.
+        UserError: address and options do not match, or a certificate file cannot be read.
     """
     options = options or Options()
     address = parse_address(url)
@@ -42,8 +42,8 @@ def open_model(folder: str | os.PathLike[str], options: Options | None = None) -
     """Returns a client that scores in this process; imports TensorFlow and loads the model.
 
     Args:
-        folder: a SavedModel, or a push folder, of which the newest version counts, or the options'.
-        options: the defaults when None; those for servers have no effect.
+        folder: a SavedModel, or a push folder: its newest version, or the one in the options.
+        options: defaults if None; those for servers have no effect.
 
     Raises:
         ModelNotLoadedError: there is no SavedModel, or it cannot be loaded.

@@ -1,4 +1,4 @@
-"""What can go wrong between a text and its answer: one line each, and an exit code."""
+"""Errors of a classification, each with a one-line message and an exit code."""
 
 from typing import ClassVar
 
@@ -12,8 +12,8 @@ class ClientError(UserError):
 
     Attributes:
         exit_code: of ``arxiv-classify``.
-        transient: whether the same request may succeed a moment later.
-        retry_after: seconds after which the server asks to be tried again; None where it does not.
+        transient: whether the same request may succeed later.
+        retry_after: seconds that the server asks to wait before a retry; None if it does not.
     """
 
     exit_code: ClassVar[int] = 1
@@ -27,35 +27,35 @@ class ClientError(UserError):
 
 
 class ServerError(ClientError):
-    """The server answered with an error that is none of the others."""
+    """Any other error of the server."""
 
 
 class UnavailableError(ClientError):
-    """The server is not reachable, is overloaded, or did not answer within the deadline."""
+    """The server is unreachable, overloaded, or slower than the deadline."""
 
     exit_code = 3
 
 
 class ModelNotLoadedError(ClientError):
-    """The server, or the folder, has no such model or version."""
+    """The server or folder does not have the model or version."""
 
     exit_code = 4
 
 
 class WrongSignatureError(ClientError):
-    """The model does not take texts, or does not give labels and scores."""
+    """The model does not take texts, or does not return labels and scores."""
 
     exit_code = 5
 
 
 class TextTooLongError(ClientError):
-    """A text is longer than the limit, or a request larger than the server takes."""
+    """A text is over the limit, or a request is too large for the server."""
 
     exit_code = 6
 
 
 class BadInputError(ClientError):
-    """An input file, or a row of it, cannot be read."""
+    """An input file or row cannot be read."""
 
     exit_code = 7
 
@@ -67,6 +67,6 @@ class DeniedError(ClientError):
 
 
 def one_line(message: str) -> str:
-    """Returns a text without line breaks and control characters, cut where it is long."""
+    """Returns a text without line breaks and control characters, cut to 400 characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in message).split())
     return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 3] + "..."

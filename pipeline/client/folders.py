@@ -1,4 +1,4 @@
-"""Models on disk: a SavedModel's own folder, or the push folder that holds its versions."""
+"""Finds models on disk: a SavedModel, or a push folder with versions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pipeline.client.types import ON_DISK, VersionStatus
 
 
 def find_version(folder: Path, version: int | None = None) -> Path:
-    """Returns the folder of a version, or the folder itself where it is a SavedModel.
+    """Returns a version's folder, or the folder itself if it is a SavedModel.
 
     Args:
         folder: a SavedModel or a push folder.
-        version: of the push folder; by default its newest.
+        version: of the push folder; by default the newest.
 
     Raises:
-        ModelNotLoadedError: there is no such folder, model or version.
+        ModelNotLoadedError: the folder, model or version does not exist.
     """
     if not folder.exists():
         raise ModelNotLoadedError(f"{folder}: no such folder")
@@ -37,7 +37,7 @@ def find_version(folder: Path, version: int | None = None) -> Path:
 
 
 def folder_status(folder: Path) -> list[VersionStatus]:
-    """Returns the versions in a push folder, the newest first, or the one that the folder is.
+    """Returns the versions in a push folder, newest first, or the one that a SavedModel is.
 
     Raises:
         ModelNotLoadedError: there is none.
@@ -50,7 +50,7 @@ def folder_status(folder: Path) -> list[VersionStatus]:
 
 
 def _versions(folder: Path) -> list[int]:
-    """The versions in a push folder that hold a SavedModel, ascending."""
+    """Returns the versions in a push folder that have a SavedModel, ascending."""
     try:
         return servable_versions(folder)
     except OSError as error:

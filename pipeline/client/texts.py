@@ -1,4 +1,4 @@
-"""Texts on their way into requests: encoded, checked, and grouped."""
+"""Encodes, checks and batches texts for requests."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import TypeVar
 
 from pipeline.client.errors import TextTooLongError
 
-# A batch is sent once it has this many bytes: half of gRPC's default message size.
+# Half of gRPC's default maximum message size.
 MAX_BATCH_BYTES = 2 * 1024 * 1024
 
 Item = TypeVar("Item")
 
 
 def encode(text: str | bytes, where: str, limit: int) -> bytes:
-    """Returns a text's bytes; what no UTF-8 can express becomes the bytes it was read from.
+    """Returns a text's bytes; surrogate escapes become the bytes that they were read from.
 
     Args:
-        text: bytes are returned as they are.
-        where: what the error message calls the text.
-        limit: most bytes that a text may have.
+        text: bytes are returned unchanged.
+        where: names the text in the error message.
+        limit: maximum length, bytes.
 
     Raises:
-        TextTooLongError: the text has more.
+        TextTooLongError: the text is longer.
     """
     if isinstance(text, bytes):
         encoded = text
     else:
         try:
-            # Arguments and file names that are not UTF-8 reach Python as lone surrogates.
+            # Python decodes arguments that are not UTF-8 to lone surrogates.
             encoded = text.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             encoded = text.encode("utf-8", "surrogatepass")
@@ -43,14 +43,14 @@ def encode(text: str | bytes, where: str, limit: int) -> bytes:
 def batches(
     items: Iterable[Item], size: int, length: Callable[[Item], int]
 ) -> Iterator[list[Item]]:
-    """Groups items as they come into lists of at most ``size`` items and ``MAX_BATCH_BYTES``.
+    """Groups items into lists of at most ``size`` items and ``MAX_BATCH_BYTES``.
 
-    Where the items end in an error, what came before it is yielded first.
+    If ``items`` raises, the items before the error are yielded first.
 
     Args:
-        items: any number.
-        size: longest list.
-        length: bytes of an item; one that exceeds the limit gets a list of its own.
+        items: consumed one at a time.
+        size: maximum items per list.
+        length: returns an item's bytes; an item over the limit gets a list of its own.
     """
     batch: list[Item] = []
     total = 0

@@ -1,4 +1,4 @@
-"""What callers say and get: where to ask, how to ask, and the answers."""
+"""Types for callers: addresses, options and predictions."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from components.errors import UserError
 
 DEFAULT_URL = "http://127.0.0.1:8501"
 _GRPC_PORT = 8500
-# The state of a folder's version.
+# The state of a version in a folder.
 ON_DISK = "ON_DISK"
 
 
 @dataclass(frozen=True)
 class Classification:
-    """The answer for one text.
+    """The prediction for one text.
 
     Attributes:
         label: the subject with the highest score.
@@ -43,8 +43,8 @@ class VersionStatus:
     Attributes:
         version: its number.
         state: START, LOADING, AVAILABLE, UNLOADING or END, as in TF Serving's ModelVersionStatus;
-            ON_DISK for a folder's.
-        message: the server's error message; empty where all is well.
+            ON_DISK for one in a folder.
+        message: the server's error message; empty if there is none.
     """
 
     version: int
@@ -54,26 +54,26 @@ class VersionStatus:
 
 @dataclass(frozen=True)
 class Options:
-    """How to ask.
+    """A client's options.
 
     Attributes:
-        model_name: name under which the server has the model; unused for a folder.
+        model_name: name of the model on the server; unused for a folder.
         version: version of the model; by default the newest.
         version_label: such as ``stable``, instead of a version; servers only.
-        deadline: seconds that one request may take, retries included.
-        retries: how often a request is sent again after a transient failure. Scoring changes
-            nothing on the server, so sending it twice is safe.
-        batch_size: texts in a request.
-        max_text_bytes: longest text, in bytes of UTF-8.
-        headers: further headers (REST) or metadata (gRPC) of each request.
+        deadline: seconds that one request may take, including retries.
+        retries: how often a request is sent again after a transient failure; this is safe, since
+            scoring changes nothing on the server.
+        batch_size: maximum texts per request.
+        max_text_bytes: maximum length of a text, bytes of UTF-8.
+        headers: additional headers (REST) or metadata (gRPC) of each request.
         token: sent as ``Authorization: Bearer ...``.
         ca_file: PEM file of the trusted authorities; by default the system's.
-        cert_file, key_file: PEM files of the client's certificate and its key; the key may be in
-            ``cert_file`` too.
-        insecure: whether credentials may go over plaintext to another host.
+        cert_file: PEM file of the client's certificate, and of its key if there is no ``key_file``.
+        key_file: PEM file of the certificate's key.
+        insecure: whether credentials may be sent in plaintext to another host.
 
     Raises:
-        UserError: an option is out of its range, or two exclude each other.
+        UserError: an option is out of range, or two exclude each other.
     """
 
     model_name: str = "arxiv"
@@ -91,7 +91,6 @@ class Options:
     insecure: bool = False
 
     def __post_init__(self) -> None:
-        """Refuses values that no request could be made with."""
         for name, lowest in (("batch_size", 1), ("max_text_bytes", 1), ("retries", 0)):
             if getattr(self, name) < lowest:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be {lowest} or more")
@@ -110,7 +109,7 @@ class Options:
                 raise UserError(f"header {name!r}: name and value must be printable ASCII")
 
     def all_headers(self) -> dict[str, str]:
-        """Returns the headers with the token among them, names in lower case."""
+        """Returns the headers, including the token's, with names in lower case."""
         headers = {name.strip().lower(): value.strip() for name, value in self.headers.items()}
         if self.token is not None:
             headers["authorization"] = f"Bearer {self.token.strip()}"
@@ -118,12 +117,13 @@ class Options:
 
 
 class Address(NamedTuple):
-    """Where a server listens.
+    """A server's address.
 
     Attributes:
+        scheme: http, https, grpc or grpcs.
         host: name or IP address, without brackets.
-        port: None for the scheme's own (REST only).
-        path: what precedes ``/v1/models`` (REST only); without a final slash.
+        port: None for the scheme's default (REST only).
+        path: prefix of ``/v1/models`` (REST only); without a trailing slash.
     """
 
     scheme: str
@@ -133,7 +133,7 @@ class Address(NamedTuple):
 
     @property
     def tls(self) -> bool:
-        """Whether the connection is encrypted."""
+        """Whether the connection uses TLS."""
         return self.scheme in ("https", "grpcs")
 
     @property
@@ -146,7 +146,7 @@ class Address(NamedTuple):
 
     @property
     def target(self) -> str:
-        """Host and port, as in a URL."""
+        """Host and port as in a URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port is None else f"{host}:{self.port}"
 
@@ -159,13 +159,13 @@ def parse_address(url: str) -> Address:
 
     Args:
         url: ``http://``, ``https://`` (REST), ``grpc://`` or ``grpcs://`` (gRPC; plaintext or TLS),
-            host and port; for REST also a path that a proxy puts before ``/v1/models``.
+            host and port; for REST also a path that a proxy expects before ``/v1/models``.
 
     Raises:
-        UserError: it is no such address.
+        UserError: it is not such an address.
     """
     if "@" in url:
-        # It may be a secret: it is not repeated.
+        # Not repeated in the message, since it may be a secret.
         raise UserError("the address holds a password; credentials go into the token or a header")
     try:
         parts = urlsplit(url)

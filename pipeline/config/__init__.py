@@ -1,1 +1,1 @@
-"""The configuration: its models, which hold the defaults, and the shipped files."""
+"""The configuration: its models, which have the defaults, and the shipped files."""

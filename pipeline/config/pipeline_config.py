@@ -1,9 +1,8 @@
 """The run's configuration: one TOML file, validated once into typed, frozen objects.
 
-Defaults live in these models alone; `pipeline.config.reference` generates `real.toml` and the
-reference page from them. This is the only module that reads a user's setting from the
-environment. It imports neither TensorFlow nor TFX, so that a mistake is reported before the seconds
-that those take to import.
+Only these models have the defaults; `pipeline.config.reference` generates `real.toml` and the
+reference page from them. Only this module reads a user's setting from the environment. It imports
+neither TensorFlow nor TFX, so that a mistake is reported at once.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ _SCHEMA = (Path(__file__).resolve().parents[1] / "schema").resolve()
 
 
 def _absolute(value: Any, info: ValidationInfo) -> Any:
-    """Resolves a path against the folder of the configuration file, and ``~``."""
+    """Resolves a path relative to the folder of the configuration file, and expands ``~``."""
     if isinstance(value, Path):
         return value
     if not isinstance(value, str):
@@ -194,7 +193,7 @@ class PipelineConfig(Settings):
 
     @property
     def folder(self) -> OutputFolder:
-        """What lies where in the folder that holds everything the run writes."""
+        """The folder for everything that a run writes."""
         return OutputFolder(self.run.output_dir)
 
     @property
@@ -204,7 +203,7 @@ class PipelineConfig(Settings):
 
 
 def _suggestion(place: Sequence[str]) -> str:
-    """Names the nearest key of the same table, or else the keys of that name in other tables."""
+    """Suggests the most similar key of the same table, or else the same key in other tables."""
     *tables, wrong = place
     group: Any = PipelineConfig
     for name in tables:
@@ -232,7 +231,7 @@ def _one_line(error: ValidationError, table: str = "") -> str:
             message = "should be a list"
         shown = repr(first["input"])
         if isinstance(first["input"], BaseModel | dict):
-            # What several tables demand of each other has no key of its own; the message has.
+            # Constraints between tables have no key; their messages name the keys.
             text = f"{key}: {message}" if key else message
         else:
             text = f"{key} = {shown if len(shown) <= 80 else shown[:77] + '...'}: {message}"
@@ -258,9 +257,7 @@ def load_config(path: Path | None = None) -> PipelineConfig:
 
 
 def load_run_settings(path: Path | None = None) -> RunSettings:
-    """Reads and checks no more than ``[run]``: where a configuration's runs write.
-
-    That is enough to look at earlier runs, and holds where their inputs are gone.
+    """Reads and checks only ``[run]``, which is enough to inspect runs whose inputs are gone.
 
     Args:
         path: as for :func:`load_config`.

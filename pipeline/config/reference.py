@@ -1,4 +1,4 @@
-"""Generates `real.toml` and the configuration page of the docs from the settings' models.
+"""Generates `real.toml` and the docs' configuration page from the settings' models.
 
 python -m pipeline.config.reference            exits with 1 if a file is stale
 python -m pipeline.config.reference --write    writes both
@@ -22,7 +22,7 @@ from pipeline.config.pipeline_config import PipelineConfig
 REAL_CONFIG = Path(__file__).with_name("real.toml")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 
-# What real.toml sets: the keys without a default, and stricter thresholds for the real corpus.
+# Values in real.toml: the required keys, and stricter thresholds for the real corpus.
 _REAL = {
     "run.name": "arxiv-real",
     "run.output_dir": "../../var/real",
@@ -44,8 +44,7 @@ class Key(NamedTuple):
     Attributes:
         name: dotted, with the names of its tables.
         schema: its JSON schema.
-        default: as a plain value; None where it is required or unset.
-        required: whether it has no default.
+        default: a plain value; None if it is required or unset.
     """
 
     name: str
@@ -55,7 +54,7 @@ class Key(NamedTuple):
 
     @property
     def basic(self) -> bool:
-        """Whether it is one of the few keys that users set."""
+        """Whether it is one of the few keys that users usually set."""
         return self.schema.get("level") == "basic"
 
     @property
@@ -65,7 +64,7 @@ class Key(NamedTuple):
 
     @property
     def shown(self) -> list[tuple[str, Any]]:
-        """Name and value for a line of TOML, or for one line for each key of a table."""
+        """Names and values for lines of TOML: one, or one per key of a table."""
         if isinstance(self.default, Mapping):
             return [(f"{self.name}.{_quoted(key)}", one) for key, one in self.default.items()]
         return [(self.name, self.schema.get("examples", [self.default])[0])]
@@ -91,14 +90,14 @@ class Key(NamedTuple):
 
     @property
     def allowed(self) -> str:
-        """The allowed values in Markdown, empty where the type says it all."""
+        """The allowed values in Markdown; empty if only the type restricts them."""
         limits = [text.format(self.schema[k]) for k, text in _LIMITS.items() if k in self.schema]
         choices = self.schema.get("enum") or self.schema.get("items", {}).get("enum", ())
         return ", ".join([*limits, *(f"`{_toml(choice)}`" for choice in choices)])
 
 
 class Table(NamedTuple):
-    """A table of the configuration with the keys directly in it."""
+    """A table of the configuration with its own keys, without those of inner tables."""
 
     name: str
     description: str
@@ -116,13 +115,13 @@ def tables(
     description: str = "",
     defaults: Settings | None = None,
 ) -> Iterator[Table]:
-    """Yields a table and those within it, in the models' order.
+    """Yields a table and its inner tables, in the models' order.
 
     Args:
         kind: the table's model.
         name: the table's dotted name; empty for the whole configuration.
-        description: one sentence; empty takes the first line of the model's docstring.
-        defaults: the values of keys left out; None for a table with required keys.
+        description: one sentence; if empty, the first line of the model's docstring.
+        defaults: values of keys left out; None for a table with required keys.
     """
     schemas = kind.model_json_schema()["properties"]
     keys, inner = [], []
@@ -166,7 +165,7 @@ def _comment(text: str) -> str:
 
 
 def generated() -> dict[Path, str]:
-    """Returns the text of each generated file."""
+    """Returns {file: generated text}."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
         undefined=jinja2.StrictUndefined,
@@ -186,7 +185,7 @@ def generated() -> dict[Path, str]:
 
 
 def main() -> int:
-    """Writes or checks the two files; returns the exit code."""
+    """Writes or checks the files; returns the exit code."""
     stale = 0
     for path, text in generated().items():
         if "--write" in sys.argv[1:]:

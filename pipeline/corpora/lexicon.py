@@ -1,7 +1,7 @@
 """Words of the sample corpus, read from ``lexicon.toml``.
 
-A topic's terms come the commonest first. The words of ``ORDERED`` are in no topic and are used
-equally often by every class; only which two meet, and in which order, tells the class.
+The words of ``ORDERED`` are in no topic and equally frequent in every class; only their pairs, and
+the order within a pair, indicate the class.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tomli
 
 
 class Topic(NamedTuple):
-    """A research area: its class, its arXiv category, and its terms, the commonest first."""
+    """A research area: its class, its arXiv category, and its terms, most frequent first."""
 
     label: str
     category: str
@@ -26,7 +26,7 @@ _LEXICON = tomli.loads(resources.files(__package__).joinpath("lexicon.toml").rea
 def _surnames(count: int) -> tuple[str, ...]:
     onsets, vowels, codas, endings = (part.split() for part in _LEXICON["syllables"].values())
     heads = [onset + vowel + coda for onset in onsets for vowel in vowels for coda in codas]
-    # A stride prime to the number of heads spreads the sounds; each head occurs once.
+    # The stride is coprime to the number of heads, so each head occurs once per cycle.
     return tuple(
         (heads[i * 467 % len(heads)] + endings[i % len(endings)]).capitalize() for i in range(count)
     )

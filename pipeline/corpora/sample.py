@@ -1,19 +1,19 @@
-"""A made-up corpus with the shape of the real one, and word vectors that fit it.
+"""Generates a synthetic corpus with the schema of the real one, and matching word vectors.
 
-Topic model. A paper has a label and a content class, nearly always the same one; otherwise a
-neighbouring field, as with cross-listed papers. It has a topic of the content class and one of a
-second, neighbouring class. A sentence is an opening and two to five noun phrases joined by
-connectors; the nouns come from the first topic, the second one or words of any field, at a mix
-drawn for each paper. Some phrases are two words from ``lexicon.ORDERED``, which all classes use
-equally often in both places: only the pair tells the class, and for most classes only the order of
-the pair.
+Topic model. A paper has a label and a content class, nearly always the same; otherwise the content
+class is a neighboring field, as with cross-listed papers. It has a topic of the content class and
+one of a second, neighboring class. A sentence is an opening and two to five noun phrases joined by
+connectors; the nouns come from the first topic, the second one or words of any field, in
+proportions drawn per paper. Some phrases are two words of ``lexicon.ORDERED``, which are equally
+frequent in all classes and in both places: only the pair indicates the class, and for most classes
+only the order of the pair.
 
 Word vectors. A word's vector is the sum of the directions of the topics that use it, weighted by
-how strongly they do, plus Gaussian noise; words of no topic share one direction. Directions are
-random unit vectors, so related words are close and unrelated ones nearly orthogonal, as in trained
+its rank in them, plus Gaussian noise; words of no topic share one direction. Directions are random
+unit vectors, so related words are close and unrelated ones nearly orthogonal, as in trained
 vectors.
 
-Everything follows from the seed: the same rows and seed give the same bytes.
+The same rows and seed give the same bytes.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ SHARES = {
 
 _LABELS = list(SHARES)
 
-# How often a class borrows from each other one.
+# Distribution of a class's neighboring fields, for second topics and cross-listed papers.
 _NEIGHBOURS = {
     "cs": {"engineering": 0.35, "stat": 0.3, "math": 0.25, "bio": 0.05, "econ": 0.05},
     "math": {"cs": 0.4, "physics": 0.35, "stat": 0.25},
@@ -77,27 +77,27 @@ _NEIGHBOURS = {
     "econ": {"stat": 0.4, "math": 0.3, "cs": 0.3},
 }
 
-# Share of papers with formulas, by class, as in the real corpus.
+# Share of papers with formulas by class, as in the real corpus.
 _FORMULA_SHARE = {
     "cs": 0.13, "math": 0.43, "physics": 0.19, "engineering": 0.07, "stat": 0.13, "bio": 0.09,
     "econ": 0.06,
 }  # fmt: skip
 
-# Word j follows word i of lexicon.ORDERED in a class where j - i is the class's step. Opposite
-# steps make the same pairs in the opposite order.
+# In a class, word i of lexicon.ORDERED is followed by word i + step. Opposite steps give the same
+# pairs in the opposite order.
 _STEPS = {"cs": 5, "stat": -5, "math": 7, "physics": -7, "engineering": 11, "bio": -11, "econ": 13}
 
 # Quantiles of words per abstract in the real corpus: mean 144, standard deviation 62.
 _LENGTH_AT = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1.0)
 _LENGTHS = (5, 18, 43, 62, 99, 144, 189, 228, 250, 281, 330, 567)
 
-# What makes the task hard: papers of another field than their label says, and the part of the
-# second topic in a paper (Beta distributed). Set so that TF-IDF (1-2 grams) with balanced logistic
-# regression gets .85 to .90 test accuracy on 4,000 rows.
+# What makes the task hard: the share of papers whose content is not their label's, and the Beta
+# distribution of the second topic's share of a paper. Chosen so that TF-IDF (1-2 grams) with
+# balanced logistic regression gets 0.85 to 0.90 test accuracy on 4,000 rows.
 _CROSS_LISTED = 0.05
 _SECOND_TOPIC = (1.0, 4.5)
 
-# Kinds of noun phrase, with their probabilities: modifier and head.
+# Probability of each kind of noun phrase (modifier + head).
 _KINDS = {
     "adjective+topic": 0.24,
     "topic+noun": 0.10,
@@ -111,7 +111,7 @@ _WITH_UNICODE = 0.06
 _WITH_LINE_BREAKS = 0.35
 _LINE = 76
 
-# Share of rows with each defect; at least one in a row group.
+# Share of rows with each defect; at least one per row group.
 _DEFECTS = 0.002
 
 _CHUNK = 8192  # rows of a row group
@@ -122,14 +122,14 @@ Ints = npt.NDArray[np.int64]
 
 
 class SamplePaths(NamedTuple):
-    """The two files of a sample."""
+    """The files of a sample."""
 
     corpus: Path
     vectors: Path
 
 
 class _Units:
-    """All strings that texts are made of; a text is a sequence of their numbers."""
+    """All strings that texts are made of; a text is a sequence of their indices."""
 
     def __init__(self) -> None:
         self.strings: list[str] = []
@@ -149,7 +149,7 @@ class _Units:
             [*self.strings, *(string + "." for string in self.strings)], dtype=object
         )
         longest = max(len(terms) for terms in self.topic_terms)
-        # Short topics repeat their commonest terms.
+        # Short topics repeat their most frequent terms.
         self.terms = np.array([np.resize(terms, longest) for terms in self.topic_terms])
 
     def _add(self, strings: tuple[str, ...]) -> Ints:
@@ -166,7 +166,7 @@ def _zipf(n: int) -> npt.NDArray[np.float64]:
 
 
 def _pick(rng: np.random.Generator, n: int, choices: Ints) -> Ints:
-    """Draws [n] of the choices, the first ones more often."""
+    """Draws [n] of the choices [k], Zipf-Mandelbrot distributed: the first are most frequent."""
     rank = np.searchsorted(_zipf(len(choices)), rng.random(n)).clip(max=len(choices) - 1)
     drawn: Ints = choices[rank]
     return drawn
@@ -199,7 +199,7 @@ def _texts(rng: np.random.Generator, units: _Units, content: Ints, topic: Ints) 
     second_share = rng.beta(*_SECOND_TOPIC, n)
     words = np.interp(rng.random(n), _LENGTH_AT, _LENGTHS)
 
-    # Enough phrases for each text; it is cut at its length below. A phrase has 3.5 words or more.
+    # Enough phrases for each text, at 3.5 words or more; it is cut to its length below.
     phrases = (words / 3).astype(np.int64) + 2
     text = np.repeat(np.arange(n), phrases)
     total = len(text)
@@ -238,7 +238,7 @@ def _texts(rng: np.random.Generator, units: _Units, content: Ints, topic: Ints) 
     special = (rng.random(total) < 0.08) & has_unicode[text]
     modifier[special] = _pick(rng, int(special.sum()), units.unicode)
 
-    # Sentences of two to five phrases: an opening before the first, a full stop after the last.
+    # Sentences have two to five phrases, an opening before them and a full stop at the end.
     place = np.arange(total) - np.repeat(np.cumsum(phrases) - phrases, phrases)
     per_sentence = rng.integers(2, 6, n)[text]
     opens = place % per_sentence == 0
@@ -272,7 +272,7 @@ def _texts(rng: np.random.Generator, units: _Units, content: Ints, topic: Ints) 
 
 
 def _break_lines(text: str) -> str:
-    """Breaks lines as arXiv's listings do: two blanks in front, a line break at the end."""
+    """Wraps a text like arXiv's metadata: two leading blanks, a trailing line break."""
     lines = []
     start = 0
     while len(text) - start > _LINE:
@@ -285,7 +285,7 @@ def _break_lines(text: str) -> str:
 
 
 def _people(rng: np.random.Generator, n: int) -> tuple[list[str], list[list[list[str]]], list[str]]:
-    """Returns authors as one string, as parsed names, and the submitter."""
+    """Returns each paper's authors as one string and as parsed names, and its submitter."""
     count = 1 + rng.poisson(1.6, n)
     first = rng.integers(0, len(lexicon.FORENAMES), count.sum())
     last = rng.integers(0, len(lexicon.SURNAMES), count.sum())
@@ -317,8 +317,8 @@ class _Dates(NamedTuple):
 
 
 def _dates(rng: np.random.Generator, n: int, papers_of_month: Ints) -> _Dates:
-    """Draws dates and gives ids in the order of arrival; counts them in ``papers_of_month``."""
-    # Ever more papers a month, as in reality.
+    """Draws dates and assigns ids by month; adds the papers to ``papers_of_month``."""
+    # The number of papers per month grows, as on arXiv.
     month = (np.sqrt(rng.random(n)) * _MONTHS).astype(np.int64)
     order = np.argsort(month, kind="stable")
     starts = np.searchsorted(month[order], np.arange(_MONTHS))
@@ -335,13 +335,13 @@ def _dates(rng: np.random.Generator, n: int, papers_of_month: Ints) -> _Dates:
 
 
 def _table(rng: np.random.Generator, units: _Units, n: int, papers_of_month: Ints) -> pa.Table:
-    """Makes ``n`` rows; advances ``papers_of_month``."""
+    """Generates ``n`` rows; updates ``papers_of_month``."""
     bounds = np.cumsum(list(SHARES.values()))
     label = np.searchsorted(bounds / bounds[-1], (np.arange(n) + rng.random()) / n)
     label = rng.permutation(label.clip(max=len(_LABELS) - 1))
     content = np.where(rng.random(n) < _CROSS_LISTED, _neighbour(rng, label), label)
     topic = _topic_of(rng, content)
-    # The category is one of the label's, as the label is made from it.
+    # The category is one of the label's, since the label is derived from it.
     category = np.where(content == label, topic, _topic_of(rng, label))
     dates = _dates(rng, n, papers_of_month)
     authors, parsed, submitters = _people(rng, n)
@@ -388,7 +388,7 @@ def _table(rng: np.random.Generator, units: _Units, n: int, papers_of_month: Int
 
 
 def _spoil(rng: np.random.Generator, columns: dict[str, list[Any]], n: int) -> None:
-    """Puts in what real corpora have: missing values, papers twice, texts twice."""
+    """Adds the defects of real corpora: missing values, duplicate papers, duplicate texts."""
     each = max(1, round(n * _DEFECTS)) if n >= MIN_ROWS else 0
     rows = rng.choice(n, 6 * each, replace=False).reshape(6, each).tolist()
     for row in rows[0]:
@@ -403,15 +403,15 @@ def _spoil(rng: np.random.Generator, columns: dict[str, list[Any]], n: int) -> N
         columns["update_date"][row] = str(date)
         columns["abstract"][row] = f"{columns['abstract'][source]} Revised version."
     for row, source in zip(rows[4], rows[5], strict=True):
-        # Another paper with a text that only differs before cleaning; its label is its own.
+        # Another paper, with its own label, whose text differs only before cleaning.
         columns["abstract"][row] = f" {columns['abstract'][source]} ".upper()
 
 
 def write_sample_corpus(path: Path, rows: int, seed: int) -> None:
-    """Writes a corpus of ``rows`` rows with the columns of ``SCHEMA``, in bounded memory.
+    """Writes a corpus with the columns of ``SCHEMA``, in bounded memory.
 
     Args:
-        path: parquet file to write or replace; it is complete or not there.
+        path: parquet file to write or replace, atomically.
         rows: number of rows, at least ``MIN_ROWS``; a few of them have no abstract or no label, or
             repeat an id or a text.
         seed: not negative; the same rows and seed give the same bytes.
@@ -434,11 +434,11 @@ def write_sample_corpus(path: Path, rows: int, seed: int) -> None:
 def write_sample_vectors(path: Path, dimension: int = 100, seed: int = 0) -> None:
     """Writes vectors for the words of the sample in GloVe's text format: word, then the numbers.
 
-    About one word in twenty-five is left out, so that a reader meets words without a vector.
+    About one word in twenty-five is left out, so that some words have no vector.
 
     Args:
-        path: text file to write or replace; it is complete or not there.
-        dimension: numbers a word.
+        path: text file to write or replace, atomically.
+        dimension: numbers per word.
         seed: not negative; the same dimension and seed give the same bytes.
 
     Raises:
@@ -466,7 +466,7 @@ def write_sample_vectors(path: Path, dimension: int = 100, seed: int = 0) -> Non
     kept = rng.random(len(loads)) >= 0.04
     with replacing(path) as part, part.open("w", encoding="ascii", newline="\n") as file:
         for (word, load), keep in zip(loads.items(), kept.tolist(), strict=True):
-            # Length 3.5 for a topic's commonest term, against noise of length 2.5.
+            # Length 3.5 for a topic's most frequent term, against noise of length 2.5.
             vector = 6 * load @ directions + rng.normal(
                 scale=2.5 / np.sqrt(dimension), size=dimension
             )
@@ -475,15 +475,12 @@ def write_sample_vectors(path: Path, dimension: int = 100, seed: int = 0) -> Non
 
 
 def make_sample(folder: Path, rows: int, seed: int) -> SamplePaths:
-    """Writes the sample corpus and its word vectors (100 numbers a word) into a folder.
+    """Writes the sample corpus and its word vectors (100 numbers per word) into a folder.
 
     Args:
-        folder: made where it is missing.
+        folder: created if missing.
         rows: see :func:`write_sample_corpus`.
         seed: not negative.
-
-    Returns:
-        The paths of the two files.
 
     Raises:
         UserError: too few rows, or a negative seed.

@@ -1,1 +1,1 @@
-"""One run from lock to exit code, and what a person sees of it while it goes."""
+"""Launches a run, from lock to exit code, and shows its progress."""

@@ -1,4 +1,4 @@
-"""A run's progress on a terminal: two lines that move, or plain lines where nothing may move."""
+"""A run's progress: two live lines on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _ASCII_SPINNER = "-\\|/"
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known beforehand.
+    """What is known before a run starts.
 
     Attributes:
-        seconds: {node: what it usually takes}, from earlier runs.
-        epochs: {phase: most epochs}, from the configuration.
+        seconds: {node: usual duration}, from earlier runs.
+        epochs: {phase: maximum epochs}, from the configuration.
     """
 
     seconds: Mapping[str, float]
@@ -39,11 +39,11 @@ class Expected:
 
 
 class LiveDisplay(PlainDisplay):
-    """Finished nodes and epochs as lines, and below them what is going on, redrawn as it goes on.
+    """Prints finished nodes and epochs as lines, and redraws the running node below them.
 
     Args:
-        screen: whose standard output is a terminal.
-        expected: what is known beforehand.
+        screen: its standard output must be a terminal.
+        expected: durations and epochs for the estimates.
     """
 
     def __init__(self, screen: Terminal, expected: Expected) -> None:
@@ -56,26 +56,25 @@ class LiveDisplay(PlainDisplay):
         self._epoch_ended = self._began
 
     def start(self, place: str, node: str) -> None:
-        """Shows a node as running."""
         self._place, self._node, self._started = place, node, time.monotonic()
         self._epoch = None
 
     def epoch(self, epoch: EpochProgress) -> None:
-        """Moves the bar of the training on, and keeps the epoch's line."""
+        """Advances the training's bar and prints the epoch's line."""
         self._epoch, self._epoch_ended = epoch, time.monotonic()
         super().epoch(epoch)
 
     def end(self, place: str, node: str, outcome: str, seconds: float, rate: float | None) -> None:
-        """Takes the moving lines away and keeps how the node ended as a line."""
+        """Removes the live lines and prints the node's outcome."""
         self._node = ""
         super().end(place, node, outcome, seconds, rate)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draws the moving lines, none wider than the terminal."""
+        """Draws the live lines, none wider than the terminal."""
         if not self._node:
             return
         now = time.monotonic()
-        # One column is left free: a full line makes some terminals wrap.
+        # A line that fills the width makes some terminals wrap.
         width = max(1, options.max_width - 1)
         frames = _ASCII_SPINNER if options.ascii_only else _SPINNER
         spinner = frames[int(now * 10) % len(frames)]
@@ -97,7 +96,7 @@ class LiveDisplay(PlainDisplay):
         yield from self._bar(*training, width)
 
     def _training(self, now: float) -> tuple[float, Text] | None:
-        """The share of the training that is done, and what to say of it."""
+        """Returns the training's progress (0 to 1) and its text; None before the first epoch."""
         last = self._epoch
         if last is None:
             return None
@@ -106,7 +105,7 @@ class LiveDisplay(PlainDisplay):
         later = sum(epochs for phase, epochs in most.items() if phase > last.phase)
         left = last.epochs_left + later
         running = min((now - self._epoch_ended) / last.seconds, 1.0) if last.seconds else 0.0
-        # A phase that stopped early is as done as one that went to its end.
+        # A phase that stopped early counts as complete.
         done = earlier + (last.epochs if last.done else last.epoch)
         share = (done + (running if left else 0.0)) / (done + left)
         text = Text(f"phase {last.phase} epoch {last.epoch}/{last.epochs}  ")
@@ -135,12 +134,7 @@ class LiveDisplay(PlainDisplay):
 
 @contextlib.contextmanager
 def showing(screen: Terminal, expected: Expected) -> Iterator[PlainDisplay]:
-    """Shows progress in the way that the terminal allows, and clears the moving lines at the end.
-
-    Args:
-        screen: where to.
-        expected: what is known beforehand.
-    """
+    """Yields the display that the terminal supports; clears its live lines at the end."""
     if not screen.moves:
         yield PlainDisplay(screen.say)
         return
@@ -155,13 +149,13 @@ def showing(screen: Terminal, expected: Expected) -> Iterator[PlainDisplay]:
     )
 
     def stop() -> None:
-        # A terminal that was closed must not end a run.
+        # A closed terminal must not end a run.
         with contextlib.suppress(OSError):
             live.stop()
 
     def stop_now() -> None:
-        # Called in a signal handler, which may have interrupted this very thread while it was
-        # drawing, with the lock that the drawing thread waits for. So it is not waited for long.
+        # Called in a signal handler, which may have interrupted this thread while it held the lock
+        # that stop() needs. So the wait is bounded.
         thread = threading.Thread(target=stop, daemon=True)
         thread.start()
         thread.join(1.0)

@@ -1,4 +1,4 @@
-"""What the commands exit with; after a signal it is 128 plus the signal's number."""
+"""Exit codes of the commands; after a signal, 128 plus the signal's number."""
 
 COMPLETE = 0
 NODE_FAILED = 1

@@ -1,4 +1,4 @@
-"""Runs the pipeline once, says what happens, and checks in ML Metadata what it came to."""
+"""Runs the pipeline once, reports its progress, and reads its outcome from ML Metadata."""
 
 import contextlib
 import importlib
@@ -39,11 +39,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or a request to terminate.
-
-    Attributes:
-        signal_number: of the signal that came.
-    """
+    """Raised on SIGINT and SIGTERM."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal.Signals(signal_number).name)
@@ -52,15 +48,7 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class _Launch:
-    """What stays the same over one run.
-
-    Attributes:
-        config: its configuration.
-        build: makes the TFX pipeline.
-        command: what a person types to resume it.
-        screen: where it speaks to a person.
-        log_file: gets everything else.
-    """
+    """The constants of one run; ``command`` resumes it."""
 
     config: PipelineConfig
     build: PipelineBuilder
@@ -69,14 +57,14 @@ class _Launch:
     log_file: Path
 
     def say_failure(self, what: str, cause: BaseException | str) -> None:
-        """Says what failed and why, and how to go on."""
+        """Reports what failed, why, and how to resume."""
         line = cause if isinstance(cause, str) else causes.one_line(cause)
         self.screen.warn(f"FAILED: {what}: {line}")
         self.screen.warn(f"Log: {self.log_file}")
         self.screen.warn(f"Resume (finished nodes are cached): {self.command}")
 
     def write(self, own: RunRecord) -> None:
-        """Writes the run's record; a run is worth more than it."""
+        """Writes the run's record; a failure to do so is only logged."""
         try:
             own.write(self.config.folder.record_file(own.run_id))
         except OSError:
@@ -88,19 +76,19 @@ def run(
 ) -> int:
     """Runs the pipeline once.
 
-    Imported by the TFX CLI's ``pipeline create`` (which replaces the runner by one that only
-    reads the pipeline), it hands the pipeline over and does nothing else.
+    Within the TFX CLI's ``pipeline create``, which replaces the runner by one that only reads the
+    pipeline, it hands over the pipeline and does nothing else.
 
     Args:
-        config: a checked configuration.
-        build: makes the TFX pipeline; ``pipeline.graph.create_pipeline`` when None.
-        command: what a person types to resume; a ``python -m pipeline run`` line when None.
+        config: the configuration.
+        build: makes the TFX pipeline; ``pipeline.graph.create_pipeline`` if None.
+        command: the command that resumes the run; ``python -m pipeline run`` if None.
 
     Returns:
         The exit code: 0 all nodes complete or cached and the model blessed; 1 a node failed; 2 the
-        configuration cannot be used; 3 complete, but the model was not blessed, by the Evaluator or
-        since it cannot be served, or was rolled back before; 4 another run held the lock; 128 plus
-        the signal's number if one ended the run.
+        configuration cannot be used; 3 complete, but nothing was pushed: not blessed by the
+        Evaluator, not servable, or rolled back before; 4 another run held the lock; 128 plus the
+        signal's number if a signal ended the run.
     """
     build = build or _graph
     if _cli_reads_pipeline():
@@ -121,10 +109,10 @@ def run(
 
 
 def check_serving_dir(config: PipelineConfig) -> None:
-    """Checks that a model can be pushed, hours before one is: makes the folder, writes to it.
+    """Checks that a model can be pushed, hours before one is; creates the folder.
 
     Raises:
-        UserError: it cannot be made or written to.
+        UserError: the folder cannot be created or written to.
     """
     try:
         config.serving_dir.mkdir(parents=True, exist_ok=True)
@@ -138,10 +126,10 @@ def check_serving_dir(config: PipelineConfig) -> None:
 
 
 def leave(exit_code: int) -> NoReturn:
-    """Ends the process without the noise that native libraries make as the interpreter goes down.
+    """Exits without the messages that native libraries print at interpreter shutdown.
 
-    After a signal it ends at once: threads of Beam or TensorFlow may linger. Where the TFX CLI
-    reads the pipeline, the process is the CLI's and goes on.
+    After a signal it exits at once, since threads of Beam or TensorFlow may linger. Within the TFX
+    CLI's ``pipeline create`` it only raises SystemExit, since the process is the CLI's.
     """
     if _cli_reads_pipeline():
         sys.exit(exit_code)
@@ -157,7 +145,7 @@ def leave(exit_code: int) -> NoReturn:
 
 
 def _graph(config: PipelineConfig) -> Any:
-    # Imported here: TFX takes seconds, and a configuration error must not wait for it.
+    # TFX takes seconds to import, and a configuration error must not wait for it.
     return importlib.import_module("pipeline.graph").create_pipeline(config)
 
 
@@ -166,7 +154,7 @@ def _runner() -> Any:
 
 
 def _cli_reads_pipeline() -> bool:
-    """True inside ``tfx pipeline create`` or ``update``, which wrap ``LocalDagRunner.run``."""
+    """Returns True within ``tfx pipeline create`` or ``update``: both wrap LocalDagRunner.run."""
     module = sys.modules.get("tfx.orchestration.local.local_dag_runner")
     return module is not None and hasattr(module.LocalDagRunner.run, "__wrapped__")
 
@@ -213,7 +201,7 @@ def _run(launch: _Launch) -> int:
         launch.say_failure("the pipeline could not be built", error)
         return NODE_FAILED
     own = record.begin(
-        # As TFX would choose it.
+        # The format of TFX's own run ids.
         datetime.now().isoformat(timespec="microseconds"),
         config.model_dump(mode="json"),
         [node.id for node in pipeline.components],
@@ -249,7 +237,7 @@ def _run(launch: _Launch) -> int:
 
 
 def _with_run_id(pipeline: Any, run_id: str) -> Any:
-    """Compiles a pipeline for a run whose id is known beforehand; TFX would make one up later."""
+    """Compiles a pipeline with a given run id, which TFX would otherwise choose itself."""
     compiler = importlib.import_module("tfx.dsl.compiler.compiler")
     constants = importlib.import_module("tfx.dsl.compiler.constants")
     parameters = importlib.import_module("tfx.orchestration.portable.runtime_parameter_utils")
@@ -261,7 +249,7 @@ def _with_run_id(pipeline: Any, run_id: str) -> Any:
 
 
 def _expected(config: PipelineConfig) -> display.Expected:
-    """What earlier runs and the configuration say of this one; the display can do without."""
+    """Returns what the display estimates from; a history that cannot be read is only logged."""
     seconds: dict[str, float] = {}
     try:
         seconds = History(config.folder).usual_seconds
@@ -274,7 +262,7 @@ def _expected(config: PipelineConfig) -> display.Expected:
 def _run_nodes(
     launch: _Launch, pipeline: Any, run_id: str, handler: ProgressHandler, store: MetadataStore
 ) -> Exception | None:
-    """Runs LocalDagRunner once; returns what a node raised."""
+    """Runs LocalDagRunner; returns the exception that a node raised, if any."""
     from absl import logging as absl_logging
 
     absl_logging.set_verbosity(absl_logging.INFO)
@@ -298,7 +286,7 @@ def _run_nodes(
 
 @contextlib.contextmanager
 def _signals(launch: _Launch) -> Iterator[None]:
-    """Turns SIGINT and SIGTERM into one line and an ``Interrupted``; a second one ends at once."""
+    """Turns SIGINT and SIGTERM into one line and an ``Interrupted``; a second one exits at once."""
     seen = False
 
     def stop(number: int, _frame: FrameType | None) -> None:
@@ -306,7 +294,7 @@ def _signals(launch: _Launch) -> Iterator[None]:
         if seen:
             os._exit(128 + number)
         seen = True
-        # Said here, not where it is caught: `tfx run create` kills the runner soon after Ctrl-C.
+        # Printed here, not where it is caught: `tfx run create` kills the runner soon after Ctrl-C.
         launch.screen.warn(
             f"Stopped by {signal.Signals(number).name}; finished nodes are kept. "
             f"Resume with: {launch.command}  Log: {launch.log_file}"
@@ -318,7 +306,7 @@ def _signals(launch: _Launch) -> Iterator[None]:
 
 
 def _failure(came: Run, stopped_at: str | None, raised: Exception | None) -> tuple[str, str] | None:
-    """Returns the first node, in order, that has no result, and why; None if all have one."""
+    """Returns the first node without a result and the cause; None if all have one."""
     for status in came.nodes:
         if status.state.complete:
             continue
@@ -330,7 +318,7 @@ def _failure(came: Run, stopped_at: str | None, raised: Exception | None) -> tup
 
 
 def _say_nodes(launch: _Launch, came: Run, seconds: dict[str, float], took: float) -> None:
-    """Prints the closing table; ``seconds`` are those that were seen of the nodes that ended."""
+    """Prints the closing table; ``seconds`` are the measured wall-clock times by node."""
     table = Table("node", "outcome", title=f"{launch.config.name}: {took:.0f} s")
     table.add_column("seconds", justify="right")
     for status in came.nodes:
@@ -378,7 +366,7 @@ def _say_outcome(
 
 
 def _say_served(screen: Terminal, verdict: Verdict, serving_dir: Path) -> None:
-    """Names the pushed model's folder or, if a cached push names one that is gone, another."""
+    """Prints the pushed model's folder or, if a cached push names one that is gone, the newest."""
     if verdict.pushed_to is None:
         return
     if verdict.pushed_to.is_dir():

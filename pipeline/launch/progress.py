@@ -1,4 +1,4 @@
-"""Turns log messages of a run into what is shown of its nodes."""
+"""Turns log messages of a run into the progress of its nodes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from components.contracts import features, node_ids, properties
 from components.contracts.progress import EpochProgress, progress_in
 from components.metadata_store import Execution
 
-# Format strings of TFX's own log calls. Only lines on the terminal depend on them: what a run came
-# to is read from ML Metadata.
+# Format strings of TFX's own log calls. Only lines on the terminal depend on them: a run's outcome
+# is read from ML Metadata.
 _NODE_STARTS = "Component %s is running."
 _NODE_ENDS = "Component %s is finished."
 _OUTCOMES = {
@@ -21,7 +21,7 @@ _OUTCOMES = {
 _DONE = "done"
 _INDENT = " " * 8
 
-# Nodes that go through papers, and the properties of the Examples that count them.
+# Nodes that read papers, and the properties of the Examples that count them.
 _ALL_SPLITS = tuple(map(properties.split_rows, features.SPLITS))
 _ROW_READERS = {
     node_ids.EXAMPLE_GEN: (properties.ROWS_READ,),
@@ -32,44 +32,38 @@ _ROW_READERS = {
 
 
 class PlainDisplay:
-    """A line for each thing that happens.
-
-    Args:
-        say: writes one line.
-    """
+    """Writes a line per event with ``say``."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
 
     def start(self, place: str, node: str) -> None:
-        """Says that a node starts."""
         self._say(f"{place} {node} ...")
 
     def note(self, line: str) -> None:
-        """Passes on what the running node says."""
+        """Prints a message of the running node."""
         self._say(f"{_INDENT}{line}")
 
     def epoch(self, epoch: EpochProgress) -> None:
-        """Says what came of an epoch of training."""
         self.note(str(epoch))
 
     def end(self, place: str, node: str, outcome: str, seconds: float, rate: float | None) -> None:
-        """Says how a node ended; ``rate`` is in rows a second, None if the rows are not known."""
+        """Prints a node's outcome; ``rate`` is in rows per second, None if unknown."""
         rows = f", {rate:,.0f} rows/s" if rate is not None else ""
         self._say(f"{place} {node} {outcome} ({seconds:.1f} s{rows})")
 
 
 class ProgressHandler(logging.Handler):
-    """A logging handler that says when nodes start and end, and passes progress records on.
+    """Logging handler that shows when nodes start and end, and passes progress records on.
 
     Attributes:
-        current: the node now running; after a failure, the one that failed.
-        seconds: wall-clock seconds of each finished node, its resolving and publishing included.
+        current: the running node; after a failure, the one that failed.
+        seconds: wall-clock seconds of each finished node, including resolving and publishing.
 
     Args:
         nodes: ids of the run's nodes, in order.
-        display: shows it.
-        rows: returns how many rows a node has just read; None if that is not known.
+        display: shows the progress.
+        rows: returns how many rows a node has just read; None if unknown.
     """
 
     def __init__(
@@ -88,7 +82,6 @@ class ProgressHandler(logging.Handler):
         self._outcome = _DONE
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Takes one log message."""
         try:
             self._take(record)
         except Exception:
@@ -124,11 +117,7 @@ class ProgressHandler(logging.Handler):
 
 
 def rows_read(execution: Execution | None) -> int | None:
-    """Returns how many rows of papers an execution read; None if that is not known.
-
-    It is known of nodes that go through a parquet file, or through tf.Examples whose splits' sizes
-    are recorded.
-    """
+    """Returns how many papers an execution read; None if the node reads none or has no counts."""
     if execution is None or execution.node not in _ROW_READERS:
         return None
     for link in (*execution.inputs, *execution.outputs):

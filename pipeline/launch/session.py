@@ -1,8 +1,7 @@
-"""How a command that starts a run through the TFX CLI learns what came of it.
+"""Connects a command that starts a run through the TFX CLI with the runner's process.
 
-The runner is a process of its own, which only the environment reaches. The command therefore names
-a session file there; the runner reads from it what to print as the command to resume with, and
-leaves its process id and its exit code in it.
+Only the environment reaches that process, so a variable names a session file. The runner reads from
+it the command that resumes the run, and writes its process id and exit code to it.
 """
 
 import contextlib
@@ -25,20 +24,20 @@ class Session:
     """A session file.
 
     Attributes:
-        file: JSON with the keys ``command``, once the runner has started ``pid``, and once it has
-            ended ``exit_code``.
+        file: JSON with the keys ``command``, ``pid`` (once the runner has started) and
+            ``exit_code`` (once it has ended).
     """
 
     file: Path
 
     @property
     def command(self) -> str:
-        """The command that a person resumes the run with."""
+        """The command that resumes the run."""
         return str(self._read().get("command", ""))
 
     @property
     def exit_code(self) -> int | None:
-        """The runner's exit code; None where it ended without leaving one (it was killed)."""
+        """The runner's exit code; None if it was killed before it could write one."""
         return self._number("exit_code")
 
     @property
@@ -47,16 +46,18 @@ class Session:
         return self._number("pid")
 
     def join(self) -> None:
-        """Says that this process is the runner."""
+        """Records that this process is the runner."""
         self._write({"pid": os.getpid()})
 
     def leave(self, exit_code: int) -> None:
-        """Says what the runner ended with."""
+        """Records the runner's exit code."""
         self._write({"exit_code": exit_code})
 
     def end_at_once_on_signals(self) -> None:
-        """Lets Ctrl-C and SIGTERM end this process without a word: whoever opened the session
-        speaks. It holds until the run sets handlers of its own."""
+        """Lets SIGINT and SIGTERM end this process silently until the run sets its own handlers.
+
+        The process that opened the session reports the signal.
+        """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _frame: os._exit(128 + number))
 
@@ -69,12 +70,12 @@ class Session:
         return content if isinstance(content, dict) else {}
 
     def _write(self, more: dict[str, object]) -> None:
-        # Replaced as a whole: the other process may be reading.
+        # Atomic, since the other process may be reading.
         atomic.write_text(self.file, json.dumps({**self._read(), **more}))
 
 
 def current() -> Session | None:
-    """Returns the session this process was started in; None where there is none."""
+    """Returns the session this process was started in; None if there is none."""
     named = os.environ.get(SESSION_VARIABLE, "")
     file = Path(named)
     return Session(file) if named and file.is_file() else None
@@ -82,11 +83,7 @@ def current() -> Session | None:
 
 @contextlib.contextmanager
 def opened(command: str) -> Iterator[Session]:
-    """Opens a session that processes started within take part in.
-
-    Args:
-        command: what a person resumes the run with.
-    """
+    """Opens a session for the processes started in its body; ``command`` resumes the run."""
     with tempfile.TemporaryDirectory(prefix="arxiv-pipeline-") as folder:
         file = Path(folder) / "session.json"
         file.write_text(json.dumps({"command": command}), encoding="utf-8")
@@ -103,7 +100,7 @@ def opened(command: str) -> Iterator[Session]:
 
 @contextlib.contextmanager
 def signals_to(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Has a handler take SIGINT and SIGTERM, and on leaving whatever took them before."""
+    """Sets a handler for SIGINT and SIGTERM, and restores the earlier ones at the end."""
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

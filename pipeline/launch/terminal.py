@@ -1,4 +1,4 @@
-"""The terminal stays readable: a run's own lines go there, everything else into its log file."""
+"""Keeps the terminal for a run's own lines; all other output goes into its log file."""
 
 import contextlib
 import faulthandler
@@ -17,11 +17,11 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class Screen(Console):
-    """A console on a descriptor of its own, while 1 and 2 are the log file's."""
+    """A console on its own file descriptor, while 1 and 2 are redirected to the log file."""
 
     @property  # type: ignore[misc]  # rich has a setter, which nobody here uses
     def size(self) -> ConsoleDimensions:
-        """The terminal's size now; rich would ask descriptors 0 to 2."""
+        """The terminal's current size; rich would query descriptors 0 to 2."""
         if "COLUMNS" not in os.environ:
             with contextlib.suppress(OSError, ValueError):
                 columns, lines = os.get_terminal_size(self.file.fileno())
@@ -30,29 +30,29 @@ class Screen(Console):
         return super().size
 
     def show_cursor(self, show: bool = True) -> bool:
-        """Never hides the cursor: a run that is killed could not show it again."""
+        """Never hides the cursor: a killed run could not show it again."""
         return super().show_cursor() if show else False
 
 
 @dataclass
 class Terminal:
-    """Where a run speaks to a person.
+    """The terminal that a run was started on.
 
     Attributes:
         out: console of the process's original standard output.
         err: console of the process's original standard error.
-        before_warning: called before each warning, to take away lines that move.
+        before_warning: called before each warning, to remove the live lines.
     """
 
     out: Console
     err: Console
     before_warning: Callable[[], None] | None = None
-    # Entered again by a signal handler that interrupts a line.
+    # Reentrant: a signal handler may interrupt a line.
     _mutex: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property
     def moves(self) -> bool:
-        """True where lines may be drawn over: a terminal, and not a dumb one."""
+        """Whether lines can be redrawn: on a terminal that is not dumb."""
         with contextlib.suppress(ValueError, OSError):
             return self.out.file.isatty() and not self.out.is_dumb_terminal
         return False
@@ -77,14 +77,14 @@ class Terminal:
 def captured(log_file: Path) -> Iterator[Terminal]:
     """Sends file descriptors 1 and 2, Python logging and warnings to a log file.
 
-    Native libraries and child processes write to descriptors, not to ``sys.stderr``, so these are
-    what is redirected. On leaving, everything is as it was.
+    Native libraries and child processes write to the descriptors, not to ``sys.stderr``. Everything
+    is restored at the end.
 
     Args:
         log_file: created with its folder; appended to.
 
     Yields:
-        The terminal as it was before.
+        The original terminal.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()

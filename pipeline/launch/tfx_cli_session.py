@@ -1,11 +1,11 @@
 """``make run``: the TFX CLI's ``pipeline create`` or ``update``, then what ``run create`` does.
 
-The CLI runs in this process, with its output in a log file, and only where its record of the
-pipeline is not the one wanted: its imports cost as much as a whole cached run. For the same reason
-``tfx run create --engine=local`` is not called: all it does is to run the recorded file with
-Python, so this module does that. The runner is a process that inherits the terminal.
+The CLI runs in this process, with its output in a log file, and only if the registered pipeline
+differs: its imports take as long as a whole cached run. For the same reason this module runs the
+registered file itself, which is all that ``tfx run create --engine=local`` does. The runner is a
+process that inherits the terminal.
 
-What takes long to import is imported in functions, when the signal handlers are in place.
+Slow imports are inside functions, after the signal handlers are in place.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ REGISTRATION_SECONDS = 600.0
 
 
 class CliError(RuntimeError):
-    """A command of the TFX CLI ended with an error; the message is its own, in one line."""
+    """A command of the TFX CLI failed; the message is the CLI's, in one line."""
 
 
 def run(config: PipelineConfig, command: str, runner: Path = RUNNER) -> int:
@@ -45,11 +45,11 @@ def run(config: PipelineConfig, command: str, runner: Path = RUNNER) -> int:
 
     Args:
         config: the configuration that the environment names.
-        command: what a person resumes the run with.
-        runner: the file that the CLI registers and ``tfx run create`` executes, absolute.
+        command: the command that resumes the run.
+        runner: absolute path of the file that the CLI registers and ``tfx run create`` executes.
 
     Returns:
-        The exit code of the runner (see ``pipeline.launch.pipeline_run.run``).
+        The runner's exit code (see ``pipeline.launch.pipeline_run.run``).
 
     Raises:
         UserError: models cannot be pushed to the serving folder.
@@ -60,13 +60,13 @@ def run(config: PipelineConfig, command: str, runner: Path = RUNNER) -> int:
     _prepare_environment(config)
     log_file = config.folder.log_dir / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}-tfx-cli.log"
     try:
-        # The output folder first: by default the other lies in it.
+        # The output folder first: by default the serving folder lies in it.
         config.folder.log_dir.mkdir(parents=True, exist_ok=True)
         check_serving_dir(config)
         with terminal.captured(log_file):
             _register(config, runner)
         with session.opened(command) as here, _passed_on_to(here) as signals:
-            # The session knows the exit code, where the runner lived to leave one.
+            # The session has the exit code unless the runner was killed.
             subprocess.call([sys.executable, runner])
             code = here.exit_code
     except CliError as error:
@@ -104,17 +104,17 @@ def main() -> int:
         code = run(load_config(), command)
     except UserError as error:
         code = _fail(USAGE, str(error))
-    # Nothing is left to be stopped.
+    # The run has ended, so there is nothing left to stop.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     return code
 
 
 def _end_at_once_on_signals(command: str) -> None:
-    """Lets Ctrl-C and SIGTERM end this process with one line, until a run takes them over.
+    """Lets SIGINT and SIGTERM end this process with one line until the run handles them.
 
-    An exception would not do: modules that are being imported turn it into another, and so does
-    the TFX CLI. Nothing needs to be tidied up before the run.
+    An exception would not do: modules being imported, and the TFX CLI, turn it into another. There
+    is nothing to clean up before the run.
     """
     # Standard error goes to the log while the CLI registers the pipeline.
     screen = os.dup(2)
@@ -130,8 +130,8 @@ def _end_at_once_on_signals(command: str) -> None:
 
 def _prepare_environment(config: PipelineConfig) -> None:
     environment.prepare(quiet=True)
-    # The CLI looks for `pip` on the path, and keeps its records under HOME: a second clone of the
-    # project, with the same pipeline name, must not find this one's.
+    # The CLI looks for `pip` on PATH and keeps its registrations under HOME, where another clone
+    # with the same pipeline name would find them.
     os.environ["PATH"] = os.pathsep.join(
         [os.fspath(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
     )
@@ -139,7 +139,7 @@ def _prepare_environment(config: PipelineConfig) -> None:
 
 
 def _register(config: PipelineConfig, runner: Path) -> None:
-    """Registers the pipeline, one process at a time: the CLI looks, then writes."""
+    """Registers the pipeline under a lock, since the CLI's check and write are not atomic."""
     from filelock import FileLock, Timeout
 
     home = Path(os.environ["LOCAL_HOME"])
@@ -160,12 +160,12 @@ def _create_or_update(folder: Path, config: PipelineConfig, runner: Path) -> Non
         "pipeline_dsl_path": os.fspath(runner),
         "pipeline_root": os.fspath(config.folder.pipeline_root),
     }
-    # A registration that was cut short may have left no more than the folder.
+    # An interrupted registration may have left only the folder.
     verb = "update" if folder.exists() else "create"
     if recorded.is_file():
         with contextlib.suppress(ValueError):
             content = json.loads(recorded.read_text(encoding="utf-8"))
-            # An update would write the same again, while another run may be reading it.
+            # An update would rewrite the same content while another run may be reading it.
             if all(content.get(key) == value for key, value in wanted.items()):
                 return
     _tfx("pipeline", verb, "--engine=local", f"--pipeline_path={runner}")
@@ -186,13 +186,13 @@ def _tfx(*arguments: str) -> None:
 
 @contextlib.contextmanager
 def _passed_on_to(here: session.Session) -> Iterator[list[int]]:
-    """Leaves signals to the runner, and waits for it.
+    """Leaves signals to the runner and keeps this process waiting for it.
 
-    Ctrl-C reaches every process of the terminal, SIGTERM only this one, so that is passed on. Both
-    get a handler rather than SIG_IGN, which the runner would inherit.
+    Ctrl-C reaches every process of the terminal; SIGTERM reaches only this one, so it is passed on.
+    Both get a handler rather than SIG_IGN, which the runner would inherit.
 
     Yields:
-        The signals that came.
+        The signals received so far.
     """
     came: list[int] = []
 

@@ -14,11 +14,11 @@ from pipeline.launch.exit_codes import USAGE
 
 
 def main() -> int:
-    """Runs the pipeline, or shows it to the CLI; returns the exit code."""
+    """Runs the pipeline, or hands it to the CLI; returns the exit code."""
     here = session.current()
     if here:
         here.end_at_once_on_signals()
-    # Imported here: what takes long must find the signal handlers in place.
+    # Slow imports come after the signal handlers are in place.
     from pipeline.config.pipeline_config import load_config
     from pipeline.launch import pipeline_run
 

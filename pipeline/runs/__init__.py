@@ -1,1 +1,1 @@
-"""What runs left behind: ML Metadata, records, and the folders of their outputs."""
+"""Reads what runs wrote: ML Metadata, run records, and their output folders."""

@@ -1,4 +1,4 @@
-"""The cause of a failure in one line, out of the wrappings that Beam and TFX put around it."""
+"""Extracts a failure's cause, in one line, from the exceptions that Beam and TFX wrap around it."""
 
 import re
 
@@ -8,7 +8,7 @@ _BEAM_STEP = re.compile(r"\s*\[while running '[^\n]*?'\]")
 _EXCEPTION_LINE = re.compile(r"^(?P<type>[A-Za-z_][\w.]*): (?P<message>.*)$")
 _USER_ERROR = f"{UserError.__module__}.{UserError.__qualname__}"
 _MAX_CHARS = 500
-# As the operating system and SQLite say it; the file may be one of any library's.
+# As the operating system and SQLite report it, within the exception of any library.
 _DISK_FULL = re.compile(
     r"no space left on device|disk quota exceeded|database or disk is full", re.IGNORECASE
 )
@@ -16,13 +16,10 @@ _MAKE_ROOM = "make room for run.output_dir, or name a folder on another disk"
 
 
 def one_line(error: BaseException) -> str:
-    """Says what an exception was about.
+    """Returns an exception's cause.
 
-    A ``UserError`` anywhere in the chain is shown as it is: it was written for the reader.
-    Otherwise it is the chain's explicit root (``raise ... from``), as ``Type: message``.
-
-    Args:
-        error: what a node or the runner raised.
+    That is a ``UserError`` anywhere in the chain, as it is; otherwise the root of the explicit
+    chain (``raise ... from``), as ``Type: message``.
     """
     chain = _chain(error)
     for link in chain:
@@ -30,7 +27,7 @@ def one_line(error: BaseException) -> str:
             return _tidy(str(link))
     root = chain[-1]
     text = str(root)
-    # A Beam worker process hands its traceback over as the text of a RuntimeError.
+    # A Beam worker process passes its traceback on as the text of a RuntimeError.
     if "Traceback (most recent call last)" in text:
         return from_traceback(text)
     message = _tidy(text)
@@ -39,11 +36,7 @@ def one_line(error: BaseException) -> str:
 
 
 def from_traceback(text: str) -> str:
-    """Says what a formatted traceback was about; a ``UserError`` in it is shown as it is.
-
-    Args:
-        text: one or several tracebacks, as ``traceback.format_exc`` writes them.
-    """
+    """Returns the cause from one or more formatted tracebacks; a ``UserError`` wins, as it is."""
     last = ""
     for line in text.splitlines():
         found = _EXCEPTION_LINE.match(line)
@@ -56,12 +49,12 @@ def from_traceback(text: str) -> str:
 
 
 def _advised(line: str) -> str:
-    """Adds what to do where the error's own words do not say it."""
+    """Adds what to do about a full disk."""
     return f"the disk is full ({line}): {_MAKE_ROOM}" if _DISK_FULL.search(line) else line
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """The exception and its explicit causes, outermost first."""
+    """Returns the exception and its explicit causes, outermost first."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:

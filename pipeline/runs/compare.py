@@ -1,4 +1,4 @@
-"""What differs between two runs: configuration, code, data, metrics, slices."""
+"""Compares two runs: configuration, code, data, metrics, slices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _METRICS = (
     "expected_calibration_error",
 )
 _SLICE_METRICS = ("accuracy", "macro_f1")
-# Properties that are the same for every file of a kind, and so say nothing.
+# Properties that do not describe the data.
 _NOT_DATA = ("span", "split_names", "file_format", "payload_format")
 
 
@@ -28,10 +28,10 @@ class Change:
     """A value in two runs.
 
     Attributes:
-        key: of the value, parts joined by dots.
-        first: in the first run; None if it has none.
-        second: in the second run; None if it has none.
-        difference: second minus first; None if one of them is no number.
+        key: dotted.
+        first: value in the first run; None if absent.
+        second: value in the second run; None if absent.
+        difference: second minus first; None unless both are numbers.
     """
 
     key: str
@@ -40,7 +40,6 @@ class Change:
     difference: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        """Computes the difference."""
         values = (self.first, self.second)
         if all(isinstance(one, int | float) and not isinstance(one, bool) for one in values):
             object.__setattr__(self, "difference", float(self.second - self.first))
@@ -53,10 +52,10 @@ class Comparison:
     Attributes:
         configuration_known: False if a run left no record of its configuration.
         configuration: the keys whose values differ.
-        code: the nodes whose sources differ, and the commits if they do.
+        code: the commits, if they differ, and the nodes whose sources differ.
         data: the counts and hashes that differ.
-        metrics: every metric of the whole test split, also those that are the same.
-        slices: every metric of each slice, by how much it differs.
+        metrics: every metric of the whole test split, including equal ones.
+        slices: every metric of each slice, largest absolute difference first.
     """
 
     configuration_known: bool
@@ -68,7 +67,7 @@ class Comparison:
 
 
 def compare(first: Run, second: Run) -> Comparison:
-    """Sets two runs side by side."""
+    """Compares two runs."""
     runs = (first, second)
     records = [run.record for run in runs]
     commits = [{"commit": (own and own.commit) or None} for own in records]
@@ -85,7 +84,7 @@ def compare(first: Run, second: Run) -> Comparison:
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Returns nested tables as one, keys joined by dots; lists stay whole."""
+    """Returns nested tables flattened to dotted keys; lists stay whole."""
     if not isinstance(value, Mapping):
         return {prefix: value}
     found: dict[str, Any] = {}
@@ -100,7 +99,7 @@ def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Chang
 
 
 def overall_metrics(evaluation: Evaluation | None) -> dict[str, Any]:
-    """Returns {metric: value} of what was measured on the test split, each class's F1 included."""
+    """Returns {metric: value} measured on the test split, including each class's F1."""
     if evaluation is None:
         return {}
     overall = evaluation.overall

@@ -1,7 +1,7 @@
-"""Finds what earlier runs left behind and nothing needs any more, and removes it.
+"""Finds and removes outputs of earlier runs that nothing needs any more.
 
-ML Metadata has no way to delete a row. An artifact whose folder is removed is marked DELETED, which
-is what TFX itself goes by: it neither resolves such an artifact nor takes it from the cache.
+ML Metadata cannot delete rows. An artifact whose folder is removed is marked DELETED: TFX neither
+resolves such an artifact nor takes it from the cache.
 """
 
 from __future__ import annotations
@@ -29,10 +29,8 @@ class Removal:
     """A folder or file to remove.
 
     Attributes:
-        path: of it.
-        why: in a few words.
-        size: of its files, bytes.
-        artifact: id of the artifact whose folder it is; None if it is no artifact's.
+        size: total size of its files, bytes.
+        artifact: id of the artifact whose folder it is; None if there is none.
     """
 
     path: Path
@@ -43,13 +41,13 @@ class Removal:
 
 @dataclass(frozen=True)
 class Plan:
-    """What could go.
+    """What can be removed.
 
     Attributes:
-        removals: folders and files, the largest first.
-        gone: artifacts that ML Metadata takes for alive, whose folders are not there.
-        kept: {artifact id: why it stays}, of those alive.
-        unfinished: executions that a killed run left as running.
+        removals: folders and files, largest first.
+        gone: ids of live artifacts in ML Metadata whose folders are missing.
+        kept: {id of a live artifact: why it stays}.
+        unfinished: number of executions that a killed run left as running.
     """
 
     removals: tuple[Removal, ...]
@@ -59,26 +57,25 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """What removing frees, bytes."""
+        """Bytes that the removals free."""
         return sum(removal.size for removal in self.removals)
 
 
 def plan(
     history: History, folder: OutputFolder, keep_runs: int, keep_blessed: int | None = None
 ) -> Plan:
-    """Decides what goes and what stays; changes nothing.
+    """Decides what to remove and what to keep; changes nothing.
 
-    These stay: every blessed model, or the last ``keep_blessed`` ones; every model whose pushed
-    version is in the serving folder or was the last to be pushed; the verdicts on these models and
-    the pushes of them; whatever they were made from, over any number of steps; what the last
-    ``keep_runs`` complete runs and any run after them put out or were given; everything outside
-    the folder of the nodes' artifacts.
+    It keeps every blessed model, or the last ``keep_blessed`` ones; every model whose pushed
+    version is in the serving folder or was pushed last; these models' verdicts and pushes, and all
+    their ancestors; the inputs and outputs of the last ``keep_runs`` complete runs and of any run
+    after them; and everything outside the pipeline root.
 
     Args:
-        history: of the folder.
-        folder: that the runs wrote into.
+        history: runs of the output folder.
+        folder: the output folder.
         keep_runs: how many complete runs keep everything, 1 or more.
-        keep_blessed: how many of the models blessed last stay, 1 or more; None means all.
+        keep_blessed: how many of the last blessed models to keep, 1 or more; None means all.
 
     Raises:
         UserError: ``keep_runs`` or ``keep_blessed`` is less than 1.
@@ -89,7 +86,7 @@ def plan(
         raise UserError(f"--keep-blessed {keep_blessed}: at least one blessed model must be kept")
     lineage = history.lineage
     why: dict[int, str] = {}
-    # The first reason given is the one that is shown.
+    # The first reason is the one shown.
     for kept, reason in (*_of_models(lineage, keep_blessed), *_of_runs(history, keep_runs)):
         why.setdefault(kept, reason)
     root = Path(os.path.realpath(folder.pipeline_root))
@@ -124,13 +121,13 @@ def plan(
 
 
 def carry_out(plan: Plan, store: MetadataStore) -> None:
-    """Removes what a plan names; call it only under the run lock that the plan was made under.
+    """Carries out a plan; the caller must still hold the run lock that the plan was made under.
 
-    An artifact is marked before its folder goes: if this is cut short, the next plan finds a
-    folder that belongs to nothing.
+    Artifacts are marked before their folders are removed: if this is interrupted, the next plan
+    finds the rest as folders that belong to no artifact.
 
     Args:
-        plan: of this very database.
+        plan: made from the same database.
         store: open for writing.
 
     Raises:
@@ -147,12 +144,12 @@ def carry_out(plan: Plan, store: MetadataStore) -> None:
         except OSError as error:
             raise UserError(
                 f"cannot remove {removal.path}: {error.strerror or error}; "
-                "mend the folder's permissions and run gc again, which goes on from there"
+                "mend the folder's permissions and run gc again, which resumes"
             ) from error
 
 
 def _of_runs(history: History, keep_runs: int) -> Iterator[tuple[int, str]]:
-    """What the last complete runs, and all runs after the oldest of them, touched, with why."""
+    """Yields (artifact id, reason) of the last complete runs' inputs and outputs, and any since."""
     complete = 0
     for run_id in reversed(history.ids):
         for execution in history.lineage.runs.get(run_id, []):
@@ -164,7 +161,7 @@ def _of_runs(history: History, keep_runs: int) -> Iterator[tuple[int, str]]:
 
 
 def _of_models(lineage: Lineage, keep_blessed: int | None) -> Iterator[tuple[int, str]]:
-    """The blessed and the pushed models, their origin, and what came of them, with why."""
+    """Yields (artifact id, reason) of kept models, their ancestors and their descendants."""
     pushes = [one.id for one in lineage.artifacts.values() if one.properties.get(PUSHED) == 1]
     blessed = _last_blessed(lineage, keep_blessed)
     for artifact in filter(lambda one: one.alive, lineage.artifacts.values()):
@@ -182,14 +179,14 @@ def _of_models(lineage: Lineage, keep_blessed: int | None) -> Iterator[tuple[int
         makers = lineage.makers(models)
         for maker in makers:
             yield from ((one.id, f"origin of a {why}") for one in maker.made_from)
-        # An execution is taken from the cache with all that it put out, or not at all.
+        # An execution comes from the cache with all of its outputs, or not at all.
         for maker in makers:
             yield from ((one.id, f"made along with the origin of a {why}") for one in maker.put_out)
         yield from ((one, f"about a {why}") for one in lineage.descendants(models))
 
 
 def _last_blessed(lineage: Lineage, count: int | None) -> dict[int, set[int]]:
-    """{blessing: models that it is about}, of the models that were blessed last; None: of all."""
+    """Returns {blessing: its models} of the last ``count`` blessed models; None means all."""
     found: dict[int, set[int]] = {}
     models: set[int] = set()
     for number in sorted(lineage.artifacts, reverse=True):
@@ -198,7 +195,7 @@ def _last_blessed(lineage: Lineage, count: int | None) -> dict[int, set[int]]:
         if not blesses or not artifact.alive:
             continue
         judged = _models_judged(lineage, number)
-        # A model may have been blessed again and again.
+        # A model may have several blessings.
         if count is None or judged <= models or len(models) < count:
             found[number] = judged
             models |= judged
@@ -206,7 +203,7 @@ def _last_blessed(lineage: Lineage, count: int | None) -> dict[int, set[int]]:
 
 
 def _models_judged(lineage: Lineage, artifact: int) -> set[int]:
-    """The models that the makers of a blessing or a push were given."""
+    """Returns the input models of the executions that made a blessing or a push."""
     return {
         link.artifact.id
         for execution in lineage.sources.get(artifact, [])
@@ -216,10 +213,10 @@ def _models_judged(lineage: Lineage, artifact: int) -> set[int]:
 
 
 def _orphans(root: Path, lineage: Lineage) -> Iterator[Removal]:
-    """Folders of executions that no artifact lies in, and what nodes leave of their own work.
+    """Yields folders of executions that belong to no artifact, and nodes' scratch folders.
 
-    They are told by their last three parts: ML Metadata has the artifacts of an output folder that
-    was copied or moved elsewhere, and their folders are no orphans.
+    Folders are matched by their last three parts: in an output folder that was copied or moved, ML
+    Metadata has the artifacts' old paths, and their folders are no orphans.
     """
     known = {
         Path(artifact.uri).parts[-3:]
@@ -238,14 +235,14 @@ def _orphans(root: Path, lineage: Lineage) -> Iterator[Removal]:
 
 
 def _folders(place: Path) -> Iterable[Path]:
-    """The folders in a folder; none of a link, nor links."""
+    """Returns the folders in a folder, without following links."""
     if place.is_symlink() or not place.is_dir():
         return ()
     return (one for one in sorted(place.iterdir()) if one.is_dir() and not one.is_symlink())
 
 
 def _inside(artifact: Artifact, root: Path) -> Path | None:
-    """The artifact's folder if it is at least three levels below the root, else None."""
+    """Returns the artifact's folder if it is at least three levels below the root, else None."""
     if not artifact.uri or "://" in artifact.uri:
         return None
     path = Path(os.path.normpath(artifact.uri))
@@ -256,7 +253,7 @@ def _inside(artifact: Artifact, root: Path) -> Path | None:
 
 
 def _size(place: Path) -> int:
-    """Bytes of the files in a folder, or of a file; a link counts as itself."""
+    """Returns the bytes of a file or of all files in a folder; links are not followed."""
     if place.is_symlink() or not place.is_dir():
         return place.lstat().st_size
     return sum(

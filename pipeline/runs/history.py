@@ -1,4 +1,4 @@
-"""What earlier runs came to, from ML Metadata and the runs' own records."""
+"""The outcomes of earlier runs, from ML Metadata and the runs' own records."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from pipeline.runs.layout import OutputFolder
 from pipeline.runs.record import RunRecord
 from pipeline.runs.verdict import Verdict, read_evaluation, verdict_of
 
-# As components.report.node names the type; importing that takes TFX.
+# The type name in components.report.node, whose import needs TFX.
 REPORT_TYPE = "RunReport"
 LATEST = "latest"
 
 _USUAL_RUNS = 50
-# Reading the whole database at once takes less time than reading more runs than this one by one.
+# For more runs than this, reading the whole database is faster than reading them one by one.
 _MANY_RUNS = 50
 
 
 class RunState(str, Enum):
-    """How a run stands; the values are the words of the listings."""
+    """State of a run; the values are the words shown in listings."""
 
     RUNNING = "running"
     COMPLETE = "complete"
@@ -42,35 +42,29 @@ class RunState(str, Enum):
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """One node in one run.
-
-    Attributes:
-        node: the node's id.
-        execution: its latest in the run; None if it was not run.
-    """
+    """One node in one run; ``execution`` is its latest, None if it did not run."""
 
     node: str
     execution: Execution | None = None
 
     @property
     def state(self) -> State:
-        """How it ended."""
         return self.execution.state if self.execution else State.NOT_RUN
 
     @property
     def seconds(self) -> float:
-        """From its registration to its last update; 0.0 if it was not run."""
+        """Seconds from its registration to its last update; 0.0 if it did not run."""
         return self.execution.seconds if self.execution else 0.0
 
     @property
     def cause(self) -> str:
-        """Why it failed, in one line; empty unless ML Metadata holds the text of an error."""
+        """Why it failed, in one line; empty unless ML Metadata has an error's text."""
         failed = self.state is State.FAILED and self.execution
         return causes.from_traceback(failed.error) if failed and failed.error else ""
 
     @property
     def put_out(self) -> list[Artifact]:
-        """The artifacts that it put out, cached ones included."""
+        """Its output artifacts, including cached ones."""
         return self.execution.put_out if self.execution else []
 
 
@@ -79,12 +73,12 @@ class Run:
     """One run.
 
     Attributes:
-        id: in ML Metadata.
-        started: when, with the zone of this machine.
-        seconds: from its start to its last sign of life.
-        state: how it stands. ``stopped`` is by Ctrl-C or SIGTERM; ``killed`` ended without a word.
-        nodes: in the order in which they ran, then those that did not run but should have.
-        record: its own account; None if it left none.
+        id: its id in ML Metadata.
+        started: start time, in this machine's time zone.
+        seconds: from its start to its last update.
+        state: ``stopped`` means by Ctrl-C or SIGTERM; ``killed`` means that it recorded no end.
+        nodes: in the order in which they ran, then those that did not run.
+        record: its own record; None if it left none.
     """
 
     id: str
@@ -96,7 +90,7 @@ class Run:
 
     @property
     def failure(self) -> tuple[str, str] | None:
-        """The node that failed and why, in one line; None if none did."""
+        """The failed node and the cause, in one line; None if none failed."""
         if self.record is not None and self.record.failed_node:
             return self.record.failed_node, self.record.cause
         for status in self.nodes:
@@ -106,7 +100,7 @@ class Run:
 
     @cached_property
     def verdict(self) -> Verdict:
-        """What came of the model."""
+        """The model's metrics, blessings and push."""
         return verdict_of(self.put_out)
 
     @property
@@ -116,7 +110,7 @@ class Run:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The ingested data's counts: rows by fate and split; and the hash of the files."""
+        """The ingested data's row counts, by outcome and by split, and the files' hash."""
         return next((one.properties for one in self.put_out(node_ids.EXAMPLE_GEN)), {})
 
     @property
@@ -127,26 +121,23 @@ class Run:
 
     @property
     def report(self) -> Path | None:
-        """The report's page; None if there is none, or it is gone."""
+        """The report's page; None if it does not exist."""
         pages = [
             Path(one.uri) / artifact_files.RUN_REPORT for one in self.put_out(node_ids.RUN_REPORT)
         ]
         return next((page for page in pages if page.is_file()), None)
 
     def put_out(self, node: str) -> list[Artifact]:
-        """Returns what a node put out, if it has a result."""
+        """Returns a node's output artifacts; empty if it has no result."""
         found = [one.put_out for one in self.nodes if one.node == node and one.state.complete]
         return found[0] if found else []
 
 
 class History:
-    """The runs into one output folder.
+    """The runs of one output folder.
 
     Attributes:
         ids: of all runs, oldest first.
-
-    Args:
-        folder: with the database and the runs' records.
 
     Raises:
         UserError: there is no database, or it cannot be read.
@@ -164,16 +155,16 @@ class History:
         return self._store.lineage()
 
     def find(self, name: str) -> Run:
-        """Returns the run that a whole id, the unique prefix of one, or ``latest`` names.
+        """Returns the run with an id or a unique prefix of it, or the ``latest`` one.
 
         Raises:
-            UserError: there is none, or several.
+            UserError: no run, or several, have that prefix.
         """
         if not self.ids:
             raise UserError(f"{self._folder.metadata_file} holds no run yet")
         if name == LATEST:
             return self.run(self.ids[-1])
-        # What a listing shows, with a blank for the T and without the fractions, will do too.
+        # Also accept the format of listings, with a blank instead of the T.
         wanted = name.replace(" ", "T", 1)
         found = [run for run in self.ids if run.startswith(wanted)] if wanted else []
         if name in self.ids:
@@ -186,28 +177,24 @@ class History:
         return self.run(found[0])
 
     def latest(self, count: int) -> list[Run]:
-        """Returns the last runs, newest first.
-
-        Args:
-            count: how many; 0 means all.
-        """
+        """Returns the last ``count`` runs, newest first; 0 means all."""
         ids = self.ids[-count:] if count else self.ids
         if len(ids) > _MANY_RUNS:
             _ = self.lineage
         return [self.run(one) for one in reversed(ids)]
 
     def run(self, run_id: str, own: RunRecord | None = None) -> Run:
-        """Returns one run by its whole id; one that registered nothing ran no node.
+        """Returns a run by its full id; one that ML Metadata does not have ran no node.
 
         Args:
             run_id: its id.
-            own: its record, if that need not be read.
+            own: its record; read from its file if None.
         """
         own = own or record.read(self._folder, run_id)
         latest = self._lineage_of(run_id).latest(run_id)
         names = dict.fromkeys((*(own.nodes if own else ()), *latest))
         nodes = [NodeStatus(node, latest.get(node)) for node in names]
-        # Nodes run in an order of their own; ids say which.
+        # Execution ids give the order in which the nodes ran.
         nodes.sort(key=lambda one: one.execution.id if one.execution else float("inf"))
         started, ended = self._times(run_id, own)
         return Run(
@@ -220,7 +207,7 @@ class History:
         )
 
     def latest_report(self) -> Path | None:
-        """Returns the page of the latest run that has one; reads the runs back to that one."""
+        """Returns the report of the latest run that has one; reads only runs since that one."""
         if not self._store.has_artifacts(REPORT_TYPE):
             return None
         pages = (self.run(run_id).report for run_id in reversed(self.ids))
@@ -228,7 +215,7 @@ class History:
 
     @cached_property
     def usual_seconds(self) -> dict[str, float]:
-        """{node: median seconds of its executions that did the work}, from the last 50 runs."""
+        """{node: median seconds of its executions that were not cached}, over the last 50 runs."""
         taken: dict[str, list[float]] = {}
         for run_id in self.ids[-_USUAL_RUNS:]:
             for execution in self._lineage_of(run_id).runs.get(run_id, []):
@@ -264,7 +251,7 @@ class History:
         return RunState.COMPLETE if complete else RunState.KILLED
 
     def _is_running(self, run_id: str, own: RunRecord | None) -> bool:
-        """True if the process that wrote the record is the one that holds the lock."""
+        """Returns True if the process that wrote the record holds the lock."""
         if own is None or self.ids[-1:] != [run_id]:
             return False
         holder = lock.holder(self._folder)

@@ -1,4 +1,4 @@
-"""What lies where in an output folder."""
+"""The layout of an output folder."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class OutputFolder:
-    """The folder that a pipeline's runs write into.
-
-    Attributes:
-        path: of it.
-    """
+    """The folder that a pipeline's runs write into."""
 
     path: Path
 
@@ -33,7 +29,7 @@ class OutputFolder:
 
     @property
     def holder_file(self) -> Path:
-        """Says which process holds the lock."""
+        """Names the process that holds the lock."""
         return self.path / "metadata.sqlite.holder.json"
 
     @property
@@ -48,12 +44,12 @@ class OutputFolder:
 
     @property
     def log_dir(self) -> Path:
-        """A log for each run."""
+        """One log per run."""
         return self.path / "logs"
 
     @property
     def record_dir(self) -> Path:
-        """A record of each run."""
+        """One record per run."""
         return self.path / "runs"
 
     @property
@@ -63,9 +59,9 @@ class OutputFolder:
 
     @property
     def serving_root(self) -> Path:
-        """A model folder for each pipeline whose configuration names no other."""
+        """One model folder per pipeline whose configuration sets no other."""
         return self.path / "serving"
 
     def record_file(self, run_id: str) -> Path:
-        """Returns the record of one run."""
+        """Returns the path of a run's record."""
         return self.record_dir / f"{run_id}.json"

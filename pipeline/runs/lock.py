@@ -1,4 +1,4 @@
-"""One run at a time in each output folder: ML Metadata's database allows one writer."""
+"""Allows one run at a time per output folder, since ML Metadata's database allows one writer."""
 
 from __future__ import annotations
 
@@ -18,17 +18,11 @@ from pipeline.runs.layout import OutputFolder
 
 
 class LockBusyError(UserError):
-    """Another run held the lock for longer than this one would wait."""
+    """Another run kept the lock for longer than this one waits."""
 
 
 class Holder(BaseModel):
-    """Who holds a lock, or held it when its process was killed.
-
-    Attributes:
-        pid: of the process.
-        host: that it runs on.
-        since: ISO 8601.
-    """
+    """The process that holds a lock, or held it when it was killed; ``since`` is ISO 8601."""
 
     pid: int
     host: str
@@ -39,10 +33,10 @@ class Holder(BaseModel):
 def exclusive(
     folder: OutputFolder, wait_seconds: float, say: Callable[[str], None]
 ) -> Iterator[None]:
-    """Holds an output folder's lock; the kernel frees it however the process ends.
+    """Holds an output folder's lock; the kernel releases it however the process ends.
 
     Args:
-        folder: whose database is to be written; it is made if needed.
+        folder: created if missing.
         wait_seconds: how long to wait for another run; 0 does not wait.
         say: gets one line if there is a wait: who holds the lock, since when.
 
@@ -70,16 +64,16 @@ def exclusive(
         atomic.write_text(folder.holder_file, own.model_dump_json())
         yield
     finally:
-        # Removed while the lock is held: after it, the file may be the next holder's.
+        # Removed before the lock is released: afterwards the file may be the next holder's.
         with contextlib.suppress(OSError):
             folder.holder_file.unlink()
         lock.release()
 
 
 def holder(folder: OutputFolder) -> Holder | None:
-    """Returns who says that it holds the lock, without trying the lock itself.
+    """Returns the recorded holder of the lock; None if there is none.
 
-    Trying it would make a run that starts at that moment find it taken.
+    It does not try the lock: a run that starts at that moment would find it taken.
     """
     try:
         return Holder.model_validate_json(folder.holder_file.read_bytes())
@@ -88,7 +82,7 @@ def holder(folder: OutputFolder) -> Holder | None:
 
 
 def _describe(folder: OutputFolder) -> str:
-    """Says who holds the lock; a holder that has just started may not have written it yet."""
+    """Describes the holder; retries, since one that just started may not have recorded itself."""
     for _ in range(5):
         found = holder(folder)
         if found is not None:

@@ -1,8 +1,8 @@
-"""What a run says of itself: one JSON file a run, beside ML Metadata.
+"""A run's own record: one JSON file per run, beside ML Metadata.
 
-ML Metadata keeps what each node was given, but no setting that no node takes, and not that a run
-was killed. So each run writes a record before its first node, with the resolved configuration, the
-code and the versions, and once more at its end with what it came to.
+ML Metadata has each node's inputs and parameters, but neither the other settings nor that a run was
+killed. So each run writes a record before its first node, with the resolved configuration, the
+commit and the versions, and again at its end, with its outcome.
 """
 
 from __future__ import annotations
@@ -22,21 +22,18 @@ from pipeline.runs.layout import OutputFolder
 
 
 class RunRecord(Record):
-    """A run's own account; a key that an old file lacks takes its default.
+    """A run's own record; a key that an old file lacks takes its default.
 
     Attributes:
-        format: of the file.
+        format: version of the file's format.
         run_id: its id in ML Metadata.
-        started: when; None if an old file does not say.
-        command: what a person types to resume it.
-        log_file: its full log.
-        pid: of the process.
-        host: that it ran on.
-        commit: of the code, "-dirty" appended if files differed from it; empty outside git.
-        versions: {distribution: version}, and Python's.
+        started: start time; None if an old file lacks it.
+        command: the command that resumes it.
+        commit: of the code, with "-dirty" appended if files differed from it; empty outside git.
+        versions: {distribution: version}, including Python's.
         configuration: the resolved configuration as nested JSON values; every path is absolute.
         nodes: ids of the run's nodes, in order.
-        finished: when; None while it runs, and for ever if it was killed.
+        finished: end time; None while it runs, and if it was killed.
         exit_code: see ``pipeline.launch.pipeline_run.run``; None until it has ended.
         failed_node: the first node without a result; empty if all have one.
         cause: of the failure, in one line; empty if there was none.
@@ -59,7 +56,7 @@ class RunRecord(Record):
     cause: str = ""
 
     def ended(self, exit_code: int, failed_node: str = "", cause: str = "") -> RunRecord:
-        """Returns the record of the same run with what it came to, as of now."""
+        """Returns a copy of the record with the outcome, finished now."""
         return self.model_copy(
             update={
                 "finished": _now(),
@@ -73,7 +70,7 @@ class RunRecord(Record):
 def begin(
     run_id: str, configuration: dict[str, Any], nodes: Iterable[str], command: str, log_file: Path
 ) -> RunRecord:
-    """Returns the record of a run that starts now, in this process."""
+    """Returns the record of a run that starts now in this process."""
     return RunRecord(
         run_id=run_id,
         started=_now(),
@@ -89,18 +86,18 @@ def begin(
 
 
 def read(folder: OutputFolder, run_id: str) -> RunRecord | None:
-    """Returns a run's record; None if it has none, or none that can be read."""
+    """Returns a run's record; None if it is missing or cannot be read."""
     return RunRecord.find(folder.record_file(run_id))
 
 
 def read_all(folder: OutputFolder) -> dict[str, RunRecord]:
-    """Returns {run id: record} of all that can be read."""
+    """Returns {run id: record} of all readable records."""
     records = map(RunRecord.find, sorted(folder.record_dir.glob("*.json")))
     return {one.run_id: one for one in records if one is not None and one.run_id}
 
 
 def latest_configuration(folder: OutputFolder) -> dict[str, Any]:
-    """Returns the configuration of the run that started last; empty if no record says."""
+    """Returns the configuration of the run that started last; empty if there is no record."""
     dated = [(one.started, one.configuration) for one in read_all(folder).values() if one.started]
     return max(dated, key=lambda one: one[0].astimezone(), default=(None, {}))[1]
 

@@ -1,4 +1,4 @@
-"""What came of a run's model: its metrics, whether it was blessed, and where it was pushed."""
+"""The outcome of a run's model: its metrics, its blessings, and where it was pushed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from components.metadata_store import Artifact
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of the model.
+    """The outcome of a run's model.
 
     Attributes:
-        blessed: the Evaluator's blessing; None if the run has no Evaluator's result.
-        reasons: a sentence for each threshold that does not hold or, of a blessed model, for each.
-        accuracy: on the test split, 0 to 1; None if it was not measured.
-        macro_f1: on the test split, 0 to 1; None if it was not measured.
-        cross_entropy: on the test split, nats; None if it was not measured.
+        blessed: the Evaluator's blessing; None if the run has no result of the Evaluator.
+        reasons: a sentence per failed threshold or, for a blessed model, per threshold.
+        accuracy: on the test split, 0 to 1; None if not measured.
+        macro_f1: on the test split, 0 to 1; None if not measured.
+        cross_entropy: on the test split, nats; None if not measured.
         infra_blessed: the InfraValidator's blessing; None if the run has none.
-        infra_reasons: a line for each of its checks that failed.
-        held_back: why a blessed model was not pushed all the same; empty if it was.
+        infra_reasons: a line per failed check of the InfraValidator.
+        held_back: why a blessed model was not pushed; empty if it was.
         pushed_to: the version folder for TF Serving, which may be gone; None if nothing was pushed.
         pushed_copy: the pushed model's copy among the artifacts; None if nothing was pushed.
     """
@@ -41,16 +41,16 @@ class Verdict:
 
 
 def verdict_of(put_out: Callable[[str], list[Artifact]]) -> Verdict:
-    """Returns what came of the model.
+    """Returns the model's outcome.
 
     Args:
-        put_out: returns the artifacts that a node put out in the run.
+        put_out: returns a node's output artifacts in the run.
     """
     judged = (one.properties for one in put_out(node_ids.EVALUATOR))
     summary = next(iter(put_out(node_ids.EVALUATION_SUMMARY)), None)
     evaluation = read_evaluation(summary) if summary else None
     if summary and not evaluation:
-        # ML Metadata keeps these of a summary whose file is gone.
+        # The summary's file is gone, but ML Metadata has these properties.
         reasons = str(summary.properties.get(properties.REASONS, "")).splitlines()
         kept = {name: summary.properties.get(name) for name in properties.KEPT_METRICS}
         evaluation = Evaluation.model_validate({"overall": kept, "reasons": reasons})
@@ -75,5 +75,5 @@ def verdict_of(put_out: Callable[[str], list[Artifact]]) -> Verdict:
 
 
 def read_evaluation(summary: Artifact) -> Evaluation | None:
-    """Reads what an EvaluationSummary artifact holds; None if its file is gone."""
+    """Reads an EvaluationSummary artifact; None if its file is gone."""
     return Evaluation.find(Path(summary.uri) / artifact_files.METRICS)

@@ -1,1 +1,1 @@
-"""Serving with TF Serving: its files, and the commands that start it and assign its labels."""
+"""TF Serving: its deployment files, starting it, and assigning version labels."""

@@ -1,8 +1,8 @@
-"""Which versions TF Serving loads, and which of them carry the labels stable and canary.
+"""Decides which versions TF Serving loads and which have the labels stable and canary.
 
-TF Serving assigns a label that is free to a version that is not loaded yet (with
-``--allow_version_labels_for_unavailable_models``), but moves one that is in use to a loaded version
-only. So a new version becomes the canary first, and stable once it is loaded as that.
+TF Serving assigns an unused label to a version that is not loaded yet (with
+``--allow_version_labels_for_unavailable_models``), but moves a label in use only to a loaded
+version. So a new version becomes the canary first, and stable once it is loaded.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CONFIG_FILE = "models.config"
 
 
 def versions_to_serve(folder: Path) -> list[int]:
-    """Returns the versions of a push folder that a server can load, ascending; never none.
+    """Returns the versions of a push folder that a server can load, ascending.
 
     Raises:
         UserError: there is none.
@@ -40,10 +40,10 @@ def versions_to_serve(folder: Path) -> list[int]:
 
 
 def labelled(folder: Path, stable: int | None, canary: int | None) -> dict[str, int]:
-    """Returns version by label, for the labels that are given.
+    """Returns {label: version} for the labels that are given.
 
     Raises:
-        UserError: a version is not there.
+        UserError: the folder does not have a version.
     """
     given = ((STABLE, stable), (CANARY, canary))
     labels = {label: version for label, version in given if version is not None}
@@ -56,10 +56,10 @@ def labelled(folder: Path, stable: int | None, canary: int | None) -> dict[str, 
 
 
 def named_versions(config_file: Path) -> set[int]:
-    """Returns the versions that a config file names, by its policy or by a label; maybe none.
+    """Returns the versions that a config file names in its policy or labels; may be empty.
 
     Raises:
-        UserError: it is no such file, or says nothing of the model.
+        UserError: the file is not a ModelServerConfig or lacks the model.
     """
     entry = _entry(_read(config_file))
     if entry is None:
@@ -72,7 +72,7 @@ def models_config(base_path: str, labels: dict[str, int]) -> str:
 
     Args:
         base_path: the push folder as the server sees it.
-        labels: version by label; where empty, the newest version is served, without a label.
+        labels: {label: version}; if empty, the newest version is served, without a label.
     """
     config = model_server_config_pb2.ModelServerConfig()
     _set_model(config, base_path, labels)
@@ -82,7 +82,7 @@ def models_config(base_path: str, labels: dict[str, int]) -> str:
 def _set_model(
     config: model_server_config_pb2.ModelServerConfig, base_path: str, labels: dict[str, int]
 ) -> None:
-    """Makes the model's entry say this; what else is in the file stays."""
+    """Sets the model's entry; other entries stay."""
     model = _entry(config) or config.model_config_list.config.add(name=MODEL)
     model.base_path, model.model_platform = base_path, "tensorflow"
     model.ClearField("model_version_policy")
@@ -102,22 +102,23 @@ def assign(
     canary: int | None,
     base_path: str | None = None,
 ) -> dict[str, int]:
-    """Writes a config file with labels, whole or not at all.
+    """Writes a config file with labels, atomically.
 
     Args:
         folder: the push folder as this machine sees it.
-        config_file: of a server that reads it again by itself, or of one yet to be started. What it
-            says of other models stays; comments go.
-        stable, canary: versions.
-        base_path: the push folder as the server sees it; by default what the file has, and that of
-            the containers where there is no file.
+        config_file: a running server's, which polls it, or one for a new server. Entries of other
+            models stay; comments are lost.
+        stable: version that gets the label stable.
+        canary: version that gets the label canary; None removes the label.
+        base_path: the push folder as the server sees it; by default the file's, or the containers'
+            if there is no file.
 
     Returns:
-        Version by label.
+        {label: version}.
 
     Raises:
-        UserError: a version is not there, or a server that has the file's present content would
-            refuse the new one.
+        UserError: a version is missing, or a server with the file's present content would refuse
+            the new one.
     """
     labels = labelled(folder, stable, canary)
     content = _read(config_file)
@@ -145,7 +146,7 @@ def assign(
 
 
 def _read(config_file: Path) -> model_server_config_pb2.ModelServerConfig:
-    """The file's content; empty where there is no file."""
+    """Returns the file's content; an empty config if there is no file."""
     config = model_server_config_pb2.ModelServerConfig()
     try:
         text_format.Parse(config_file.read_text(encoding="utf-8"), config)
@@ -160,5 +161,4 @@ def _read(config_file: Path) -> model_server_config_pb2.ModelServerConfig:
 def _entry(
     config: model_server_config_pb2.ModelServerConfig,
 ) -> model_server_config_pb2.ModelConfig | None:
-    """The model's entry; None where there is none."""
     return next((one for one in config.model_config_list.config if one.name == MODEL), None)

@@ -1,4 +1,4 @@
-"""Starts TF Serving on a push folder, waits for the model, and asks it something."""
+"""Starts TF Serving on a push folder, waits for the model, and sends it a request."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ADVICE = {
 
 
 def server_flags(config_dir: str) -> list[str]:
-    """Returns TF Serving's flags besides its ports; compose.yaml and kubernetes.yaml have the same.
+    """Returns TF Serving's flags except ports, the same as in compose.yaml and kubernetes.yaml.
 
     Args:
         config_dir: folder of the three .config files as the server sees it.
@@ -47,7 +47,7 @@ def server_flags(config_dir: str) -> list[str]:
     return [
         f"--model_config_file={config_dir}/{CONFIG_FILE}",
         "--model_config_file_poll_wait_seconds=30",
-        # Without it, a label in the file that a server starts with stops the server.
+        # Without it, a server whose config file has a label fails to start.
         "--allow_version_labels_for_unavailable_models=true",
         "--enable_batching=true",
         f"--batching_parameters_file={config_dir}/batching.config",
@@ -57,13 +57,13 @@ def server_flags(config_dir: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Serving:
-    """A server that has answered.
+    """A server that has answered a request.
 
     Attributes:
         url: of the model's REST API.
         version: the version that was waited for.
-        answer: what it said of :data:`EXAMPLE`.
-        config_file: read again every 30 s.
+        answer: the prediction for :data:`EXAMPLE`: ``label``, and ``scores`` by class.
+        config_file: polled every 30 s.
         log_file: the server's output.
         process: the server, or the ``docker run`` in front of it.
     """
@@ -92,14 +92,16 @@ def serving(
 
     Args:
         folder: the push folder.
-        runtime: ``native`` (the binary on PATH), ``docker``, or ``auto``: the first that is there.
-        stable, canary: versions to serve with these labels; without them, the newest version.
-        grpc_port, rest_port: on this machine.
+        runtime: ``native`` (the binary on PATH), ``docker``, or ``auto``: the first one available.
+        stable: version to serve with this label; without labels, the newest version.
+        canary: version to serve with this label.
+        grpc_port: the server's gRPC port on this machine.
+        rest_port: the server's REST port on this machine.
         timeout: seconds until the model must be AVAILABLE.
-        say: gets a line for each thing that is waited for.
+        say: gets a line for each step that is waited for.
 
     Raises:
-        UserError: one line that names what is missing.
+        UserError: no runtime or model, a port in use, or a server that fails or is too slow.
     """
     folder = folder.absolute()
     versions = versions_to_serve(folder)
@@ -119,7 +121,7 @@ def serving(
         _need_free(port, option)
 
     state = Path(tempfile.mkdtemp(prefix="arxiv-serving-"))
-    # The container's user reads it too.
+    # The container's user must be able to read it.
     state.chmod(0o755)
     config = models_config(found.seen(folder, BASE_PATH), labels)
     (state / CONFIG_FILE).write_text(config, encoding="utf-8")
@@ -153,7 +155,7 @@ def serving(
 
 def _need_free(port: int, option: str) -> None:
     with socket.socket() as probe:
-        # As a server does, so that connections of an ended one do not count.
+        # As servers do: lingering connections of an ended server do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", port))

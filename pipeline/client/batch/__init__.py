@@ -1,9 +1,9 @@
-"""Scores parquet files with a SavedModel into a folder of parts: ``arxiv-classify batch``.
+"""``arxiv-classify batch``: scores parquet files with a SavedModel into a folder of parts.
 
-The defaults are here because the command line shows them before it imports Beam.
+The defaults are here because the command line shows them without importing Beam.
 """
 
-# The fastest of 64 to 1024 for the bare call of the model, too (benchmarks/batch.py).
+# The fastest of 64 to 1024, also for the model alone (benchmarks/batch.py).
 BATCH_SIZE = 256
-# The most that each worker of a killed run loses, and what it holds in memory.
+# What each worker keeps in memory, and at most loses if it is killed.
 ROWS_PER_PART = 8192

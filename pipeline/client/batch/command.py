@@ -63,7 +63,7 @@ def batch(
             say=lambda line: typer.echo(line, err=True),
         )
     except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from there", err=True)
+        typer.echo("stopped; the same command resumes", err=True)
         raise typer.Exit(130) from None
     typer.echo(
         f"{counts.scored:,} rows scored, {counts.rejected:,} rejected, "

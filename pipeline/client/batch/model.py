@@ -1,4 +1,4 @@
-"""The model of a batch job: found, pinned by its content, and loaded once in a process."""
+"""Finds the model of a batch job, hashes its content, and loads it once per process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _loading = threading.Lock()
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A SavedModel on disk: its absolute folder, that one's name, and its SHA-256."""
+    """A SavedModel on disk: its absolute folder, that folder's name, and its hex SHA-256."""
 
     folder: str
     version: str
@@ -28,7 +28,7 @@ class ModelVersion:
 
 
 def find_model(folder: Path) -> ModelVersion:
-    """Finds the SavedModel of a version folder, or the newest one of a push folder.
+    """Returns the SavedModel in a version folder, or the newest one in a push folder.
 
     Raises:
         UserError: there is none, or it cannot be read.
@@ -37,14 +37,14 @@ def find_model(folder: Path) -> ModelVersion:
         chosen = find_version(folder).resolve()
         return ModelVersion(str(chosen), chosen.name, _digest(chosen))
     except ModelNotLoadedError as error:
-        # Batch has one exit code for whatever the user can mend.
+        # Batch has one exit code for all that the user can fix.
         raise UserError(str(error)) from None
     except OSError as error:
         raise UserError(f"{folder}: cannot read the model: {error.strerror}") from error
 
 
 def _digest(folder: Path) -> str:
-    """SHA-256 of what decides the scores: graph, weights and assets."""
+    """Returns the hex SHA-256 of what determines the scores: graph, weights and assets."""
     digest = hashlib.sha256()
     files = [folder / SAVED_MODEL]
     for name in ("variables", "assets"):
@@ -56,7 +56,7 @@ def _digest(folder: Path) -> str:
 
 
 def load_scorer(model: ModelVersion) -> Scorer:
-    """Loads and checks a model, once in a process however many workers of it ask.
+    """Loads and checks a model, once per process.
 
     Raises:
         UserError: it cannot be loaded, or its signature is not the classifier's.
@@ -68,10 +68,10 @@ def load_scorer(model: ModelVersion) -> Scorer:
 @functools.lru_cache(maxsize=1)
 def _load(model: ModelVersion) -> Scorer:
     scorer = Scorer(Path(model.folder))
-    # The first call of a model, which checks its answer, takes longer.
+    # The first call is slow, and checks the outputs.
     scorer.classes()
     return scorer
 
 
-# TensorFlow's functions complain on standard error where they outlive its modules.
+# TensorFlow's functions print errors if they outlive its modules.
 atexit.register(_load.cache_clear)

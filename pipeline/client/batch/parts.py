@@ -1,11 +1,11 @@
-"""The output folder of a batch job: parts that are whole or absent, rejected rows, a manifest.
+"""The output folder of a batch job; each file is written atomically.
 
     OUT/part-00000-of-00005.parquet             id, label, scores; in the order of the input
-    OUT/_rejected/part-00000-of-00005.parquet   file, row, id, reason; only where rows were rejected
-    OUT/_manifest.json                          what the job is
-    OUT/_SUCCESS                                JSON; the counts, written last
+    OUT/_rejected/part-00000-of-00005.parquet   file, row, id, reason; only if rows were rejected
+    OUT/_manifest.json                          the job's record
+    OUT/_SUCCESS                                JSON with the counts, written last
 
-Readers of parquet folders pass over names that begin with "_" or ".".
+Readers of parquet folders ignore names that begin with "_" or ".".
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _METADATA = b"arxiv-classify"
 
 
 class RejectedRow(NamedTuple):
-    """A row that was not scored: its place in the input file from 0, its id if readable, why."""
+    """A row that was not scored: its index in the input file, its id if readable, and why."""
 
     row: int
     id: str | None
@@ -43,7 +43,7 @@ class RejectedRow(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Parts and rows of a job, counted in the files that it wrote."""
+    """Parts and rows of a job, counted in its output files."""
 
     parts: int
     scored: int
@@ -53,23 +53,24 @@ class Counts(NamedTuple):
 
 
 def part_path(out: Path, shard: Shard) -> Path:
-    """Returns where a shard's scored rows are."""
+    """Returns the path of a shard's scored rows."""
     return out / f"{shard.name}.parquet"
 
 
 def rejected_path(out: Path, shard: Shard) -> Path:
-    """Returns where a shard's rejected rows are."""
+    """Returns the path of a shard's rejected rows."""
     return out / REJECTED / f"{shard.name}.parquet"
 
 
 def write_part(
     out: Path, shard: Shard, job_digest: str, scored: pa.Table, rejected: Sequence[RejectedRow]
 ) -> None:
-    """Writes a shard's files; the part last, since with it the shard is done.
+    """Writes a shard's files; the part comes last, since it marks the shard as finished.
 
     Args:
         out: the output folder.
-        shard, job_digest: kept in the part.
+        shard: recorded in the part, like ``job_digest``.
+        job_digest: see :meth:`Job.digest`.
         scored: ids, labels and scores, in the order of the input.
         rejected: the other rows.
 
@@ -102,18 +103,18 @@ def _write_table(path: Path, table: pa.Table) -> None:
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Writes a JSON file that is whole or absent."""
+    """Writes a JSON file atomically."""
     atomic.write_text(path, json.dumps(record, indent=1) + "\n")
 
 
 def remove_leftovers(out: Path) -> None:
-    """Removes what a killed run was writing; only while no other run writes there."""
+    """Removes a killed run's temporary files; the caller must hold the folder's lock."""
     for path in [*out.glob(".*.tmp"), *(out / REJECTED).glob(".*.tmp")]:
         path.unlink(missing_ok=True)
 
 
 def remove_job(out: Path) -> None:
-    """Removes an earlier job's files and nothing else; the manifest last."""
+    """Removes an earlier job's files, the manifest last."""
     remove_leftovers(out)
     parts = "part-*-of-*.parquet"
     for path in [out / SUCCESS, *out.glob(parts), *(out / REJECTED).glob(parts), out / MANIFEST]:
@@ -121,9 +122,9 @@ def remove_job(out: Path) -> None:
 
 
 def rejected_rows(out: Path, shard: Shard, job_digest: str) -> int | None:
-    """Returns how many rows of a finished shard were rejected; None where it is not finished.
+    """Returns how many rows of a shard were rejected; None if it is not finished.
 
-    A shard is finished where its files are whole, belong to this job, and hold all of its rows.
+    A shard is finished if its files are complete, belong to this job, and have all of its rows.
     """
     try:
         with open_parquet(str(part_path(out, shard))) as file:
@@ -142,10 +143,10 @@ def rejected_rows(out: Path, shard: Shard, job_digest: str) -> int | None:
 
 
 def count_rows(out: Path, job: Job) -> Counts:
-    """Counts what was written against what was read.
+    """Counts the rows written and checks them against the rows read.
 
     Raises:
-        UserError: a part is missing, holds other rows than it should, or is not of this job.
+        UserError: a part is missing, incomplete, or not of this job.
     """
     shards = job.shards()
     digest = job.digest()

@@ -1,7 +1,7 @@
-"""What a batch job is: its inputs, their division into parts, and the record that pins both.
+"""Plans a batch job: its inputs, their division into parts, and its record.
 
-The division depends on nothing but the inputs and the rows per part, so a rerun finds the same
-parts and does those that are missing.
+The division depends only on the inputs and the rows per part, so a rerun has the same parts and
+writes those that are missing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from components.arrow import UnreadableFileError, is_text, open_parquet, pa
 from components.errors import UserError
 from pipeline.client.batch.model import ModelVersion
 
-# Bytes of a column chunk that its reader holds, however long that is.
+# Bytes of a column chunk that are buffered at a time.
 _READ_BUFFER = 1 << 20
 _READ_ROWS = 2048
 _FORMAT = 1
@@ -30,7 +30,7 @@ Row = tuple[bytes | int | None, bytes | None]
 
 @dataclass(frozen=True)
 class InputFile:
-    """A parquet file, by its absolute path, as it was when the job began; size in bytes."""
+    """A parquet file (absolute path, size in bytes) as it was when the job began."""
 
     path: str
     size: int
@@ -38,7 +38,7 @@ class InputFile:
     rows: int
 
     def changed(self) -> bool:
-        """Says whether size or time of change are no longer these."""
+        """Returns whether the file's size or modification time differs now."""
         try:
             return (self.size, self.modified_ns) != _stamp(self.path)
         except UserError:
@@ -46,7 +46,7 @@ class InputFile:
 
 
 class Shard(NamedTuple):
-    """Consecutive rows of one input file, the first at ``start`` (from 0), for one part."""
+    """Consecutive rows of an input file, from index ``start``, that form one part."""
 
     name: str
     file: str
@@ -64,12 +64,12 @@ class Columns:
 
 @dataclass(frozen=True)
 class Job:
-    """A batch job as its output folder remembers it.
+    """A batch job as its output folder records it.
 
     Attributes:
         inputs: in the order of their paths.
-        id_type: type of the ids in the output, by its Arrow name.
-        rows_per_part: most rows of an input in one part.
+        id_type: Arrow name of the ids' type in the output.
+        rows_per_part: maximum rows in a part.
     """
 
     inputs: tuple[InputFile, ...]
@@ -80,20 +80,20 @@ class Job:
 
     @property
     def rows(self) -> int:
-        """Rows of all inputs."""
+        """Total rows of all inputs."""
         return sum(file.rows for file in self.inputs)
 
     def record(self) -> dict[str, Any]:
-        """Returns the job as JSON holds it."""
+        """Returns the job as JSON values."""
         return {"format": _FORMAT, **asdict(self)}
 
     def digest(self) -> str:
-        """Returns the SHA-256 of all that decides the output; not of where the model lies."""
+        """Returns the hex SHA-256 of all that determines the output, not of the model's path."""
         record = {**self.record(), "model": {"digest": self.model.digest}}
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
     def shards(self) -> list[Shard]:
-        """Returns the parts in order; an empty input has one, without rows, for its schema."""
+        """Returns the shards in order; an empty input has one without rows, for the schema."""
         size = self.rows_per_part
         slices = [
             (file.path, start, min(size, file.rows - start))
@@ -104,7 +104,7 @@ class Job:
         return [Shard(f"part-{i:05d}-of-{count:05d}", *one) for i, one in enumerate(slices)]
 
     def difference(self, earlier: dict[str, Any]) -> str:
-        """Says in a few words what changed since an earlier record; "" if nothing did."""
+        """Describes what changed since an earlier record; "" if nothing did."""
         now = self.record()
         if earlier.get("format") != _FORMAT:
             return "it was written by another version of this program"
@@ -123,14 +123,16 @@ class Job:
 
 
 def plan(pattern: str, columns: Columns, rows_per_part: int, model: ModelVersion) -> Job:
-    """Inspects the inputs and makes the job.
+    """Inspects the inputs and returns the job.
 
     Args:
         pattern: a parquet file, a folder of ``*.parquet``, or a glob (``**`` crosses folders).
-        columns, rows_per_part, model: see :class:`Job`.
+        columns: names of the inputs' columns.
+        rows_per_part: maximum rows in a part.
+        model: scores the rows.
 
     Raises:
-        UserError: nothing matches, a file is no parquet, or a column is missing or of a wrong type.
+        UserError: no file matches, one is not parquet, or a column is missing or has a wrong type.
     """
     inputs, types = zip(*(_inspect(path, columns) for path in _matching(pattern)), strict=True)
     if len(set(types)) > 1:
@@ -157,7 +159,7 @@ def _matching(pattern: str) -> list[str]:
 
 
 def _stamp(path: str) -> tuple[int, int]:
-    """Size and time of the last change."""
+    """Returns a file's size in bytes and modification time in nanoseconds."""
     try:
         status = Path(path).stat()
     except OSError as error:
@@ -166,7 +168,7 @@ def _stamp(path: str) -> tuple[int, int]:
 
 
 def _inspect(path: str, columns: Columns) -> tuple[InputFile, str]:
-    """The file as it is, and the type that its ids get in the output."""
+    """Checks a file; returns it and the Arrow name of its ids' type in the output."""
     stamp = _stamp(path)
     with open_parquet(path) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
@@ -187,10 +189,10 @@ def _inspect(path: str, columns: Columns) -> tuple[InputFile, str]:
 
 
 def read_rows(shard: Shard, columns: Columns) -> list[Row]:
-    """Reads ids and abstracts of a shard and holds no more of the file than that.
+    """Reads only a shard's ids and abstracts.
 
     Raises:
-        UserError: the file cannot be read or has fewer rows than it had.
+        UserError: the file cannot be read or has fewer rows than when the job began.
     """
     rows: list[Row] = []
     try:
@@ -207,7 +209,7 @@ def read_rows(shard: Shard, columns: Columns) -> list[Row]:
 
 
 def _batches(shard: Shard, columns: Columns) -> Iterator[pa.RecordBatch]:
-    """The shard's rows; those before it in its first row group are read and dropped."""
+    """Yields a shard's rows; those before it in its first row group are read and dropped."""
     end = shard.start + shard.rows
     with open_parquet(shard.file, buffer_size=_READ_BUFFER) as file:
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]

@@ -1,4 +1,4 @@
-"""Progress of a batch job, read from the parts that are there: the same for every runner."""
+"""Progress of a batch job, measured by the finished parts and so independent of the runner."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def watch(
     look_seconds: float = 0.5,
     say_seconds: float = 10.0,
 ) -> Iterator[None]:
-    """Shows, while the body runs, how many rows of the unfinished shards are done.
+    """Shows how many rows are done while the body runs.
 
     Args:
-        out: the folder where the parts appear.
-        todo: the shards that this run does.
-        say: gets a plain line now and then where the console is no terminal.
+        out: the output folder.
+        todo: the shards that this run scores.
+        say: gets plain lines if the console is not a terminal.
         console: for the bar; standard error by default.
-        look_seconds: between two looks into the folder.
-        say_seconds: least time between two lines.
+        look_seconds: interval at which the folder is listed.
+        say_seconds: minimum time between two lines.
     """
     console = console or Console(stderr=True)
     rows = {f"{shard.name}.parquet": shard.rows for shard in todo}

@@ -1,8 +1,8 @@
-"""Scores parquet files with a SavedModel: a Beam pipeline that a killed run resumes.
+"""Scores parquet files with a SavedModel: a Beam pipeline that can be resumed.
 
-Each shard (consecutive rows of one input) is read, scored and written on its own, under a name
-that depends on the job alone. So a worker holds one shard at a time, a rerun does the shards that
-are missing, and a bundle that a cluster runs twice writes the same file twice.
+Each shard (consecutive rows of one input) is read, scored and written on its own, under a name that
+depends only on the job. So a worker keeps one shard in memory, a rerun scores the missing shards,
+and a bundle that a cluster runs twice writes the same file twice.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pipeline.client.batch.progress import watch
 
 
 class ScorableRow(NamedTuple):
-    """A row that the model can score: its place in the input file from 0, id, valid UTF-8."""
+    """A row that the model can score: its index in the input file, its id, and valid UTF-8."""
 
     row: int
     id: str | int
@@ -43,7 +43,7 @@ class ScorableRow(NamedTuple):
 
 
 def divide(rows: Iterable[Row], start: int) -> tuple[list[ScorableRow], list[RejectedRow]]:
-    """Separates the rows from ``start`` on into those that can be scored and the others."""
+    """Separates rows that can be scored from the others; ``start`` is the first row's index."""
     scorable: list[ScorableRow] = []
     rejected: list[RejectedRow] = []
     for row, (key, text) in enumerate(rows, start):
@@ -71,10 +71,9 @@ def _decoded(raw: bytes) -> str | None:
 
 
 class ScoreShard(beam.DoFn):  # type: ignore[misc]
-    """Reads, scores and writes a shard; yields its name once its part is there.
+    """Reads, scores and writes a shard; yields its name.
 
-    Args:
-        job, out, batch_size, threads: see :func:`run_batch`.
+    For the arguments see :func:`run_batch`.
     """
 
     def __init__(self, job: Job, out: Path, batch_size: int, threads: int) -> None:
@@ -82,17 +81,16 @@ class ScoreShard(beam.DoFn):  # type: ignore[misc]
         self._batch_size, self._thread_count = batch_size, threads
 
     def setup(self) -> None:
-        """Loads the model, shared by all workers of the process."""
+        """Loads the model, which all workers of the process share."""
         self._digest = self._job.digest()
         self._scorer = load_scorer(self._job.model)
         self._threads = ThreadPoolExecutor(self._thread_count or len(os.sched_getaffinity(0)))
 
     def teardown(self) -> None:
-        """Ends the threads."""
         self._threads.shutdown()
 
     def process(self, shard: Shard) -> Iterator[str]:
-        """Does one shard, unless a part of it is there already.
+        """Scores a shard unless it is finished.
 
         Raises:
             UserError: the input cannot be read, the model fails, or the part cannot be written.
@@ -143,27 +141,27 @@ def run_batch(
     beam_args: Sequence[str] = (),
     say: Callable[[str], None] = lambda _: None,
 ) -> Counts:
-    """Scores all rows that a pattern matches into a folder of parts; resumes what is there.
+    """Scores all rows of the matching files into a folder of parts; resumes an earlier run there.
 
     Args:
         pattern: see :func:`pipeline.client.batch.plan.plan`.
-        out: the output folder; made if it does not exist.
-        model_folder: a version folder, or a push folder, whose newest version counts.
-        columns: names in the inputs.
-        rows_per_part: most rows of an input in one part.
-        batch_size: rows in one call of the model.
-        threads: calls of the model at a time in a worker; 0: as many as it has cores.
-        restart: whether to remove what an earlier job left in ``out``.
+        out: the output folder; created if missing.
+        model_folder: a version folder, or a push folder, of which the newest version is used.
+        columns: names of the inputs' columns.
+        rows_per_part: maximum rows in a part.
+        batch_size: rows per call of the model.
+        threads: concurrent calls of the model in a worker; 0 means its number of cores.
+        restart: whether to remove an earlier job's files from ``out``.
         beam_args: Beam's pipeline options, such as ``--runner=FlinkRunner``.
-        say: gets plain lines of progress where there is no terminal.
+        say: gets plain lines of progress if there is no terminal.
 
     Returns:
-        The rows, counted in the files.
+        Counts of the rows in the output files.
 
     Raises:
-        UserError: an input, the model or a part cannot be read or written, or ``out`` holds
-            something else.
-        KeyboardInterrupt: Ctrl-C; finished shards stay, those in progress leave nothing.
+        UserError: an input, the model or a part cannot be read or written, or ``out`` has other
+            files or another job's.
+        KeyboardInterrupt: Ctrl-C; finished shards stay, unfinished ones leave nothing.
     """
     job = plan(pattern, columns, rows_per_part, find_model(model_folder))
     out = out.absolute()
@@ -178,7 +176,7 @@ def run_batch(
             say(f"{len(shards) - len(todo)} of {len(shards)} parts are there from an earlier run")
         if todo:
             (out / parts.SUCCESS).unlink(missing_ok=True)
-            # Here too, so that a model that cannot be used is known before any worker starts.
+            # Here too, so that an unusable model is reported before any worker starts.
             load_scorer(job.model)
             with watch(out, todo, say):
                 _run(todo, ScoreShard(job, out, batch_size, threads), out, beam_args)
@@ -204,7 +202,7 @@ def run_batch(
 
 @contextlib.contextmanager
 def _writing(out: Path) -> Iterator[None]:
-    """Makes the folder, holds its lock and sends log records into a file in it."""
+    """Creates the folder, holds its lock, and sends log records to a file in it."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         present = {entry.name for entry in out.iterdir()}
@@ -241,7 +239,7 @@ def _logging_to(path: Path) -> Iterator[None]:
 
 
 def _pin(out: Path, job: Job) -> None:
-    """Writes the job's record, or checks that the one that is there is this job's."""
+    """Writes the job's record, or checks that an existing one is the same job's."""
     path = out / parts.MANIFEST
     try:
         changed = job.difference(json.loads(path.read_text(encoding="utf-8")))
@@ -276,7 +274,7 @@ def _run(todo: Sequence[Shard], score: ScoreShard, out: Path, beam_args: Sequenc
 
 
 def _cause(error: BaseException) -> str:
-    """The worker's own words: Beam hands on a worker's exception as text."""
+    """Returns the worker's message, out of the text that Beam makes of its exception."""
     told = re.findall(r"\bcomponents\.\S+Error: (.+?)(?: \[while running|\n|$)", str(error))
     if told:
         return str(told[-1])

@@ -1,1 +1,1 @@
-"""The command line ``arxiv-classify``; imports nothing, for the sake of a quiet Ctrl-C."""
+"""The command line ``arxiv-classify``; imports nothing, so that Ctrl-C is quiet at once."""

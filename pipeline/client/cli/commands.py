@@ -1,4 +1,4 @@
-"""The commands of ``arxiv-classify``; what they use is imported when they run."""
+"""The commands of ``arxiv-classify``."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _SKIP_HELP = "Name rows of JSON lines and parquet that cannot be used, and go on
 
 
 class _DefaultCommand(TyperGroup):
-    """Takes ``arxiv-classify TEXT`` for ``arxiv-classify classify TEXT``."""
+    """Makes ``arxiv-classify TEXT`` mean ``arxiv-classify classify TEXT``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or args[0] not in (*self.commands, "--help", "--version"):
@@ -122,7 +122,7 @@ def classify(
         typer.Option(help="Version label, such as stable or canary, instead of a version."),
     ] = None,
 ) -> None:
-    """Classify texts; answers come out in the order of the texts, as they are ready."""
+    """Classify texts and print their subjects, in order, as they are ready."""
     if identifier is not None and text:
         raise UserError("--id needs jsonl or parquet files: arguments have no fields")
     skipped: list[ClientError] = []
@@ -162,9 +162,9 @@ def status(
         Literal["table", "json"], typer.Option("--output", "-o", help="json: an object a line.")
     ] = "table",
 ) -> None:
-    """Show the model's versions and their states; exit code 4 where none is available."""
+    """Show the model's versions and their states; exit code 4 if none is available."""
     if source.folder is not None:
-        # What is on the disk can be said without loading it.
+        # The versions on disk can be listed without loading one.
         from pipeline.client.folders import folder_status
 
         found = folder_status(source.folder)
@@ -179,7 +179,7 @@ def status(
 
 
 def _files(context: typer.Context, texts: list[str], files: list[str]) -> list[str]:
-    """The files to read, checked: standard input where nothing else is named."""
+    """Checks and returns the files to read: standard input if there are no texts or files."""
     group = context.parent.command if context.parent else None
     if len(texts) == 1 and isinstance(group, TyperGroup) and texts[0] in group.commands:
         raise UserError(
@@ -199,7 +199,6 @@ def _files(context: typer.Context, texts: list[str], files: list[str]) -> list[s
 def _rows(
     texts: list[str], files: list[str], form: inputs.Format, fields: inputs.Fields
 ) -> Iterator[inputs.Row]:
-    """The rows of all sources, in their order."""
     yield from inputs.read_arguments(texts, fields)
     for file in files:
         if file == "-":
@@ -210,10 +209,10 @@ def _rows(
 
 @contextlib.contextmanager
 def _output() -> Iterator[IO[str]]:
-    """Standard output; ends the command where it takes no more."""
+    """Yields standard output; ends the command if it cannot be written to."""
     if sys.stdout is None:
         raise ServerError("standard output is closed")
-    # What the terminal's encoding lacks is shown by its number.
+    # Characters that the terminal's encoding lacks are escaped.
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure:
         reconfigure(errors="backslashreplace")
@@ -223,7 +222,7 @@ def _output() -> Iterator[IO[str]]:
         finally:
             sys.stdout.flush()
     except OSError as error:
-        # Python flushes once more when it ends.
+        # Python flushes again at exit, which would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             raise typer.Exit(BROKEN_PIPE) from None

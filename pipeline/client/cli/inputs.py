@@ -16,13 +16,13 @@ STDIN = "stdin"
 Format = Literal["auto", "lines", "whole", "jsonl", "parquet"]
 _BY_SUFFIX: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# A JSON line may hold other fields beside the text, and six bytes for one of it ("\u0041").
+# A JSON line may have other fields, and six bytes for one of the text's ("\u0041").
 _JSON_LINE_FACTOR = 8
 _PARQUET_ROWS = 256
 
 
 class Row(NamedTuple):
-    """A text (UTF-8, valid or not), its place (from 1), and its id where one was asked for."""
+    """A text (UTF-8, valid or not), its source, its number (from 1), and its id if requested."""
 
     text: bytes
     source: str
@@ -39,9 +39,9 @@ class Fields(NamedTuple):
 
     Attributes:
         text: JSON field or parquet column of the text.
-        identifier: field or column to copy to the output; None for none.
-        longest: limit of a text, bytes.
-        reject: gets the error of a row that cannot be used; raises it, or returns to go on.
+        identifier: field or column to copy to the output; None means none.
+        longest: maximum length of a text, bytes.
+        reject: gets the error of an unusable row; raises it, or returns to skip the row.
     """
 
     text: str
@@ -50,12 +50,15 @@ class Fields(NamedTuple):
     reject: Callable[[ClientError], None] = _raise
 
     def names(self) -> list[str]:
-        """Returns the fields to read."""
         return list(dict.fromkeys([self.text, self.identifier or self.text]))
 
 
 def read_arguments(texts: Iterable[str], fields: Fields) -> Iterator[Row]:
-    """Yields each argument as a row; TextTooLongError where one is over the limit."""
+    """Yields each argument as a row.
+
+    Raises:
+        TextTooLongError: a text is over the limit.
+    """
     for number, text in enumerate(texts, 1):
         where = f"{ARGUMENTS}, text {number}"
         yield Row(encode(text, where, fields.longest), ARGUMENTS, number)
@@ -65,9 +68,9 @@ def read_file(path: str, form: Format, fields: Fields) -> Iterator[Row]:
     """Yields the rows of a file in constant memory.
 
     Args:
-        path: of the file.
-        form: ``auto`` goes by the suffix.
-        fields: what to read.
+        path: the file to read.
+        form: ``auto`` decides by the suffix.
+        fields: what to read of each row.
 
     Raises:
         BadInputError: the file or a row cannot be read.
@@ -89,7 +92,7 @@ def read_stream(stream: IO[bytes], source: str, form: Format, fields: Fields) ->
     """Yields the rows of a stream; see :func:`read_file`.
 
     Args:
-        stream: binary, read from where it stands.
+        stream: binary, read from its current position.
         source: its name in messages and output.
         form: lines, whole or jsonl (auto means lines).
         fields: what to read.
@@ -114,7 +117,7 @@ def read_stream(stream: IO[bytes], source: str, form: Format, fields: Fields) ->
 
 
 def _lines(stream: IO[bytes], source: str, longest: int) -> Iterator[bytes]:
-    """Lines without their ends, none read beyond the limit."""
+    """Yields lines without their line ends; never reads a line beyond the limit."""
     number = 0
     while line := stream.readline(longest + 2):
         number += 1
@@ -130,7 +133,6 @@ def _lines(stream: IO[bytes], source: str, longest: int) -> Iterator[bytes]:
 
 
 def _parse(line: bytes, source: str, number: int, fields: Fields) -> Row:
-    """The row of a JSON line."""
     where = f"{source}, row {number}"
     try:
         row = json.loads(line)
@@ -185,7 +187,7 @@ def _read_parquet(path: str, fields: Fields) -> Iterator[Row]:
 
 
 def _listed(names: Iterable[str], most: int = 12) -> str:
-    """Names for a message, the first few of many."""
+    """Formats names for a message, only the first ``most`` of them."""
     found = [repr(name) for name in names]
     more = [f"and {len(found) - most} more"] if len(found) > most else []
     return ", ".join([*found[:most], *more]) or "none"

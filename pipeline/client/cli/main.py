@@ -1,6 +1,6 @@
 """The entry point of ``arxiv-classify``.
 
-Imports nothing, so that Ctrl-C is quiet from the first moment; the commands are in
+Imports nothing at module level, so that Ctrl-C is quiet at once; the commands are in
 :mod:`pipeline.client.cli.commands`.
 """
 
@@ -10,7 +10,7 @@ INTERRUPTED = 130  # 128 + SIGINT
 
 
 def main() -> None:
-    """Runs the command line; an error that the user can mend is one line and an exit code."""
+    """Runs the command line; a ``UserError`` becomes one line and its exit code."""
     try:
         sys.exit(_run())
     except KeyboardInterrupt:
@@ -31,7 +31,7 @@ def _run() -> int:
     except typer.Abort:
         return INTERRUPTED
     except SystemExit as ended:
-        # What typer makes of a reader of its help that went away.
+        # Typer exits this way if the reader of its help closes the pipe.
         if isinstance(ended.__context__, BrokenPipeError):
             return BROKEN_PIPE
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)

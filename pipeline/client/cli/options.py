@@ -1,4 +1,4 @@
-"""The options that say where and how to ask, shared by the commands that do."""
+"""The options for the server or model folder, shared by the commands that use one."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from pipeline.client.connection import connect, open_model
 from pipeline.client.transports.base import Client
 from pipeline.client.types import DEFAULT_URL, Options
 
-# Options that the command line does not give are taken from variables with this prefix.
+# Environment variables with this prefix set options that the command line leaves out.
 ENVIRONMENT = "ARXIV_CLASSIFY_"
 TOKEN_VARIABLE = f"{ENVIRONMENT}TOKEN"
 DEFAULTS = Options()
 
 
 class Source(NamedTuple):
-    """What is asked, a server or a model's folder (the other is None), and how."""
+    """A server's address or a model's folder (the other is None), and the client's options."""
 
     url: str | None
     folder: Path | None
     options: Options
 
     def open(self, **changes: Any) -> Client:
-        """Returns a client; ``changes`` are options that replace those of the source."""
+        """Returns a client; ``changes`` override the source's options."""
         options = replace(self.options, **changes)
         return connect(self.url, options) if self.url else open_model(self.folder or "", options)
 
 
 def _from(variable: str, help_text: str) -> Any:
-    """An option that an environment variable can give, too."""
+    """Returns an option that an environment variable can set, too."""
     return typer.Option(help=help_text, envvar=ENVIRONMENT + variable)
 
 
@@ -80,10 +80,10 @@ def read_source(
         bool, typer.Option("--insecure", help="Let credentials go to another host without TLS.")
     ] = False,
 ) -> Source:
-    """Makes the source of the options' values; the command line wins over the environment.
+    """Returns the source that the options name; the command line wins over the environment.
 
     Raises:
-        UserError: server and folder are named in the same place, an option is out of its range, a
+        UserError: a server and a folder are given in the same place, an option is out of range, a
             header has no name, or a file cannot be read.
     """
     if url is not None and model is not None:
@@ -110,7 +110,7 @@ def read_source(
 
 
 def with_source(command: Callable[..., None]) -> Callable[..., None]:
-    """Declares :func:`read_source`'s options on a command that takes context, source and more."""
+    """Replaces a command's parameter ``source`` by the options of :func:`read_source`."""
     shared = inspect.signature(read_source, eval_str=True).parameters
     own = inspect.signature(command, eval_str=True).parameters
 
@@ -127,7 +127,7 @@ def with_source(command: Callable[..., None]) -> Callable[..., None]:
 def _split_header(header: str) -> tuple[str, str]:
     name, colon, value = header.partition(":")
     if not colon or not name.strip():
-        # The whole of it may be a secret: it is not repeated.
+        # Not repeated in the message, since it may be a secret.
         raise UserError("--header: needs NAME:VALUE")
     return name.strip(), value.strip()
 

@@ -1,7 +1,7 @@
-"""Answers as a table, JSON lines or CSV, written row by row.
+"""Writes predictions as a table, JSON lines or CSV, row by row.
 
-A writer is made of the stream to write to and the name of the id field, None where rows have none;
-it raises OSError where the stream takes no more.
+A writer takes the stream and the name of the id field (None if rows have no id), and raises OSError
+if the stream cannot be written to.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Writer = Callable[[Row, Classification], None]
 
 _TEXT_WIDTH = 60
 _ID_WIDTH = 20
-# No terminal shows more of a text.
+# More than the width of any terminal.
 _EXCERPT_BYTES = 2000
 
 
@@ -43,7 +43,7 @@ def table_writer(stream: IO[str], identifier: str | None) -> Writer:
         if stream.isatty():
             room = max(shutil.get_terminal_size().columns - sum(widths) - 2 * len(widths), 10)
         best = sorted(answer.scores.items(), key=lambda pair: -pair[1])
-        # The label first, also where two subjects tie.
+        # The label comes first even if two subjects tie.
         second, score = next((pair for pair in best if pair[0] != answer.label), ("", 0.0))
         write_cells(
             *(answer.label, f"{answer.score:.3f}", second, f"{score:.3f}"),
@@ -57,13 +57,13 @@ def table_writer(stream: IO[str], identifier: str | None) -> Writer:
 def _excerpt(text: bytes, room: int) -> str:
     from rich.cells import cell_len, set_cell_size
 
-    # A text must not move the cursor or colour the terminal.
+    # Control characters of a text must not reach the terminal.
     line = one_line(text[:_EXCERPT_BYTES].decode("utf-8", "replace"))
     return line if cell_len(line) <= room else set_cell_size(line, room - 3).rstrip() + "..."
 
 
 def json_writer(stream: IO[str], identifier: str | None) -> Writer:
-    """Writes one JSON object a line, in ASCII."""
+    """Writes one JSON object per line, in ASCII."""
 
     def write(row: Row, answer: Classification) -> None:
         shown: dict[str, Any] = {"source": row.source, "row": row.number}
@@ -78,7 +78,7 @@ def json_writer(stream: IO[str], identifier: str | None) -> Writer:
 
 
 def csv_writer(stream: IO[str], identifier: str | None) -> Writer:
-    """Writes a column for each subject's score; WrongSignatureError where the subjects change."""
+    """Writes a column per subject's score; raises WrongSignatureError if the subjects change."""
     table = csv.writer(stream, lineterminator="\n")
     columns: list[str] = []
 
@@ -108,7 +108,7 @@ WRITERS: dict[Format, Callable[[IO[str], str | None], Writer]] = {
 
 
 def write_status(versions: list[VersionStatus], form: Format, stream: IO[str]) -> None:
-    """Writes a model's versions in their order, as a table or as JSON lines."""
+    """Writes a model's versions as a table or as JSON lines."""
     if form == "json":
         for one in versions:
             stream.write(json.dumps(vars(one)) + "\n")
@@ -120,5 +120,5 @@ def write_status(versions: list[VersionStatus], form: Format, stream: IO[str]) -
 
 
 def _digits(score: float) -> float:
-    """A float32 with the nine digits that distinguish it from its neighbours."""
+    """Rounds a float32 to nine significant digits, which identify it."""
     return float(f"{score:.9g}")

@@ -1,4 +1,4 @@
-"""The interface of every transport, and how a model's outputs become answers."""
+"""The interface of every transport, and the conversion of a model's outputs to predictions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,9 @@ OUTPUTS = (features.LABEL_OUTPUT, features.SCORES_OUTPUT, features.CLASSES_OUTPU
 
 
 class Client(ABC):
-    """Asks one model; safe to use from several threads.
+    """Client of one model; thread-safe, and a context manager that closes its connections.
 
-    A context manager that closes its connections.
-
-    Args:
-        where: the server or the folder, for messages.
-        options: how to ask.
+    ``where`` names the server or the folder in messages.
     """
 
     def __init__(self, where: str, options: Options) -> None:
@@ -33,19 +29,18 @@ class Client(ABC):
         """Classifies texts.
 
         Args:
-            texts: abstracts as their authors wrote them; bytes are taken as UTF-8, and need not be
-                valid.
+            texts: raw abstracts; bytes are UTF-8, valid or not.
 
         Returns:
-            One answer a text, in the same order.
+            One prediction per text, in the same order.
 
         Raises:
-            ClientError: one of its kinds (:mod:`pipeline.client.errors`).
+            ClientError: one of its subclasses (:mod:`pipeline.client.errors`).
         """
         return list(self.stream(texts))
 
     def stream(self, texts: Iterable[str | bytes]) -> Iterator[Classification]:
-        """Classifies texts as they come, in constant memory; otherwise as :meth:`classify`."""
+        """Classifies texts lazily, in constant memory; otherwise like :meth:`classify`."""
         encoded = (
             encode(text, f"text {number}", self.options.max_text_bytes)
             for number, text in enumerate(texts, 1)
@@ -55,10 +50,10 @@ class Client(ABC):
 
     @abstractmethod
     def status(self) -> list[VersionStatus]:
-        """Returns the model's versions, the newest first.
+        """Returns the model's versions, newest first.
 
         Raises:
-            ClientError: as :meth:`classify`.
+            ClientError: as for :meth:`classify`.
         """
 
     @abstractmethod
@@ -67,11 +62,11 @@ class Client(ABC):
 
     @abstractmethod
     def _outputs(self, texts: Sequence[bytes]) -> Mapping[str, Any]:
-        """Asks for one batch; returns lists by name: label [n], scores [n, k], classes [n, k].
+        """Scores one batch; returns lists by name: label [n], scores [n, k], classes [n, k].
 
         Raises:
             ClientError: the request failed.
-            KeyError, TypeError, ValueError: the answer is not the classifier's.
+            KeyError, TypeError, ValueError: the response is not a classifier's.
         """
 
     def _classify(self, texts: Sequence[bytes]) -> list[Classification]:
@@ -93,16 +88,14 @@ class Client(ABC):
             ) from None
 
     def __enter__(self) -> Client:
-        """Returns the client itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Closes the connections."""
         self.close()
 
 
 def _answer(label: str, scores: Sequence[float], classes: Sequence[str]) -> Classification:
-    # The same float32, whether it came as decimal digits or in binary.
+    # The same float32 whether it came as decimal digits or binary.
     named = dict(zip(classes, array("f", scores), strict=True))
     if len(named) != len(classes) or label not in named:
         raise ValueError(f"label {label!r} with classes {', '.join(map(repr, classes))}")

@@ -19,14 +19,14 @@ from pipeline.client.transports.server import ServerClient, make_tls_context
 from pipeline.client.types import Address, Options, VersionStatus
 
 if "grpc" not in sys.modules:
-    # Its core logs each failed handshake to stderr; the error says the same.
+    # gRPC's core logs each failed handshake to stderr, although the error says the same.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 
 
 class GrpcClient(ServerClient):
-    """Asks over one HTTP/2 connection, which the first request opens."""
+    """Uses one HTTP/2 connection, which the first request opens."""
 
     interface = "gRPC"
 
@@ -36,15 +36,15 @@ class GrpcClient(ServerClient):
         settings: list[tuple[str, int]] = [
             ("grpc.max_receive_message_length", -1),
             ("grpc.max_send_message_length", -1),
-            # One place retries: transports.server.retried.
+            # Only transports.server.retried retries.
             ("grpc.enable_retries", 0),
-            # A new attempt must find a channel that tries again, not one that waits a second. The
-            # least backoff stays as it is: it also bounds the time in which to connect.
+            # A retry must find a channel that reconnects, not one that waits a second. The minimum
+            # backoff keeps its default, since it is also the timeout for connecting.
             ("grpc.initial_reconnect_backoff_ms", 50),
             ("grpc.max_reconnect_backoff_ms", 2000),
         ]
         if address.loopback:
-            # No proxy stands between a machine and itself, whatever the environment says.
+            # No proxy to this machine itself, whatever the environment says.
             settings.append(("grpc.enable_http_proxy", 0))
         self._channel = (
             grpc.secure_channel(address.target, _credentials(options), settings)
@@ -69,7 +69,6 @@ class GrpcClient(ServerClient):
         )
 
     def status(self) -> list[VersionStatus]:
-        """See :meth:`Client.status`."""
         request = messages.GetModelStatusRequest(model_spec={"name": self.options.model_name})
         found = self._call(self._get_status, request).model_version_status
         return [
@@ -78,7 +77,6 @@ class GrpcClient(ServerClient):
         ]
 
     def close(self) -> None:
-        """Closes the connection."""
         self._channel.close()
 
     def _outputs(self, texts: Sequence[bytes]) -> Mapping[str, Any]:
@@ -104,7 +102,7 @@ class GrpcClient(ServerClient):
             message, said = one_line(details), details.lower()
             if "certificate_verify_failed" in said:
                 return self._untrusted(message)
-            # All that the client sees of a refused certificate of its own, or of a missing one.
+            # The only sign of a client certificate that is missing or that the server refuses.
             closed = self._address.tls and "socket closed" in said
             hint = "; does it ask for another client certificate?" if closed else ""
             return UnavailableError(
@@ -120,10 +118,10 @@ def string_tensor(values: Sequence[bytes]) -> messages.Tensor:
 
 
 def read_tensor(tensor: messages.Tensor) -> list[Any]:
-    """Returns the values of a tensor of strings or float32: n of them [n], or n lists [n, k].
+    """Returns the values of a string or float32 tensor: a list for [n], n lists for [n, k].
 
     Raises:
-        ValueError: it has another type or rank, or its values do not fill its shape.
+        ValueError: another type or rank, or the wrong number of values for its shape.
     """
     values: Sequence[Any]
     if tensor.dtype == messages.DT_STRING:
@@ -131,14 +129,14 @@ def read_tensor(tensor: messages.Tensor) -> list[Any]:
     elif tensor.dtype != messages.DT_FLOAT:
         raise ValueError(f"tensor of type {tensor.dtype}, neither float32 nor string")
     elif tensor.tensor_content:
-        # Little-endian, as every platform that TensorFlow runs on.
+        # Little-endian, like every platform that TensorFlow runs on.
         values = array("f", tensor.tensor_content)
     else:
         values = tensor.float_val
     shape = [dim.size for dim in tensor.tensor_shape.dim]
     if len(shape) not in (1, 2):
         raise ValueError(f"tensor of shape {shape}, neither [n] nor [n, k]")
-    # A single value stands for all of them, as tensor.proto says.
+    # A single value is repeated to fill the shape, as tensor.proto says.
     values = list(values) * (math.prod(shape) if len(values) == 1 else 1)
     if len(values) != math.prod(shape):
         raise ValueError(f"{len(values)} values for shape {shape}")
@@ -148,14 +146,13 @@ def read_tensor(tensor: messages.Tensor) -> list[Any]:
 
 
 def _state(number: int) -> str:
-    """The name of a version's state; the number of one that this client does not know."""
+    """Returns the name of a version's state; the number of an unknown one."""
     states = messages.ModelVersionStatus.State
     return states.Name(number) if number in states.values() else str(number)
 
 
 def _credentials(options: Options) -> grpc.ChannelCredentials:
-    """What is trusted, and the client's own certificate."""
-    # gRPC takes any bytes, and reports a bad certificate as an unreachable server.
+    # Checks the files: gRPC would report a bad certificate as an unreachable server.
     make_tls_context(options)
     trusted = options.ca_file or ssl.get_default_verify_paths().cafile
     chain = options.cert_file.read_bytes() if options.cert_file else None

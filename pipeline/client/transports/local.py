@@ -1,4 +1,4 @@
-"""The SavedModel in this process, without a server."""
+"""Scores with a SavedModel in this process, without a server."""
 
 from __future__ import annotations
 
@@ -18,11 +18,7 @@ from pipeline.client.types import Options, VersionStatus
 
 
 class LocalClient(Client):
-    """Scores with the signature that a server would use.
-
-    Attributes:
-        folder: the SavedModel's.
-    """
+    """Scores with the same signature as a server; ``folder`` is the SavedModel's."""
 
     def __init__(self, folder: Path, options: Options) -> None:
         self.folder = find_version(folder, options.version)
@@ -39,11 +35,10 @@ class LocalClient(Client):
             raise WrongSignatureError(str(error)) from None
 
     def status(self) -> list[VersionStatus]:
-        """See :meth:`Client.status`."""
         return folder_status(self._root)
 
     def close(self) -> None:
-        """Does nothing: the model goes with the client."""
+        """Does nothing: the model is freed with the client."""
 
     def _outputs(self, texts: Sequence[bytes]) -> Mapping[str, Any]:
         try:

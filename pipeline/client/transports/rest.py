@@ -1,7 +1,7 @@
 """TF Serving's REST interface.
 
-https://www.tensorflow.org/tfx/serving/api_rest describes it; which HTTP status stands for which
-error is in tensorflow_serving/model_servers/http_server.cc.
+See https://www.tensorflow.org/tfx/serving/api_rest; the HTTP statuses of errors are in
+tensorflow_serving/model_servers/http_server.cc.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pipeline.client.errors import (
 from pipeline.client.transports.server import ServerClient, make_tls_context
 from pipeline.client.types import Address, Options, VersionStatus
 
-# What HTTP statuses, those of proxies included, stand for: gRPC status codes, or TOO_LARGE.
+# gRPC status codes, or TOO_LARGE, by HTTP status, including those of proxies.
 _CODES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -40,12 +40,12 @@ _CODES = {
     504: "UNAVAILABLE",
 }
 _NO_MODEL_WORDS = ("servable not found", "could not find", "version label")
-# Names of the TLS alerts with which a server refuses a client's certificate, or the lack of one.
+# In the names of TLS alerts by which a server refuses a client certificate, or the lack of one.
 _CLIENT_CERTIFICATE_WORDS = ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE")
 
 
 class RestClient(ServerClient):
-    """Asks over HTTP; the connection is kept between requests."""
+    """Uses HTTP; connections are kept between requests."""
 
     interface = "REST"
 
@@ -61,12 +61,11 @@ class RestClient(ServerClient):
         self._http = httpx.Client(
             headers={"accept": "application/json", **options.all_headers()},
             verify=make_tls_context(options) if address.tls else False,
-            # No proxy stands between a machine and itself, whatever the environment says.
+            # No proxy to this machine itself, whatever the environment says.
             trust_env=not address.loopback,
         )
 
     def status(self) -> list[VersionStatus]:
-        """See :meth:`Client.status`."""
         answer = self._ask(lambda seconds: self._send("GET", self._model, None, seconds))
         try:
             found = []
@@ -80,7 +79,6 @@ class RestClient(ServerClient):
         return sorted(found, key=lambda one: -one.version)
 
     def close(self) -> None:
-        """Closes the connections."""
         self._http.close()
 
     def _outputs(self, texts: Sequence[bytes]) -> Mapping[str, Any]:
@@ -99,7 +97,7 @@ class RestClient(ServerClient):
             ) as response:
                 for chunk in response.iter_bytes():
                     content += chunk
-                    # The library's timeout starts anew with each piece that arrives.
+                    # httpx's timeout restarts with each chunk.
                     if time.monotonic() > ends:
                         raise self._too_slow()
         except httpx.TimeoutException:
@@ -128,7 +126,7 @@ class RestClient(ServerClient):
         )
 
     def _http_error(self, response: httpx.Response, answer: Any) -> ClientError:
-        # TF Serving's own errors have this form; a proxy answers with something else.
+        # TF Serving's own errors have this form; a proxy's do not.
         said = answer.get("error") if isinstance(answer, dict) else None
         message = said if isinstance(said, str) and said else response.reason_phrase
         code = _CODES.get(response.status_code, "UNKNOWN")
@@ -140,7 +138,7 @@ class RestClient(ServerClient):
 
 
 def _json_string(text: bytes) -> str | dict[str, str]:
-    """A string of the request; bytes that are not UTF-8 go in base64."""
+    """Returns a text as a JSON value; bytes that are not UTF-8 are base64-encoded."""
     try:
         return text.decode()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""What TF Serving's two interfaces have in common: TLS, retries, and the meaning of an error."""
+"""The common part of TF Serving's two interfaces: TLS, retries, and the mapping of errors."""
 
 from __future__ import annotations
 
@@ -27,25 +27,21 @@ from pipeline.client.types import Address, Options
 
 Answer = TypeVar("Answer")
 
-# Seconds. Full jitter, so that clients which failed together do not come back together:
+# Seconds. Full jitter, so that clients that failed together do not retry together:
 # https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 _backoff = wait_random_exponential(multiplier=0.1, max=5.0)
-# Words of TF Serving's messages that blame the signature, not the request: by REST
+# Parts of TF Serving's messages about the signature, not the request: by REST
 # (tensorflow_serving/util/json_tensor.cc), then by gRPC (servables/tensorflow/predict_util.cc).
 _SIGNATURE_WORDS = (
     *("signature", "named input", "multiple input tensors", "not of expected type"),
     *("tensor alias", "expects", "expected to be"),
 )
-# Of gRPC's message about too many bytes, and of TF Serving's batching about too many rows.
+# In gRPC's message about too many bytes, and in TF Serving's about too many rows in a batch.
 _TOO_LARGE = "larger than max"
 
 
 class ServerClient(Client):
-    """Asks a server, again where that may help.
-
-    Attributes:
-        interface: REST or gRPC.
-    """
+    """Client of a server (``interface`` is REST or gRPC); retries transient failures."""
 
     interface: ClassVar[str]
 
@@ -70,13 +66,13 @@ class ServerClient(Client):
     def _refusal(
         self, code: str, message: str, status: str, retry_after: float | None = None
     ) -> ClientError:
-        """Returns the error that an unsuccessful answer stands for.
+        """Returns the error for an unsuccessful response.
 
         Args:
             code: name of the gRPC status code, or TOO_LARGE.
-            message: the server's.
+            message: the server's message.
             status: the code as this interface shows it.
-            retry_after: seconds after which the server asks to be tried again.
+            retry_after: seconds that the server asks to wait before a retry.
         """
         message = one_line(message)
         said, where = message.lower(), self._where
@@ -105,12 +101,12 @@ def retried(
     retries: int,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Answer:
-    """Calls ``send`` until it succeeds or fails for good.
+    """Calls ``send`` until it succeeds or fails permanently.
 
     Args:
-        send: takes the seconds that are left; raises a ``ClientError``.
-        deadline: seconds for all of it; no wait goes beyond.
-        retries: further calls after a transient failure.
+        send: takes the remaining seconds; raises a ``ClientError``.
+        deadline: seconds for all attempts and waits.
+        retries: maximum further calls after transient failures.
         sleep: waits that many seconds.
 
     Raises:
@@ -128,7 +124,7 @@ def retried(
 
 
 def _wait(state: RetryCallState) -> float:
-    """Seconds until the next attempt: the server's wish, where it has one."""
+    """Returns the seconds until the next attempt: as the server asks, or else the backoff."""
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after if isinstance(error, ClientError) else None
     return _backoff(state) if asked is None else asked
@@ -138,7 +134,7 @@ def make_tls_context(options: Options) -> ssl.SSLContext:
     """Returns the TLS settings: the trusted authorities and the client's own certificate.
 
     Raises:
-        UserError: a file cannot be read, is not PEM, or key and certificate do not belong together.
+        UserError: a file cannot be read, is not PEM, or key and certificate do not match.
     """
     try:
         context = ssl.create_default_context(cafile=options.ca_file)

@@ -65,4 +65,4 @@ def test_where_there_is_a_gpu_the_graph_holds_cudnns_kernel_unless_it_is_for_exp
     backend = importlib.import_module("keras.src.backend.tensorflow.rnn")
     monkeypatch.setattr(backend, "_is_gpu_available", lambda: True)
     assert traced() is True
-    assert traced(use_cudnn=False) is False
+    assert traced(serving=True) is False

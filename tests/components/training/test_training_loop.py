@@ -298,7 +298,7 @@ def test_second_phase_watches_the_whole_model_and_freezes_its_linear_paths(tmp_p
 
 
 def test_each_epoch_is_logged_as_a_progress_record(tmp_path, caplog) -> None:
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="absl")
     _, outcome = train(tmp_path, settings_of())
     seen = [found for found in map(progress_in, caplog.records) if found is not None]
     assert all(isinstance(progress, EpochProgress) for progress in seen)

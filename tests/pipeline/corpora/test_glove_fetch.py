@@ -134,7 +134,7 @@ def test_cut_connections_are_resumed_where_they_broke_off(server: Server, tmp_pa
 def test_next_call_resumes_what_an_earlier_one_left(server: Server, tmp_path: Path) -> None:
     target = tmp_path / "vectors.txt"
     server.cuts = [1000, 0, 0, 0, 0]
-    kept = rf"\(1,000 of {len(BODY):,} bytes are kept; the next try goes on from there\)$"
+    kept = rf"\(1,000 of {len(BODY):,} bytes are kept; the next try resumes\)$"
     with pytest.raises(UserError, match=kept):
         glove_fetch.fetch(target, "stanford", archive(server))
     assert names(tmp_path) == ["glove.6B.zip.part"]

@@ -257,7 +257,7 @@ def test_interrupted_run_says_how_to_go_on(tmp_path, push_folder, repository):
     code, said = stopped_on_the_way(source, out, push_folder, repository, signal.SIGINT)
 
     assert code == 130
-    assert said.strip().splitlines()[-1] == "stopped; the same command goes on from there"
+    assert said.strip().splitlines()[-1] == "stopped; the same command resumes"
     assert not (out / "_SUCCESS").exists()
 
 
