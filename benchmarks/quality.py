@@ -59,12 +59,13 @@ from tfx.orchestration.pipeline import RunOptions
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils
 
-from components.contracts import features, node_ids
+from components.contracts import artifact_files, features, node_ids
 from components.errors import UserError
 from components.metadata_store import MetadataStore
 from components.model.architectures import build_model
 from components.model.model_settings import ModelSettings
 from components.model.word_vectors import load_glove
+from components.settings import Settings
 from components.text.cleaning import clean_python
 from components.training import dataset, objective, run_fn
 from components.training.device import prepare_device
@@ -99,7 +100,7 @@ LINEAR_MODELS: dict[str, Callable[[], Any]] = {
 _METHOD, _CONFIGURED = "notebook-method", "notebook-configuration"
 _UNADJUSTED, _UNCALIBRATED = "without logit adjustment", "without temperature"
 _NOTEBOOK_CONFIG = Path(__file__).parents[1] / "pipeline" / "config" / "notebook.toml"
-_SETTINGS = {"model": ModelSettings, "training": TrainingSettings}
+_SETTINGS: dict[str, type[Settings]] = {"model": ModelSettings, "training": TrainingSettings}
 
 
 def ablations(training: TrainingSettings) -> dict[str, dict[str, dict[str, Any]]]:
@@ -357,7 +358,7 @@ def train_by_run_fn(
 ) -> tuple[FloatArray, FloatArray | None, dict[str, Any]]:
     """Runs the Trainer node's function and scores what it exports."""
     place = state / "output"
-    written = place / "run" / run_fn.REPORT
+    written = place / "run" / artifact_files.TRAINING_REPORT
     # Written last: with it, an earlier call was killed while it scored the model.
     if not written.is_file():
         shutil.rmtree(place, ignore_errors=True)
@@ -748,10 +749,10 @@ def main(
     settings = load_config(config)
     if rows is not None:
         settings = small_config(settings, rows)
-    with captured(settings.log_dir / "quality.log") as terminal:
+    with captured(settings.folder.log_dir / "quality.log") as terminal:
         absl_logging.set_verbosity(absl_logging.INFO)
         say = terminal.say
-        say(f"log in {settings.log_dir / 'quality.log'}")
+        say(f"log in {settings.folder.log_dir / 'quality.log'}")
         say(f"commit {machine.commit()}")
         data = prepare_data(settings, say)
         data.folder.mkdir(parents=True, exist_ok=True)
