@@ -274,10 +274,13 @@ class MetadataStore:
             ) from error
 
     def run_ids(self) -> list[str]:
-        """Returns the ids of all runs, ISO 8601 local times, oldest first."""
-        return sorted(
-            context.name for context in self.connection.get_contexts_by_type(_RUN_CONTEXT)
-        )
+        """Returns the ids of all runs in the order in which they began, oldest first.
+
+        The ids hold local times, which a clock set back, a time zone or the end of daylight saving
+        time puts out of order. ML Metadata's own numbers only grow.
+        """
+        contexts = self.connection.get_contexts_by_type(_RUN_CONTEXT)
+        return [context.name for context in sorted(contexts, key=lambda one: one.id)]
 
     def lineage(self, run_id: str | None = None) -> Lineage:
         """Reads the lineage of one run, empty if it is unknown, or with None of all runs."""

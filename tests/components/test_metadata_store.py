@@ -45,7 +45,7 @@ def test_one_run_reads_the_same_as_the_whole_database(book) -> None:
         assert book.reader.lineage(run).latest(run) == whole.latest(run)
     assert whole.latest("two")["Trainer"].put_out[0].uri == "/model-again"
     assert whole.latest("four") == book.reader.lineage("four").latest("four") == {}
-    assert book.reader.run_ids() == ["one", "three", "two"]
+    assert book.reader.run_ids() == ["one", "two", "three"]
 
 
 @pytest.mark.parametrize(

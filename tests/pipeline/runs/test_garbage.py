@@ -54,6 +54,13 @@ def test_old_unblessed_model_goes_with_all_that_only_it_needed(ledger) -> None:
     assert state(ledger, new.of("Trainer", "model")) == pb.Artifact.LIVE
 
 
+def test_run_after_a_clock_set_back_is_the_newest(ledger) -> None:
+    old = ledger.run(RUNS[1], blessed=False)
+    new = ledger.run(RUNS[0], blessed=False, rows=200)
+    assert removed(collect(ledger)) == all_of(old)
+    assert all(Path(a.uri).exists() for o in new.outputs.values() for a in o.values())
+
+
 def test_plan_alone_changes_nothing(ledger) -> None:
     old = ledger.run(RUNS[0], blessed=False)
     ledger.run(RUNS[1])

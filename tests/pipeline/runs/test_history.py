@@ -97,6 +97,15 @@ def test_run_whose_process_holds_the_lock_is_running(ledger) -> None:
     assert only(ledger)[0] is RunState.KILLED
 
 
+def test_runs_stand_in_the_order_in_which_they_began_whatever_the_clock_said(ledger) -> None:
+    ledger.run(THIRD)
+    ledger.run(FIRST)
+    history = ledger.history()
+    assert history.ids == [THIRD, FIRST]
+    assert history.find("latest").id == FIRST
+    assert [run.id for run in history.latest(1)] == [FIRST]
+
+
 def test_runs_without_records_are_listed_by_what_ml_metadata_has(ledger) -> None:
     ledger.run(FIRST)
     ledger.run(SECOND, until="Trainer", ending=pb.Execution.FAILED)
