@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gzip
 import io
@@ -99,15 +100,25 @@ def _open(path: Path, dimension: int) -> Iterator[BinaryIO]:
             raise UserError(
                 f"{path}: not a zip archive or cut short ({error}); fetch it again"
             ) from None
-        with archive, archive.open(_member(path, archive.namelist(), dimension)) as member:
-            yield io.BufferedReader(member, 1 << 20)  # type: ignore[type-var]
+        with archive:
+            try:
+                member = archive.open(_member(path, archive.namelist(), dimension))
+            # Encrypted, of an unknown compression, or with a broken header.
+            except (RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+                raise UserError(
+                    f"{path}: cannot be unpacked ({error}); unpack it yourself and name the text"
+                ) from None
+            with member:
+                yield io.BufferedReader(member, 1 << 20)  # type: ignore[type-var]
     else:
         with path.open("rb", 1 << 20) as stream:
             yield stream
 
 
 def _member(path: Path, names: Sequence[str], dimension: int) -> str:
-    texts = [name for name in names if name.endswith(".txt")]
+    # macOS puts a hidden companion beside each file of an archive.
+    shown = [name for name in names if not re.search(r"(^|/)(\.|__MACOSX/)", name)]
+    texts = [name for name in shown if name.endswith(".txt")]
     if len(texts) == 1:
         return texts[0]
     wanted = [name for name in texts if re.search(rf"(^|[./]){dimension}d\.txt$", name)]
@@ -166,16 +177,24 @@ def _split(line: bytes, number: int, dimension: int, source: str) -> tuple[bytes
     if not line.endswith(b"\n"):
         if number == 1 and (b"\0" in line or len(line) >= _LONGEST_LINE):
             raise UserError(f"{source}:1: {_BINARY}")
+        if len(line) >= _LONGEST_LINE:
+            raise UserError(
+                f"{source}:{number}: the line has more than {_LONGEST_LINE:,} bytes, which no row "
+                "of vectors has; mend or remove it"
+            )
         raise UserError(
             f"{source}:{number}: the last line has no line end, so the file is cut short; "
             "fetch it again (or end the line, if the file is complete)"
         )
-    word, *numbers = line.rstrip(b"\r\n").rsplit(b" ", dimension)
+    if number == 1:
+        line = line.removeprefix(codecs.BOM_UTF8)
+    line = line.rstrip(b" \t\r\n")
+    word, *numbers = line.rsplit(b" ", dimension)
     # A number within the "word" means that the line has too many numbers.
     long = b" " in word and any(map(_is_finite, filter(None, word.split(b" ")[1:])))
     if len(numbers) != dimension or not word or long:
         raise UserError(_width_message(line, number, dimension, source))
-    if line[len(word) :].rstrip(b"\r\n").translate(None, _NUMBER_BYTES):
+    if line[len(word) :].translate(None, _NUMBER_BYTES):
         raise _not_a_number(word, numbers, f"{source}:{number}")
     return word, numbers
 

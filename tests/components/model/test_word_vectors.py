@@ -49,6 +49,44 @@ def test_every_container_gives_the_same_rows(tmp_path: Path, name: str) -> None:
     assert coverage.missing == ()
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["".join(f"{line} \n" for line in LINES), "\ufeff" + TEXT, TEXT.replace("\n", "\t\r\n")],
+    ids=["trailing blanks", "byte order mark", "tab and carriage return"],
+)
+def test_blanks_and_byte_order_marks_cost_no_word_its_vector(tmp_path: Path, text: str) -> None:
+    matrix, coverage = load_glove(write(tmp_path, "v.txt", text), ["the", "graph"], 3)
+    np.testing.assert_array_equal(matrix[2:], [[1, 2, 3], [4, 5, 6]])
+    assert coverage.found == 2
+
+
+def test_hidden_companions_in_a_zip_from_a_mac_are_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path, "v.zip", TEXT)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("__MACOSX/._glove.6B.3d.txt", b"\0\5\26\7")
+        archive.writestr(".hidden.txt", b"")
+    matrix, _ = load_glove(path, ["the"], 3)
+    np.testing.assert_array_equal(matrix[2], [1, 2, 3])
+
+
+@pytest.mark.parametrize(("offset", "value"), [(6, 1), (8, 99)], ids=["encrypted", "compression"])
+def test_zip_that_cannot_be_unpacked_is_one_line(tmp_path: Path, offset: int, value: int) -> None:
+    path = write(tmp_path, "v.zip", TEXT)
+    data = bytearray(path.read_bytes())
+    central = data.index(b"PK\1\2")
+    # Flags stand at 6 and 8, the method at 8 and 10, of a local and a central header.
+    data[offset] = data[central + offset + 2] = value
+    path.write_bytes(bytes(data))
+    with pytest.raises(UserError, match=r"v\.zip: cannot be unpacked \(.+\); unpack it yourself"):
+        load_glove(path, ["the"], 3)
+
+
+def test_line_of_over_a_mebibyte_is_not_called_cut_short(tmp_path: Path) -> None:
+    path = write(tmp_path, "v.txt", f"the 1 2 3\n{'x' * (1 << 20)} 1 2 3\n")
+    with pytest.raises(UserError, match=r"v\.txt:2: the line has more than 1,048,576 bytes"):
+        load_glove(path, ["the"], 3)
+
+
 def test_token_share_weighs_words_by_their_count_and_leaves_out_unknown_words(
     tmp_path: Path,
 ) -> None:
