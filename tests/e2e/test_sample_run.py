@@ -367,10 +367,11 @@ def test_going_back_to_an_earlier_model_serves_it_again(project) -> None:
 
     def served() -> str:
         report = serving / str(project.versions()[-1]) / "assets.extra" / "training.json"
-        return json.loads(report.read_text(encoding="utf-8")).get("edition", "first")
+        device = json.loads(report.read_text(encoding="utf-8"))["device"]
+        return "second" if device == "second" else "first"
 
     for edition in ("second", "first", "second"):
-        added = 'report["edition"] = "second"\n    run_dir = '
+        added = 'report = report.model_copy(update={"device": "second"})\n    run_dir = '
         new = text.replace("run_dir = ", added, 1) if edition == "second" else text
         path.write_text(new, encoding="utf-8")
         run = project.run()
