@@ -68,7 +68,9 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
     schema_gen = SchemaGen(statistics=statistics, infer_feature_shape=True)
     schema_import = ReviewedSchemaGen(
         schema_file=str(config.data.schema_file),
-        fingerprint=file_fingerprint(config.data.schema_file),
+        fingerprint=code_fingerprint(
+            "components.validation.reviewed_schema", files=[config.data.schema_file]
+        ),
     ).with_id(node_ids.IMPORT_SCHEMA_GEN)
     schema = schema_import.outputs["schema"]
     example_validator = ExampleValidator(

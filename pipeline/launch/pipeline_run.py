@@ -95,8 +95,6 @@ def run(
         _runner().run(build(config))
         return COMPLETE
     here = session.current()
-    if here:
-        here.join()
     if command is None:
         command = here.command if here else f"{shlex.quote(sys.executable)} -m pipeline run"
     try:

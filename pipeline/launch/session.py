@@ -24,8 +24,7 @@ class Session:
     """A session file.
 
     Attributes:
-        file: JSON with the keys ``command``, ``pid`` (once the runner has started) and
-            ``exit_code`` (once it has ended).
+        file: JSON with the keys ``command`` and, once the runner has ended, ``exit_code``.
     """
 
     file: Path
@@ -38,20 +37,13 @@ class Session:
     @property
     def exit_code(self) -> int | None:
         """The runner's exit code; None if it was killed before it could write one."""
-        return self._number("exit_code")
-
-    @property
-    def pid(self) -> int | None:
-        """The runner's process id; None before it has started."""
-        return self._number("pid")
-
-    def join(self) -> None:
-        """Records that this process is the runner."""
-        self._write({"pid": os.getpid()})
+        value = self._read().get("exit_code")
+        return value if isinstance(value, int) else None
 
     def leave(self, exit_code: int) -> None:
         """Records the runner's exit code."""
-        self._write({"exit_code": exit_code})
+        # Atomic, since the other process may be reading.
+        atomic.write_text(self.file, json.dumps({**self._read(), "exit_code": exit_code}))
 
     def end_at_once_on_signals(self) -> None:
         """Lets SIGINT and SIGTERM end this process silently until the run sets its own handlers.
@@ -61,17 +53,9 @@ class Session:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _frame: os._exit(128 + number))
 
-    def _number(self, key: str) -> int | None:
-        value = self._read().get(key)
-        return value if isinstance(value, int) else None
-
     def _read(self) -> dict[str, object]:
         content = json.loads(self.file.read_text(encoding="utf-8"))
         return content if isinstance(content, dict) else {}
-
-    def _write(self, more: dict[str, object]) -> None:
-        # Atomic, since the other process may be reading.
-        atomic.write_text(self.file, json.dumps({**self._read(), **more}))
 
 
 def current() -> Session | None:

@@ -17,7 +17,6 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -65,9 +64,9 @@ def run(config: PipelineConfig, command: str, runner: Path = RUNNER) -> int:
         check_serving_dir(config)
         with terminal.captured(log_file):
             _register(config, runner)
-        with session.opened(command) as here, _passed_on_to(here) as signals:
+        with session.opened(command) as here:
+            signals = _run_to_its_end([sys.executable, os.fspath(runner)])
             # The session has the exit code unless the runner was killed.
-            subprocess.call([sys.executable, runner])
             code = here.exit_code
     except CliError as error:
         return _fail(NODE_FAILED, f"{error} (log: {log_file})")
@@ -184,26 +183,27 @@ def _tfx(*arguments: str) -> None:
         raise CliError(causes.one_line(error)) from error
 
 
-@contextlib.contextmanager
-def _passed_on_to(here: session.Session) -> Iterator[list[int]]:
-    """Leaves signals to the runner and keeps this process waiting for it.
+def _run_to_its_end(command: list[str]) -> list[int]:
+    """Runs a command to its end, whatever signals come; returns these.
 
     Ctrl-C reaches every process of the terminal; SIGTERM reaches only this one, so it is passed on.
-    Both get a handler rather than SIG_IGN, which the runner would inherit.
-
-    Yields:
-        The signals received so far.
+    Both get a handler rather than SIG_IGN, which the command would inherit.
     """
     came: list[int] = []
+    process: subprocess.Popen[bytes] | None = None
 
     def take(number: int, _frame: FrameType | None) -> None:
         came.append(number)
-        if number == signal.SIGTERM and here.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(here.pid, number)
+        if number == signal.SIGTERM and process is not None:
+            process.send_signal(number)
 
     with session.signals_to(take):
-        yield came
+        process = subprocess.Popen(command)
+        if signal.SIGTERM in came:
+            # It came before there was a process to pass it on to.
+            process.send_signal(signal.SIGTERM)
+        process.wait()
+    return came
 
 
 if __name__ == "__main__":

@@ -14,10 +14,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from components import provenance
 from components.contracts.record import Record
+from components.metadata_store import MetadataStore
 from pipeline.runs.layout import OutputFolder
 
 
@@ -54,6 +55,12 @@ class RunRecord(Record):
     exit_code: int | None = None
     failed_node: str = ""
     cause: str = ""
+
+    @field_validator("started", "finished", mode="before")
+    @classmethod
+    def _none_if_empty(cls, value: Any) -> Any:
+        """Takes the empty text that older files have where a time is missing."""
+        return value or None
 
     def ended(self, exit_code: int, failed_node: str = "", cause: str = "") -> RunRecord:
         """Returns a copy of the record with the outcome, finished now."""
@@ -97,9 +104,12 @@ def read_all(folder: OutputFolder) -> dict[str, RunRecord]:
 
 
 def latest_configuration(folder: OutputFolder) -> dict[str, Any]:
-    """Returns the configuration of the run that started last; empty if there is no record."""
-    dated = [(one.started, one.configuration) for one in read_all(folder).values() if one.started]
-    return max(dated, key=lambda one: one[0].astimezone(), default=(None, {}))[1]
+    """Returns the configuration of the run that began last; empty if no run has a record."""
+    if not folder.metadata_file.is_file():
+        return {}
+    records = read_all(folder)
+    began = reversed(MetadataStore(folder.metadata_file).run_ids())
+    return next((records[one].configuration for one in began if one in records), {})
 
 
 def _now() -> datetime:

@@ -194,6 +194,27 @@ def test_runner_that_is_interrupted_while_it_imports_leaves_the_word_to_its_sess
     assert (output, said) == ("", [])
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_sigterm_reaches_the_runner_whenever_it_comes(
+    monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    started = subprocess.Popen
+
+    def start(command: list[str]) -> subprocess.Popen:
+        if when == "before":
+            os.kill(os.getpid(), signal.SIGTERM)
+            return started(command)
+        process = started(command)
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    began = time.monotonic()
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    assert tfx_cli_session._run_to_its_end(sleeper) == [signal.SIGTERM]
+    assert time.monotonic() - began < 30
+
+
 def test_two_first_runs_register_the_pipeline_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,6 +106,25 @@ def test_runs_stand_in_the_order_in_which_they_began_whatever_the_clock_said(led
     assert [run.id for run in history.latest(1)] == [FIRST]
 
 
+def test_record_of_a_killed_run_of_an_older_version_is_read(ledger) -> None:
+    ledger.run(FIRST, until="Trainer", ending=pb.Execution.COMPLETE)
+    file = ledger.folder.record_file(FIRST)
+    old = {"format": 1, "run_id": FIRST, "started": f"{FIRST[:19]}+00:00", "finished": ""}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({**old, "exit_code": None, "command": "make run", "nodes": NODES}))
+    run = ledger.history().find(FIRST)
+    assert run.state is RunState.KILLED
+    assert run.record is not None
+    assert run.record.command == "make run"
+
+
+def test_configuration_is_that_of_the_run_that_began_last_whatever_the_clock_said(ledger) -> None:
+    for run_id, name in ((THIRD, "first"), (FIRST, "second")):
+        ledger.run(run_id)
+        ledger.record(run_id, configuration={"run": {"name": name}})
+    assert record.latest_configuration(ledger.folder)["run"]["name"] == "second"
+
+
 def test_runs_without_records_are_listed_by_what_ml_metadata_has(ledger) -> None:
     ledger.run(FIRST)
     ledger.run(SECOND, until="Trainer", ending=pb.Execution.FAILED)
