@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -42,10 +43,20 @@ def write_bytes(path: Path, content: bytes) -> None:
         scratch.write_bytes(content)
 
 
+def sweep(path: Path) -> None:
+    """Removes what killed writers of a file left behind; its caller must be the only writer."""
+    for scratch in path.parent.glob(f".{path.name}.*.tmp"):
+        scratch.unlink(missing_ok=True)
+
+
 def sync(path: Path) -> None:
     """Flushes a file, or the entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot flush a folder.
+        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.EBADF)):
+            raise
     finally:
         os.close(descriptor)

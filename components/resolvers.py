@@ -59,8 +59,9 @@ def _standing(artifacts: list[types.Artifact]) -> list[types.Artifact]:
 def _classes(model: types.Artifact) -> tuple[str, ...]:
     """Returns a model's classes in order; empty if its files are gone."""
     folder = Path(path_utils.serving_model_path(model.uri)) / artifact_files.EXTRA_ASSETS
-    report = TrainingReport.find(folder / artifact_files.TRAINING_REPORT)
-    return report.classes if report else ()
+    path = folder / artifact_files.TRAINING_REPORT
+    # A damaged report raises: without its classes the gate would have no baseline.
+    return TrainingReport.read(path).classes if path.is_file() else ()
 
 
 class LatestPushStrategy(ResolverStrategy):

@@ -95,7 +95,8 @@ def _read_batch(path: Path) -> None:
 
 
 def _read_row_group(path: Path) -> None:
-    list(parquet_source.read_batches(parquet_source.RowGroup(str(path), 0, 2)))
+    reader = parquet_source.RowGroupReader()
+    list(reader.batches(parquet_source.RowGroup(str(path), 0, 2)))
 
 
 READERS: dict[str, Callable[[Path], object]] = {

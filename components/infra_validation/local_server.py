@@ -50,7 +50,9 @@ def serving(model: Path, timeout: float) -> Iterator[Running]:
         # TF Serving expects <name>/<version>; any version will do here.
         base = Path(folder) / MODEL_NAME
         shutil.copytree(model, base / "1")
-        base.parent.chmod(0o755)  # the image runs as another user
+        # The image runs as another user, whatever the umask here.
+        for path in (base.parent, *base.parent.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
         grpc_port, rest_port = _free_ports()
         server = stack.enter_context(
             model_server.running(

@@ -57,6 +57,8 @@ def probe(
     path = extra / artifact_files.GOLDEN_PREDICTIONS
     try:
         golden = GoldenPredictions.read(path)
+        # Arrays are built when they are first used.
+        _ = golden.token_ids, golden.scores
     except (OSError, ValueError) as error:
         return [_failed("golden predictions", f"{path} cannot be read: {error}")], None
     if not golden.predictions:

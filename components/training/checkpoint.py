@@ -69,6 +69,7 @@ def save_state(folder: Path, state: State) -> None:
         for index, array in enumerate(getattr(state, group))
     }
     arrays[_HISTORY] = np.frombuffer(json.dumps(state.history).encode(), np.uint8)
+    atomic.sweep(folder / _FILE)
     with atomic.replacing(folder / _FILE) as scratch, scratch.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
 
@@ -87,7 +88,7 @@ def load_state(folder: Path) -> State | None:
                 if name != _HISTORY:
                     groups[name.partition(".")[0]].append(arrays[name])
             return State(json.loads(bytes(arrays[_HISTORY])), **groups)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return None
 
 

@@ -225,7 +225,8 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
         values = decoded(self._tuning, trial.hyperparameters.values)
         text = json.dumps(values, sort_keys=True)
         kept = self._results / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
-        if not kept.is_file():
+        done = TrialResult.find(kept)
+        if done is None or not (done.eval or done.error):
             try:
                 self._train(values, kept)
             except Exception as error:

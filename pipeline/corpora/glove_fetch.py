@@ -295,6 +295,7 @@ def _reason(error: requests.RequestException) -> str:
 def _place(target: Path, pieces: Iterator[bytes]) -> int:
     """Writes a file atomically; returns its number of lines."""
     lines = 0
+    atomic.sweep(target)
     with atomic.replacing(target) as scratch, scratch.open("wb") as file:
         for piece in pieces:
             lines += piece.count(b"\n")

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.arrow import pa, pq
-from components.atomic import replacing
+from components.atomic import replacing, sweep
 from components.errors import UserError
 from pipeline.corpora import lexicon
 
@@ -425,6 +425,7 @@ def write_sample_corpus(path: Path, rows: int, seed: int) -> None:
         raise UserError(f"seed: {seed} is negative; give 0 or more.")
     units = _Units()
     papers_of_month = np.zeros(_MONTHS, np.int64)
+    sweep(path)
     with replacing(path) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
         for start in range(0, rows, _CHUNK):
             rng = np.random.default_rng([seed, start])
@@ -464,6 +465,7 @@ def write_sample_vectors(path: Path, dimension: int = 100, seed: int = 0) -> Non
         load = loads.setdefault(word, np.zeros(len(directions)))
         load[-1] = 0.5
     kept = rng.random(len(loads)) >= 0.04
+    sweep(path)
     with replacing(path) as part, part.open("w", encoding="ascii", newline="\n") as file:
         for (word, load), keep in zip(loads.items(), kept.tolist(), strict=True):
             # Length 3.5 for a topic's most frequent term, against noise of length 2.5.

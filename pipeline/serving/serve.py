@@ -127,6 +127,8 @@ def serving(
     (state / CONFIG_FILE).write_text(config, encoding="utf-8")
     for name in ("batching.config", "monitoring.config"):
         shutil.copyfile(_HERE / name, state / name)
+    for path in state.iterdir():
+        path.chmod(0o644)
     log_file = state / "log.txt"
     say(f"starting {found.description} (log: {log_file})")
     with contextlib.ExitStack() as stack:

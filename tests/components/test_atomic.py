@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -83,6 +84,26 @@ def test_a_killed_writer_leaves_a_file_that_a_glob_finds(tmp_path: Path) -> None
     assert target.read_text() == "old"
     (left,) = set(tmp_path.iterdir()) - {target}
     assert list(tmp_path.glob(".*.tmp")) == [left]
+    atomic.sweep(tmp_path / "fil")
+    assert left.exists()
+    atomic.sweep(target)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EBADF])
+def test_file_system_that_cannot_flush_folders_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    fsync = os.fsync
+
+    def refuse_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    atomic.write_text(tmp_path / "file", "text")
+    assert (tmp_path / "file").read_text() == "text"
 
 
 def test_the_data_are_on_the_disk_before_the_rename_and_the_rename_after(

@@ -122,6 +122,14 @@ def test_model_whose_files_are_gone_is_no_baseline() -> None:
     assert baseline(model(3), [model(1), gone], [push(10, of=1), push(11, of=2)]) == [1]
 
 
+def test_damaged_report_of_a_pushed_model_is_no_reason_to_gate_without_a_baseline() -> None:
+    pushed = model(1)
+    report = Path(pushed.uri) / "Format-Serving" / "assets.extra" / "training.json"
+    report.write_text('{"classes": ["bio", ')
+    with pytest.raises(ValueError, match="Expecting value"):
+        baseline(model(2), [pushed], [push(10, of=1)])
+
+
 def served(candidate: int, *pushes) -> list[int]:
     resolved = LatestPushStrategy().resolve_artifacts(
         None, {"pushed": list(pushes), "model": [model(candidate)]}

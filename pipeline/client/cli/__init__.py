@@ -1,1 +1,1 @@
-"""The command line ``arxiv-classify``; imports nothing, so that Ctrl-C is quiet at once."""
+"""The command line ``arxiv-classify``; imports little, so that it starts fast."""

@@ -1,6 +1,6 @@
 """The entry point of ``arxiv-classify``.
 
-Imports nothing at module level, so that Ctrl-C is quiet at once; the commands are in
+Imports nothing itself at module level, so that Ctrl-C is quiet at once; the commands are in
 :mod:`pipeline.client.cli.commands`.
 """
 

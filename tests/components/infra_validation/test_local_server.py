@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -114,6 +115,12 @@ os.execv(sys.executable, [sys.executable, STAND_IN, *flags])
 def test_container_gets_the_pinned_image_a_read_only_mount_and_loopback_ports(
     good_model: Path, docker, tmp_path: Path
 ) -> None:
+    # The container's user is another one, and the model's files may be its owner's alone.
+    (private := tmp_path / "private").mkdir()
+    shutil.copytree(good_model, private / "model")
+    for path in (private / "model").rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    good_model = private / "model"
     script = tmp_path / "run_container.py"
     script.write_text(RUN_CONTAINER.replace("STAND_IN", repr(str(STAND_IN))))
     told = docker(run=f'exec {sys.executable} {script} "$@"')
@@ -123,7 +130,8 @@ def test_container_gets_the_pinned_image_a_read_only_mount_and_loopback_ports(
         (words,) = told("run")
         source = Path(re.search("type=bind,readonly,source=([^,]+),target=/models/", words)[1])
         assert (source / "1" / "saved_model.pb").is_file()
-        assert source.parent.stat().st_mode & 0o777 == 0o755
+        for path in (source.parent, *source.parent.rglob("*")):
+            assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644)
     assert f"--publish {running.address}:8500" in words
     assert re.search(r"--publish 127\.0\.0\.1:[0-9]+:8501", words)
     assert words.count("--mount") == words.count("readonly")

@@ -189,8 +189,9 @@ def test_state_file_is_old_or_new_and_whole(tmp_path, monkeypatch) -> None:
     assert state.history == [{"val_log_loss": 0.1 + 0.2}]
     np.testing.assert_array_equal(state.weights[0], arrays[0])
     assert state.optimizer[1].shape == ()
-    (tmp_path / "state.npz").write_bytes(b"PK\x03\x04 cut short")
-    assert load_state(tmp_path) is None
+    for damaged in (b"PK\x03\x04 cut short", b""):
+        (tmp_path / "state.npz").write_bytes(damaged)
+        assert load_state(tmp_path) is None
 
 
 def test_only_the_newest_states_of_other_settings_are_kept(tmp_path) -> None:
