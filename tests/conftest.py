@@ -38,8 +38,11 @@ _REAL_DATA = REPOSITORY.parent / "shared" / "data"
 
 # What takes more than two seconds to make: `make check` passes over the tests that ask for it.
 _COSTLY = frozenset(
-    ("browser", "build_model", "good_model", "installed_wheel", "judge", "workbench")
-)
+    (
+        "browser", "build_model", "good_model", "installed_wheel", "judge", "real_corpus",
+        "real_glove", "workbench",
+    )
+)  # fmt: skip
 # Folders whose files take longest, longest first: what starts last keeps one process waiting.
 _LONGEST = ("e2e", "components/training", "pipeline/launch", "components/evaluation")
 

@@ -53,6 +53,7 @@ def outcomes(output: str) -> dict[str, str]:
     return dict(re.findall(r"│ (\w+) +│ ([\w ]+?) +│", output))
 
 
+@pytest.mark.slow
 def test_session_creates_runs_and_hands_on_the_exit_code(tmp_path: Path) -> None:
     (tmp_path / "trap").write_text("user error")
     arguments = [sys.executable, "-c", SESSION]
@@ -76,6 +77,7 @@ def test_session_creates_runs_and_hands_on_the_exit_code(tmp_path: Path) -> None
     assert registered.stat().st_mtime_ns == created
 
 
+@pytest.mark.slow
 def test_failure_by_hand_is_an_exit_code_without_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "trap").write_text("user error")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -104,6 +106,7 @@ def test_failure_by_hand_is_an_exit_code_without_a_traceback(tmp_path: Path) -> 
     assert "column 'abstract' is missing; add it" in failed.stderr
 
 
+@pytest.mark.slow
 def test_terminated_session_ends_the_runner_too(tmp_path: Path) -> None:
     (tmp_path / "trap").write_text("sleep")
     process = subprocess.Popen(
