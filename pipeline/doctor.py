@@ -21,6 +21,7 @@ import tomli
 from packaging.requirements import InvalidRequirement, Requirement
 
 from components import model_server
+from components.contracts.columns import ARXIV, Columns
 from components.errors import UserError
 from pipeline.config.pipeline_config import CONFIG_VARIABLE, PipelineConfig
 
@@ -79,8 +80,8 @@ def examine(
     yield check_writable("output folder", "run.output_dir", config.run.output_dir)
     yield check_writable("serving folder", "run.serving_dir", config.serving_dir)
     yield check_glove(config.data.glove, config.training.embedding_dim)
-    yield check_parquet(config.data.parquet)
-    yield check_schema(config.data.schema_file)
+    yield check_parquet(config.data.parquet, config.data.columns)
+    yield check_schema(config.data.schema_file, config.data.columns.label)
     yield check_validations(config.data.validations_file)
 
 
@@ -239,7 +240,7 @@ def check_glove(file: Path, dimension: int) -> Finding:
     return Finding("GloVe file", Health.FINE, f"{file}: {dimension} numbers a word")
 
 
-def check_parquet(pattern: Path) -> Finding:
+def check_parquet(pattern: Path, columns: Columns = ARXIV) -> Finding:
     """Checks that each file of the corpus is parquet and has the columns a run reads."""
     from components.arrow import open_parquet
     from components.ingestion.columns import check_schema
@@ -256,7 +257,7 @@ def check_parquet(pattern: Path) -> Finding:
     for name in files:
         try:
             with open_parquet(name) as file:
-                check_schema(file.schema_arrow, name)
+                check_schema(file.schema_arrow, name, columns)
                 rows += file.metadata.num_rows
         except UserError as error:
             return Finding("parquet", Health.BROKEN, str(error), fix)
@@ -266,12 +267,12 @@ def check_parquet(pattern: Path) -> Finding:
     return Finding("parquet", Health.FINE, f"{text}, every column there")
 
 
-def check_schema(file: Path) -> Finding:
+def check_schema(file: Path, label: str = ARXIV.label) -> Finding:
     """Checks that the reviewed schema can be parsed and lists the classes."""
     from components.validation.reviewed_files import read_classes
 
     try:
-        classes = read_classes(file)
+        classes = read_classes(file, label)
     except UserError as error:
         fix = "mend the file, or name another as data.schema_file"
         return Finding("schema", Health.BROKEN, str(error), fix)

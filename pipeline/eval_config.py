@@ -8,21 +8,27 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow_model_analysis as tfma
 
+from components.contracts.columns import ARXIV, Columns
 from components.contracts.features import (
     LABEL_ID,
     SCORES_OUTPUT,
     SERVING_EXAMPLES,
+    SLICE_FEATURES,
     TRANSFORM_FEATURES,
+    YEAR,
 )
 from components.evaluation import tfma_metrics
-from components.evaluation.evaluation_settings import EvaluationSettings
+from components.evaluation.evaluation_settings import LABEL_SLICE, EvaluationSettings
 from components.metrics import classification
 
 __all__ = ["EvaluationSettings", "make_eval_config"]
 
 
 def make_eval_config(
-    settings: EvaluationSettings, classes: Sequence[str], fingerprint: str
+    settings: EvaluationSettings,
+    classes: Sequence[str],
+    fingerprint: str,
+    columns: Columns = ARXIV,
 ) -> tfma.EvalConfig:
     """Returns the configuration of the Evaluator.
 
@@ -33,6 +39,7 @@ def make_eval_config(
         settings: thresholds and slices.
         classes: the class names, in the order of the model's scores.
         fingerprint: hash of the metrics' code; an edit changes the cache key.
+        columns: names of the columns.
 
     Raises:
         ValueError: fewer than two classes, or a duplicate.
@@ -40,6 +47,8 @@ def make_eval_config(
     if len(classes) < 2 or len(set(classes)) != len(classes):
         raise ValueError(f"classes must be at least two and distinct, got {list(classes)}")
     ours = {"fingerprint": fingerprint}
+    keys = {LABEL_SLICE: columns.label, **{name: name for name in SLICE_FEATURES}}
+    slices = [keys[name] for name in settings.slices if columns.date or name != YEAR]
     return tfma.EvalConfig(
         model_specs=[
             tfma.ModelSpec(
@@ -52,7 +61,7 @@ def make_eval_config(
         ],
         slicing_specs=[
             tfma.SlicingSpec(),
-            *(tfma.SlicingSpec(feature_keys=[name]) for name in settings.slices),
+            *(tfma.SlicingSpec(feature_keys=[name]) for name in slices),
         ],
         metrics_specs=[
             tfma.MetricsSpec(

@@ -51,7 +51,8 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
     Raises:
         UserError: the schema or the validations file cannot be used.
     """
-    classes = read_classes(config.data.schema_file)
+    columns = config.data.columns
+    classes = read_classes(config.data.schema_file, columns.label)
     validations = parse(
         config.data.validations_file, custom_validation_config_pb2.CustomValidationConfig()
     )
@@ -60,6 +61,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         parquet=str(config.data.parquet),
         shares=config.data.splits.as_dict(),
         seed=config.data.splits.seed,
+        columns=columns,
         fingerprint=code_fingerprint("components.ingestion.examples_executor"),
     )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
@@ -99,6 +101,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         custom_config={
             **config.transform.model_dump(),
             "classes": classes,
+            "columns": columns.model_dump(mode="json"),
             "fingerprint": code_fingerprint(_PREPROCESSING),
         },
     )
@@ -114,6 +117,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             "model": config.model.model_dump(mode="json"),
             "training": config.training.model_dump(mode="json"),
             "classes": classes,
+            "columns": columns.model_dump(mode="json"),
             "glove": str(config.data.glove),
             "glove_sha256": file_fingerprint(config.data.glove),
             "checkpoint_dir": str(config.folder.checkpoint_dir),
@@ -135,7 +139,10 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         baseline_model=baseline.outputs["model"],
         schema=schema,
         eval_config=make_eval_config(
-            config.evaluation, classes, code_fingerprint("components.evaluation.tfma_metrics")
+            config.evaluation,
+            classes,
+            code_fingerprint("components.evaluation.tfma_metrics"),
+            columns,
         ),
     )
     summary = EvaluationSummary(
@@ -182,6 +189,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         model=model,
         baseline_model=baseline.outputs["model"],
         split=features.TEST,
+        names=columns.model_dump_json(),
         fingerprint=code_fingerprint("components.predictions.node"),
     )
     predictions.add_upstream_node(pusher)

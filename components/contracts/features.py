@@ -3,15 +3,13 @@
 The classes and their order are defined by the label's string domain in ``schema/schema.pbtxt``.
 """
 
-# Raw columns, as in the arXiv metadata dump.
+# Columns of the arXiv metadata dump: the defaults of `components.contracts.columns`.
 ABSTRACT = "abstract"
 LABEL = "final_category"
 ID = "id"
 DATE = "update_date"
 # Finer than the label (such as "math.AG" in math); a second training target if present.
 CATEGORY = "primary_category"
-RAW_COLUMNS = (ID, ABSTRACT, LABEL, DATE, CATEGORY)
-OPTIONAL_COLUMNS = (CATEGORY,)
 
 # Splits, in the order of their shares.
 TRAIN = "train"

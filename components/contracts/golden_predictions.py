@@ -11,10 +11,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from components.contracts import features
 from components.contracts.record import Record
 
-# Names of texts: real abstracts, and the empty one.
-REAL = "abstract"
+# Names of texts: real ones, and the empty one.
+REAL = "real"
 EMPTY = "empty"
 
 
@@ -52,6 +53,8 @@ class GoldenPredictions(Record):
     classes: tuple[str, ...] = ()
     """Names of the scores' columns."""
     sequence_length: int = 0
+    text_columns: tuple[str, ...] = (features.ABSTRACT,)
+    """Columns that are joined to the text."""
     predictions: tuple[GoldenPrediction, ...] = ()
 
     @classmethod
@@ -61,12 +64,14 @@ class GoldenPredictions(Record):
         texts: Sequence[GoldenText],
         token_ids: npt.NDArray[np.int64],
         scores: npt.NDArray[np.float32],
+        text_columns: Sequence[str] = (features.ABSTRACT,),
     ) -> GoldenPredictions:
         """Combines texts with their token ids [n, sequence_length] and scores [n, k]."""
         rows = zip(texts, token_ids, scores.tolist(), strict=True)
         return cls(
             classes=tuple(classes),
             sequence_length=token_ids.shape[1],
+            text_columns=tuple(text_columns),
             predictions=tuple(
                 GoldenPrediction(
                     **dict(text), token_ids=np.trim_zeros(ids, "b").tolist(), scores=row

@@ -6,10 +6,11 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from components.contracts.features import LABEL, SLICE_FEATURES
+from components.contracts.features import SLICE_FEATURES
 from components.settings import BASIC, Settings
 
-SLICE_KEYS = (LABEL, *SLICE_FEATURES)
+LABEL_SLICE = "label"
+SLICE_KEYS = (LABEL_SLICE, *SLICE_FEATURES)
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -32,7 +33,8 @@ class EvaluationSettings(Settings):
     max_macro_f1_drop: _Share = 0.02
     """How far test macro-F1 may lie below that of the last pushed model."""
     slices: tuple[str, ...] = SLICE_KEYS
-    """Features by whose values the metrics are sliced, any of the default ones."""
+    """What the metrics are sliced by, any of the default ones; without a column of dates, not by
+    year."""
 
     @field_validator("slices")
     @classmethod

@@ -12,7 +12,7 @@ from components.contracts import features
 from components.contracts.golden_predictions import GoldenPredictions
 from components.contracts.infra_verdict import Check, Measurements
 from components.infra_validation.budgets import InfraValidationSettings
-from components.scoring.signatures import INPUTS, Signature, TensorKind
+from components.scoring.signatures import Signature, TensorKind, input_names
 
 # Scores of a row add up to 1 except for float32 rounding.
 _SUM_TOLERANCE = 1e-5
@@ -28,8 +28,9 @@ class Reply(NamedTuple):
     classes: list[list[str]]
 
 
-def expected_signatures(classes: int, sequence_length: int) -> dict[str, Signature]:
+def expected_signatures(golden: GoldenPredictions) -> dict[str, Signature]:
     """Returns the signatures of the model's contract; see README, "The model's signatures"."""
+    classes, sequence_length = golden.scores.shape[1], golden.sequence_length
     reply = {
         features.LABEL_OUTPUT: TensorKind(_STRING, (-1,)),
         features.SCORES_OUTPUT: TensorKind(_FLOAT, (-1, classes)),
@@ -41,14 +42,12 @@ def expected_signatures(classes: int, sequence_length: int) -> dict[str, Signatu
         features.CATEGORY_ID: TensorKind(_INT, (-1,)),
         **{name: TensorKind(_STRING, (-1,)) for name in features.SLICE_FEATURES},
     }
-    outputs = {
-        features.SERVING_TEXT: reply,
-        features.SERVING_EXAMPLES: reply,
-        features.TRANSFORM_FEATURES: transformed,
-    }
+    texts = dict.fromkeys(input_names(golden.text_columns), TensorKind(_STRING, (-1,)))
+    examples = {features.EXAMPLES_INPUT: TensorKind(_STRING, (-1,))}
     return {
-        name: Signature({INPUTS[name]: TensorKind(_STRING, (-1,))}, given)
-        for name, given in outputs.items()
+        features.SERVING_TEXT: Signature(texts, reply),
+        features.SERVING_EXAMPLES: Signature(examples, reply),
+        features.TRANSFORM_FEATURES: Signature(examples, transformed),
     }
 
 

@@ -78,7 +78,7 @@ def probe(
     runtime, load_seconds = server
     found: list[Check] = []
     try:
-        expected = checks.expected_signatures(len(golden.classes), golden.token_ids.shape[1])
+        expected = checks.expected_signatures(golden)
         found += checks.check_signatures(runtime.signatures, expected)
         if not all(check.passed for check in found):
             return found, None
@@ -115,8 +115,9 @@ def _replay_warmup(
         return _failed(
             "warm-up", f"{len(warmup)} requests; TF Serving takes from 1 to {MAX_RECORDS}"
         )
+    first_input = sorted(runtime.signatures[features.SERVING_TEXT].inputs)[0]
     for number, request in enumerate(warmup):
-        rows = tf.make_ndarray(request.inputs[features.ABSTRACT]).tolist()
+        rows = tf.make_ndarray(request.inputs[first_input]).tolist()
         what = f"warm-up request {number}"
         check = checks.check_reply(what, _ask(runtime, rows), golden.classes, len(rows))
         if request.model_spec.signature_name != features.SERVING_TEXT:
@@ -152,7 +153,7 @@ def _replay_examples(runtime: ModelRuntime, golden: GoldenPredictions, bound: fl
     rows, meant = [], []
     empty = next(i for i, text in enumerate(golden.predictions) if text.name == EMPTY)
     for index, text in enumerate(golden.predictions):
-        rows.append(_example(text.content))
+        rows.append(_example(golden.text_columns[0], text.content))
         meant.append(index)
         if index < len(_NOT_EXAMPLES):
             rows.append(_NOT_EXAMPLES[index])
@@ -172,9 +173,9 @@ def _replay_examples(runtime: ModelRuntime, golden: GoldenPredictions, bound: fl
     return found
 
 
-def _example(text: bytes) -> bytes:
+def _example(column: str, text: bytes) -> bytes:
     example = tf.train.Example()
-    example.features.feature[features.ABSTRACT].bytes_list.value.append(text)
+    example.features.feature[column].bytes_list.value.append(text)
     return example.SerializeToString()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import grpc
@@ -14,7 +15,7 @@ from tensorflow_serving.apis import (
 )
 
 from components.scoring.errors import RefusedError, one_line
-from components.scoring.signatures import INPUTS, Signature, described
+from components.scoring.signatures import Signature, described, filled
 
 # gRPC's default of 4 MiB would refuse a batch with a few long texts.
 _MAX_MESSAGE = 256 << 20
@@ -57,7 +58,7 @@ class Server:
             )
         )
 
-    @property
+    @cached_property
     def signatures(self) -> dict[str, Signature]:
         """The model's signatures by name; raises as :meth:`ask` does."""
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
@@ -76,8 +77,8 @@ class Server:
         request = predict_pb2.PredictRequest()
         request.model_spec.name = self._name
         request.model_spec.signature_name = signature
-        batch = tf.make_tensor_proto(list(rows), tf.string, [len(rows)])
-        request.inputs[INPUTS[signature]].CopyFrom(batch)
+        for name, values in filled(self.signatures[signature].inputs, rows).items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(values, tf.string, [len(rows)]))
         reply = self._call(self._stub.Predict, request)
         return {key: tf.make_ndarray(value) for key, value in reply.outputs.items()}
 

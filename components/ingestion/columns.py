@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from components.arrow import pa, pc
-from components.contracts import features
+from components.contracts.columns import ARXIV, Columns
 from components.errors import UserError
 
+# Columns by their role, whatever the user calls them.
+ID, TEXT, LABEL, DATE, CATEGORY = "id", "text", "label", "date", "category"
 # Strings are valid UTF-8, dates are "YYYY-MM-DD", and missing values (null or blank) are null.
-CANONICAL = pa.schema([(name, pa.string()) for name in features.RAW_COLUMNS])
+CANONICAL = pa.schema([(role, pa.string()) for role in (ID, TEXT, LABEL, DATE, CATEGORY)])
 
 _DATE_SHAPE = r"^\s*\d{4}-\d{2}-\d{2}"
 
@@ -26,48 +30,66 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _accepts(name: str, kind: pa.DataType) -> bool:
+def _accepts(role: str, kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if pa.types.is_null(kind) or _is_text(kind):
         return True
-    if name == features.DATE:
+    if role == DATE:
         return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
+    if role == LABEL and pa.types.is_boolean(kind):
+        return True
     # Not floats: as a number, 0704.0010 loses its zeros.
-    return bool(name == features.ID and pa.types.is_integer(kind))
+    return role in (ID, LABEL) and bool(pa.types.is_integer(kind))
 
 
-def check_schema(schema: pa.Schema, path: str) -> None:
+_TYPES = {
+    DATE: "string, date or timestamp",
+    ID: "string or integer",
+    LABEL: "string, integer or boolean",
+}
+
+
+def check_schema(schema: pa.Schema, path: str, columns: Columns = ARXIV) -> None:
     """Checks that a parquet file has every required column once, with a readable type.
 
     Args:
         schema: the file's Arrow schema.
         path: the file, for the message.
+        columns: the names of the columns.
 
     Raises:
-        UserError: it does not; names the file, the column and what the file has instead.
+        UserError: it does not; names the file, the columns and what the file has instead.
     """
-    for name in features.RAW_COLUMNS:
-        found = schema.get_all_field_indices(name)
-        if not found and name in features.OPTIONAL_COLUMNS:
-            continue
-        if not found:
-            raise UserError(
-                f"{path}: column {name!r} is missing; the file has {', '.join(schema.names)}. "
-                "Rename or add it."
-            )
-        if len(found) > 1:
-            raise UserError(f"{path}: column {name!r} occurs {len(found)} times. Keep one of them.")
-        kind = schema.field(found[0]).type
-        if not _accepts(name, kind):
-            wanted = {
-                features.DATE: "string, date or timestamp",
-                features.ID: "string or integer",
-            }.get(name, "string")
-            raise UserError(
-                f"{path}: column {name!r} has type {kind}; expected {wanted}. "
-                "Convert it before ingestion."
-            )
+    missing = [name for name in columns.required if name not in schema.names]
+    if missing:
+        raise UserError(
+            f"{path}: {_missing(missing, schema.names)}; the file has {', '.join(schema.names)}. "
+            "Name yours in [data.columns]."
+        )
+    for role, names in columns.by_role().items():
+        for name in names:
+            found = schema.get_all_field_indices(name)
+            if len(found) > 1:
+                raise UserError(
+                    f"{path}: column {name!r} occurs {len(found)} times. Keep one of them."
+                )
+            kind = schema.field(found[0]).type if found else pa.null()
+            if not _accepts(role, kind):
+                raise UserError(
+                    f"{path}: column {name!r} has type {kind}; expected "
+                    f"{_TYPES.get(role, 'string')}. Convert it before ingestion."
+                )
+
+
+def _missing(names: Sequence[str], present: Sequence[str]) -> str:
+    folded = {name.casefold(): name for name in present}
+    described = []
+    for name in names:
+        near = get_close_matches(name.casefold(), folded, n=1)
+        described.append(f"{name!r}" + (f" (is it {folded[near[0]]!r}?)" if near else ""))
+    plural = "columns {} are missing" if len(names) > 1 else "column {} is missing"
+    return plural.format(", ".join(described))
 
 
 def _valid_utf8(column: pa.Array) -> pa.Array:
@@ -109,35 +131,59 @@ def _date(column: pa.Array) -> tuple[pa.Array, int]:
     return dates, int(dates.null_count - column.null_count)
 
 
-def canonical(batch: pa.RecordBatch) -> Canonical:
+def _joined(columns: Sequence[pa.Array]) -> pa.Array:
+    """Joins the texts of each row by newlines; null where all are null."""
+    joined, *rest = columns
+    for column in rest:
+        # Null where one of the two is; pyarrow's own null_handling="skip" loses rows.
+        both = pc.binary_join_element_wise(joined, column, "\n")
+        joined = pc.coalesce(both, joined, column)
+    return joined
+
+
+def canonical(batch: pa.RecordBatch, columns: Columns = ARXIV) -> Canonical:
     """Converts a batch whose schema passed :func:`check_schema` to ``CANONICAL``."""
-    present = set(batch.schema.names)
-    columns = {
-        name: batch.column(batch.schema.get_field_index(name))
-        if name in present
-        else pa.nulls(batch.num_rows, pa.string())
-        for name in CANONICAL.names
+    nothing = pa.nulls(batch.num_rows, pa.string())
+    raw = {
+        role: [batch.column(index) for name in names for index in _indices(batch.schema, name)]
+        for role, names in columns.by_role().items()
     }
-    dates, unreadable = _date(columns.pop(features.DATE))
-    texts = {name: _text(column) for name, column in columns.items()} | {features.DATE: dates}
+    dates, unreadable = _date((raw.pop(DATE, None) or [nothing])[0])
+    found = {
+        role: _joined([_text(one) for one in arrays]) for role, arrays in raw.items() if arrays
+    }
+    # Blanks around a label never mean another class.
+    found[LABEL] = pc.utf8_trim_whitespace(found[LABEL])
+    found[DATE] = dates
     return Canonical(
-        pa.RecordBatch.from_arrays([texts[name] for name in CANONICAL.names], schema=CANONICAL),
+        pa.RecordBatch.from_arrays(
+            [found.get(role, nothing) for role in CANONICAL.names], schema=CANONICAL
+        ),
         unreadable,
     )
 
 
-def as_feature_lists(batch: pa.RecordBatch) -> pa.RecordBatch:
+def _indices(schema: pa.Schema, name: str) -> list[int]:
+    return list(schema.get_all_field_indices(name))
+
+
+def as_feature_lists(batch: pa.RecordBatch, columns: Columns = ARXIV) -> pa.RecordBatch:
     """Returns a canonical batch as ``list<binary>`` columns, as the tf.Example encoder needs them.
+
+    They have the names of the features; a role without a column has none.
 
     Values become lists of one. Nulls stay null, and the encoder omits those features.
     """
-    lists = []
-    for column in batch.columns:
+    lists = {}
+    names = columns.features()
+    for role, column in zip(batch.schema.names, batch.columns, strict=True):
+        if role not in names:
+            continue
         valid = pc.is_valid(column).to_numpy(zero_copy_only=False)
         ends = valid.cumsum()
         offsets = pa.array([*(ends - valid), len(column) - column.null_count], pa.int32())
         if column.null_count:
             present = pa.concat_arrays([pc.is_valid(column), pa.array([True])])
             offsets = pc.if_else(present, offsets, pa.scalar(None, pa.int32()))
-        lists.append(pa.ListArray.from_arrays(offsets, column.drop_null().cast(pa.binary())))
-    return pa.RecordBatch.from_arrays(lists, names=batch.schema.names)
+        lists[names[role]] = pa.ListArray.from_arrays(offsets, column.drop_null().cast(pa.binary()))
+    return pa.RecordBatch.from_arrays(list(lists.values()), names=list(lists))

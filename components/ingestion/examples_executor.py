@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -31,6 +31,7 @@ from tfx_bsl.coders import example_coder
 
 from components.arrow import pa
 from components.contracts import artifact_files
+from components.contracts.columns import Columns
 from components.contracts.ingestion_summary import IngestionSummary
 from components.ingestion import columns, parquet_source, row_counts, splits
 from components.ingestion.row_counts import IN_SPLIT, WITH_WORDS
@@ -46,7 +47,8 @@ _COUNTS = "counts"
 _KEYS = "keys"
 
 SEED = "seed"
-"""Key of the splits' seed in the custom configuration."""
+COLUMNS = "columns"
+"""Keys of the custom configuration: the splits' seed, and the columns as JSON."""
 
 Count = tuple[tuple[str, str], int]
 
@@ -64,17 +66,18 @@ def _packed_parts(keys: pa.Table, buckets: splits.Ints) -> Iterator[tuple[int, b
 class _ReadKeys(beam.DoFn):  # type: ignore[misc]
     """(number, row group) -> (id bucket, packed key table), and counts."""
 
-    def __init__(self, seed: int):
+    def __init__(self, names: Columns, seed: int):
+        self._names = names
         self._seed = seed
 
     def setup(self) -> None:
-        self._reader = parquet_source.RowGroupReader()
+        self._reader = parquet_source.RowGroupReader(self._names)
 
     def process(self, element: tuple[int, parquet_source.RowGroup]) -> Iterator[Any]:
         number, row_group = element
         first_row = 0
         for raw in self._reader.batches(row_group):
-            batch, unreadable_dates = columns.canonical(raw)
+            batch, unreadable_dates = columns.canonical(raw, self._names)
             keyed = splits.row_keys(batch, number, first_row, cleaning.clean_bytes, self._seed)
             first_row += len(batch)
             yield from _packed_parts(keyed.keys, splits.id_buckets(keyed.keys, _BUCKETS))
@@ -153,12 +156,15 @@ class _Assign(beam.DoFn):  # type: ignore[misc]
 class _ReadExamples(beam.DoFn):  # type: ignore[misc]
     """(row group number, [(rows, splits)]) -> batches of examples, tagged with their split."""
 
-    def __init__(self, row_groups: list[parquet_source.RowGroup], split_names: list[str]):
+    def __init__(
+        self, names: Columns, row_groups: list[parquet_source.RowGroup], split_names: list[str]
+    ):
+        self._names = names
         self._row_groups = row_groups
         self._split_names = split_names
 
     def setup(self) -> None:
-        self._reader = parquet_source.RowGroupReader()
+        self._reader = parquet_source.RowGroupReader(self._names)
         self._encoder = example_coder.RecordBatchToExamplesEncoder()
 
     def process(
@@ -173,7 +179,8 @@ class _ReadExamples(beam.DoFn):  # type: ignore[misc]
         for raw in self._reader.batches(row_group):
             here = splits[first_row : first_row + len(raw)]
             first_row += len(raw)
-            examples = self._encoder.encode(columns.as_feature_lists(columns.canonical(raw).batch))
+            batch = columns.canonical(raw, self._names).batch
+            examples = self._encoder.encode(columns.as_feature_lists(batch, self._names))
             for index, name in enumerate(self._split_names):
                 chosen = np.flatnonzero(here == index).tolist()
                 if chosen:
@@ -205,8 +212,17 @@ def _write_summary(counts: Iterable[Count], path: str, files: int, split_names: 
         file.write(summary.to_json())
 
 
-def _parse(exec_properties: Mapping[str, Any]) -> tuple[str, list[str], list[float], int]:
-    """Returns the input pattern, the names and shares of the splits, and their seed."""
+class _Job(NamedTuple):
+    """What the node is to do: the input and its columns; names, shares and seed of the splits."""
+
+    pattern: str
+    columns: Columns
+    split_names: list[str]
+    shares: list[float]
+    seed: int
+
+
+def _parse(exec_properties: Mapping[str, Any]) -> _Job:
     inputs, outputs = example_gen_pb2.Input(), example_gen_pb2.Output()
     custom, settings = example_gen_pb2.CustomConfig(), struct_pb2.Struct()
     proto_utils.json_to_proto(exec_properties[standard_component_specs.INPUT_CONFIG_KEY], inputs)
@@ -215,8 +231,9 @@ def _parse(exec_properties: Mapping[str, Any]) -> tuple[str, list[str], list[flo
     custom.custom_config.Unpack(settings)
     base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
     sizes = [part.hash_buckets for part in outputs.split_config.splits]
-    return (
+    return _Job(
         posixpath.join(base, inputs.splits[0].pattern),
+        Columns.model_validate_json(settings[COLUMNS]),
         utils.generate_output_split_names(inputs, outputs),
         [size / sum(sizes) for size in sizes],
         int(settings[SEED]),
@@ -258,14 +275,16 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
         summary_path: str | None = None,
     ) -> dict[str, beam.PCollection]:
         """Returns {split name: lists of serialized tf.Examples}; writes the summary to the path."""
-        pattern, split_names, shares, seed = _parse(exec_properties)
-        row_groups = parquet_source.find_row_groups(pattern)
+        job = _parse(exec_properties)
+        split_names = job.split_names
+        row_groups = parquet_source.find_row_groups(job.pattern, job.columns)
 
         keys, read_counts = (
             pipeline
             | "RowGroups" >> beam.Create(list(enumerate(row_groups)))
             | "SpreadRowGroups" >> util.ReshufflePerKey()
-            | "ReadKeys" >> beam.ParDo(_ReadKeys(seed)).with_outputs(_COUNTS, main=_KEYS)
+            | "ReadKeys"
+            >> beam.ParDo(_ReadKeys(job.columns, job.seed)).with_outputs(_COUNTS, main=_KEYS)
         )
         unique, id_counts = (
             keys
@@ -285,7 +304,8 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
                 lambda part: splits.histograms(splits.unpacked([part], splits.GROUPED)).items()
             )
             | "AddHistograms" >> beam.CombinePerKey(_AddHistograms())
-            | "CutStrata" >> beam.MapTuple(lambda name, total: (name, splits.cut(total, shares)))
+            | "CutStrata"
+            >> beam.MapTuple(lambda name, total: (name, splits.cut(total, job.shares)))
         )
         assigned, split_counts = grouped | "AssignSplits" >> beam.ParDo(
             _Assign(split_names), beam.pvalue.AsDict(cuts)
@@ -294,7 +314,9 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
             assigned
             | "GroupByRowGroup" >> beam.GroupByKey()
             | "ReadExamples"
-            >> beam.ParDo(_ReadExamples(row_groups, split_names)).with_outputs(*split_names)
+            >> beam.ParDo(_ReadExamples(job.columns, row_groups, split_names)).with_outputs(
+                *split_names
+            )
         )
 
         if summary_path is not None:
@@ -336,8 +358,8 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
         artifact = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.EXAMPLES_KEY]
         )
-        pattern, split_names, _, _ = _parse(exec_properties)
-        artifact.split_names = artifact_utils.encode_split_names(split_names)
+        job = _parse(exec_properties)
+        artifact.split_names = artifact_utils.encode_split_names(job.split_names)
         summary_path = posixpath.join(artifact.uri, artifact_files.INGESTION_SUMMARY)
 
         with self._make_beam_pipeline() as pipeline:
@@ -349,7 +371,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
 
         with fileio.open(summary_path, "r") as file:
             summary = IngestionSummary.from_json(file.read())
-        row_counts.check(summary, pattern)
+        row_counts.check(summary, job.pattern)
 
         examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(

@@ -11,9 +11,10 @@ from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 
 from components.contracts import features
+from components.contracts.columns import ARXIV, Columns
 from components.errors import UserError
 from components.ingestion.cache_key_driver import ContentDriver
-from components.ingestion.examples_executor import SEED, Executor
+from components.ingestion.examples_executor import COLUMNS, SEED, Executor
 
 # TFX has integer shares; a millionth is fine enough for any corpus.
 _SHARE_UNITS = 1_000_000
@@ -71,16 +72,23 @@ def output_config(shares: Mapping[str, float]) -> example_gen_pb2.Output:
 class ParquetExampleGen(FileBasedExampleGen):  # type: ignore[misc]
     """Reads parquet files of papers into the splits train, eval and test as tf.Examples.
 
-    Examples have the features ``features.RAW_COLUMNS`` as bytes; those that a row lacks are
-    omitted. Splits are stratified by label, share no cleaned text and depend only on the rows. The
-    artifact's folder also has ``ingestion.json`` (see `IngestionSummary`), whose counts are also
-    custom properties of the artifact.
+    Examples have the features of `Columns` as bytes; those that a row lacks are omitted. Splits are
+    stratified by label, share no cleaned text and depend only on the rows. The artifact's folder
+    also has ``ingestion.json`` (see `IngestionSummary`), whose counts are also custom properties of
+    the artifact.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
     DRIVER_CLASS = ContentDriver
 
-    def __init__(self, parquet: str, shares: Mapping[str, float], fingerprint: str, seed: int = 0):
+    def __init__(
+        self,
+        parquet: str,
+        shares: Mapping[str, float],
+        fingerprint: str,
+        seed: int = 0,
+        columns: Columns = ARXIV,
+    ):
         """Configures the node without accessing any file.
 
         Args:
@@ -88,13 +96,15 @@ class ParquetExampleGen(FileBasedExampleGen):  # type: ignore[misc]
             shares: share of the rows for each of ``features.SPLITS``; above 0, adding up to 1.
             fingerprint: hash of the code that this node uses; part of the cache key.
             seed: not negative; changes the splits.
+            columns: names of the input's columns; arXiv's by default.
 
         Raises:
             UserError: the path or the shares are invalid.
         """
         base, pattern = split_path(parquet)
         settings = struct_pb2.Struct()
-        settings.update({"fingerprint": fingerprint, SEED: seed})
+        named = columns.model_dump_json()
+        settings.update({"fingerprint": fingerprint, SEED: seed, COLUMNS: named})
         custom_config = example_gen_pb2.CustomConfig()
         custom_config.custom_config.Pack(settings)
         super().__init__(

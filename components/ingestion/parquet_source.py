@@ -11,7 +11,7 @@ from apache_beam.io.filesystems import FileSystems
 from tfx.dsl.io import fileio
 
 from components.arrow import open_parquet, pa, pq
-from components.contracts import features
+from components.contracts.columns import ARXIV, Columns
 from components.errors import UserError
 from components.ingestion import columns
 
@@ -37,11 +37,12 @@ def _opened(path: str, footer: pq.FileMetaData | None = None) -> Iterator[pq.Par
         yield file
 
 
-def find_row_groups(pattern: str) -> list[RowGroup]:
+def find_row_groups(pattern: str, names: Columns = ARXIV) -> list[RowGroup]:
     """Lists the row groups of all files that match a glob, after checking each file's schema.
 
     Args:
         pattern: file name or glob, on any file system that TFX and Beam support.
+        names: the columns that each file must have.
 
     Raises:
         UserError: nothing matches, a file is not parquet, or a column is missing or has a wrong
@@ -54,7 +55,7 @@ def find_row_groups(pattern: str) -> list[RowGroup]:
     for path in paths:
         with _opened(path) as file:
             schema, footer = file.schema_arrow, file.metadata
-        columns.check_schema(schema, path)
+        columns.check_schema(schema, path, names)
         row_groups += [
             RowGroup(path, index, footer.row_group(index).num_rows)
             for index in range(footer.num_row_groups)
@@ -69,7 +70,8 @@ class RowGroupReader:
     quadratic in their number.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, names: Columns = ARXIV) -> None:
+        self._names = [*names.required, *names.optional]
         self._path = ""
         self._footer: pq.FileMetaData | None = None
 
@@ -85,6 +87,6 @@ class RowGroupReader:
             yield from file.iter_batches(
                 batch_size=BATCH_ROWS,
                 row_groups=[row_group.number],
-                columns=list(features.RAW_COLUMNS),
+                columns=self._names,
                 use_threads=False,
             )

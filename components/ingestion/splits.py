@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.arrow import pa, pc
-from components.contracts import features
+from components.ingestion import columns
 
 KEYS = pa.schema(
     [
@@ -83,21 +83,21 @@ def row_keys(
         label counts as one without abstract.
     """
     column = dict(zip(batch.schema.names, batch.columns, strict=True))
-    has_abstract = pc.is_valid(column[features.ABSTRACT])
-    usable = pc.and_(has_abstract, pc.is_valid(column[features.LABEL]))
+    has_abstract = pc.is_valid(column[columns.TEXT])
+    usable = pc.and_(has_abstract, pc.is_valid(column[columns.LABEL]))
     rows = np.flatnonzero(usable.to_numpy(zero_copy_only=False))
     kept = {name: values.filter(usable) for name, values in column.items()}
 
-    texts = kept[features.ABSTRACT].cast(pa.binary()).to_pylist()
-    labels = kept[features.LABEL].cast(pa.binary()).to_pylist()
-    ids = kept[features.ID]
+    texts = kept[columns.TEXT].cast(pa.binary()).to_pylist()
+    labels = kept[columns.LABEL].cast(pa.binary()).to_pylist()
+    ids = kept[columns.ID]
     cleaned = [clean(value) for value in texts]
     text = _hashes(cleaned, seed)
     content = _hashes(
         [b"%b\0%b" % (label, value) for label, value in zip(labels, texts, strict=True)]
     )
     missing = pc.is_null(ids).to_numpy(zero_copy_only=False)
-    moments = pc.strptime(kept[features.DATE], format="%Y-%m-%d", unit="s", error_is_null=True)
+    moments = pc.strptime(kept[columns.DATE], format="%Y-%m-%d", unit="s", error_is_null=True)
     days = moments.cast(pa.date32()).cast(pa.int32())
 
     without_abstract = len(batch) - pc.sum(has_abstract).as_py() if len(batch) else 0
@@ -110,7 +110,7 @@ def row_keys(
                 pa.array(text),
                 pa.array(content),
                 days.fill_null(int(NO_DATE)),
-                kept[features.LABEL],
+                kept[columns.LABEL],
                 pa.array([value.count(b" ") + bool(value) for value in cleaned], pa.int32()),
             ],
             schema=KEYS,

@@ -19,6 +19,7 @@ from tfx.utils import path_utils
 from components import atomic
 from components.arrow import pq
 from components.contracts import artifact_files, features
+from components.contracts.columns import ARXIV, Columns
 from components.contracts.predictions import record_batch, schema_of
 from components.predictions.prediction_rows import read_records, split_files
 from components.scoring.scorer import Scorer, score_by_length
@@ -34,20 +35,24 @@ class RowPredictions(types.Artifact):
     TYPE_NAME = "RowPredictions"
 
 
-def write_predictions(files: Sequence[str], model: str, target: Path) -> int:
+def write_predictions(
+    files: Sequence[str], model: str, target: Path, names: Columns = ARXIV
+) -> int:
     """Writes a SavedModel's scores of a split's rows; returns the number of rows.
 
     Args:
         files: the split's gzipped TFRecords of tf.Examples.
         model: folder of the SavedModel.
         target: parquet file to write.
+        names: names of the columns.
 
     Raises:
         ValueError: the split has no rows.
     """
     scorer = Scorer(Path(model))
     text = tf.io.FixedLenFeature([], tf.string, default_value="")
-    spec = {features.ID: text, features.LABEL: text}
+    # Without a column of ids, no feature has this name, and all ids are empty.
+    spec = {names.id or "id": text, names.label: text}
     rows = 0
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(atomic.replacing(target))
@@ -73,6 +78,7 @@ def Predictions(  # noqa: N802
     model: InputArtifact[standard_artifacts.Model],
     predictions: OutputArtifact[RowPredictions],
     split: Parameter[str],
+    names: Parameter[str],
     fingerprint: Parameter[str],
     baseline_model: InputArtifact[standard_artifacts.Model] = None,
 ) -> None:
@@ -83,6 +89,7 @@ def Predictions(  # noqa: N802
         model: the Trainer's.
         predictions: receives the files of predictions.
         split: which of the examples' splits.
+        names: a dump of `Columns`, JSON.
         fingerprint: hash of the sources that the node uses; part of the cache key.
         baseline_model: the model to compare with; may resolve to nothing.
     """
@@ -95,5 +102,5 @@ def Predictions(  # noqa: N802
     ):
         if scored is not None:
             path = path_utils.serving_model_path(scored.uri)
-            rows = write_predictions(files, path, folder / name)
+            rows = write_predictions(files, path, folder / name, Columns.model_validate_json(names))
             logging.info("predictions: %d rows scored by %s", rows, path)

@@ -21,18 +21,20 @@ def read_records(files: Sequence[str]) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(list(files), compression_type="GZIP")
 
 
-def read_texts(files: Sequence[str], rows: Iterable[int]) -> dict[int, str]:
-    """Returns the abstracts of rows by row number; invalid UTF-8 becomes U+FFFD."""
-    return dict(_abstracts(files, set(rows)))
+def read_texts(
+    files: Sequence[str], rows: Iterable[int], feature: str = features.ABSTRACT
+) -> dict[int, str]:
+    """Returns the texts of rows, a feature, by row number; invalid UTF-8 becomes U+FFFD."""
+    return dict(_texts(files, set(rows), feature))
 
 
-def _abstracts(files: Sequence[str], rows: set[int]) -> Iterator[tuple[int, str]]:
+def _texts(files: Sequence[str], rows: set[int], name: str) -> Iterator[tuple[int, str]]:
     if not rows:
         return
     last = max(rows)
     for row, record in enumerate(read_records(files).as_numpy_iterator()):
         if row in rows:
-            feature = tf.train.Example.FromString(record).features.feature[features.ABSTRACT]
+            feature = tf.train.Example.FromString(record).features.feature[name]
             values = feature.bytes_list.value
             yield row, decoded(values[0]) if values else ""
         if row == last:

@@ -45,7 +45,6 @@ _NAMES = {
 }
 _LESS_IS_BETTER = ("cross_entropy", "expected_calibration_error")
 _SLICES = {
-    features.LABEL: "class",
     features.LENGTH_BUCKET: "words",
     features.YEAR: "year",
     features.LATEX_BUCKET: "LaTeX",

@@ -11,6 +11,7 @@ import numpy as np
 
 from components import provenance
 from components.contracts import artifact_files, features
+from components.contracts.columns import Columns
 from components.contracts.data_findings import Distances, Finding, Findings
 from components.contracts.evaluation_metrics import Evaluation
 from components.contracts.ingestion_summary import IngestionSummary
@@ -109,7 +110,9 @@ def collect(sources: Sources) -> Facts:
     baseline = read_scores(path).scores if path.is_file() else None
     _check_same_model(evaluation, candidate, sources)
     wrong, mistakes = find_mistakes(
-        candidate, split_files(str(sources.examples / f"Split-{features.TEST}"))
+        candidate,
+        split_files(str(sources.examples / f"Split-{features.TEST}")),
+        Columns.model_validate(sources.config.get("data", {}).get("columns", {})).feature,
     )
     extra = sources.model / artifact_files.EXTRA_ASSETS
     return Facts(
@@ -163,18 +166,21 @@ def _check_same_model(evaluation: Evaluation, rows: RowScores, sources: Sources)
         )
 
 
-def find_mistakes(rows: RowScores, files: Sequence[str]) -> tuple[int, list[Mistake]]:
+def find_mistakes(
+    rows: RowScores, files: Sequence[str], feature: str = features.ABSTRACT
+) -> tuple[int, list[Mistake]]:
     """Returns the number of misclassified rows, and the most confident ones with their texts.
 
     Args:
         rows: a model's scores.
         files: files of the rows' split.
+        feature: name of the text in the examples.
     """
     answers = rows.scores.argmax(axis=1)
     wrong = np.flatnonzero(answers != rows.labels)
     confidence = rows.scores[wrong, answers[wrong]]
     chosen = [int(row) for row in wrong[np.argsort(-confidence, kind="stable")][:MISTAKES]]
-    texts = read_texts(files, chosen)
+    texts = read_texts(files, chosen, feature)
     return len(wrong), [
         Mistake(
             id=rows.ids[row],

@@ -1,7 +1,7 @@
 """Scores rows with an exported SavedModel.
 
     scorer = Scorer(folder)                    # LoadError
-    scorer.check()                             # SignatureError: not an abstract classifier
+    scorer.check()                             # SignatureError: not a text classifier
     labels, classes, scores = scorer.score([b"We prove that ..."])
 
 A scorer uses the GPU that the process sees; hide or limit it before the first load
@@ -28,7 +28,7 @@ from components.scoring.errors import (
     reason_of_load,
     reason_of_run,
 )
-from components.scoring.signatures import INPUTS, OUTPUTS, described
+from components.scoring.signatures import OUTPUTS, described, filled
 
 
 class Scores(NamedTuple):
@@ -86,23 +86,22 @@ class Scorer:
         found = self.signatures.get(signature)
         if found is None:
             raise SignatureError(f"{self.folder}: no signature {signature!r}")
-        wanted = INPUTS[signature]
-        if set(found.inputs) != {wanted} or not set(OUTPUTS) <= set(found.outputs):
+        if not found.inputs or not set(OUTPUTS) <= set(found.outputs):
             problem = f"it takes {sorted(found.inputs)} and gives {sorted(found.outputs)}"
-        elif found.inputs[wanted].dtype != "string":
-            problem = f"its {wanted} is {found.inputs[wanted].dtype}"
+        elif numbers := [name for name, kind in found.inputs.items() if kind.dtype != "string"]:
+            problem = f"its {numbers[0]} is {found.inputs[numbers[0]].dtype}"
         else:
             return
         raise SignatureError(
-            f"{self.folder}: signature {signature} must take strings {wanted!r} and give "
-            f"{', '.join(OUTPUTS)}; {problem}; is it an abstract classifier?"
+            f"{self.folder}: signature {signature} must take strings and give "
+            f"{', '.join(OUTPUTS)}; {problem}; is it a text classifier?"
         )
 
     def ask(self, signature: str, rows: Sequence[bytes]) -> dict[str, npt.NDArray[Any]]:
         """Calls one of the exporter's signatures.
 
         Args:
-            signature: a key of `INPUTS`.
+            signature: one of `SIGNATURES`.
             rows: n texts or serialized tf.Examples.
 
         Returns:
@@ -116,9 +115,12 @@ class Scorer:
 
         if signature not in self.signatures:
             raise SignatureError(f"{self.folder}: no signature {signature!r}")
-        batch = tf.constant(list(rows), tf.string, shape=[len(rows)])
+        inputs = {
+            name: tf.constant(values, tf.string, shape=[len(rows)])
+            for name, values in filled(self.signatures[signature].inputs, rows).items()
+        }
         try:
-            outputs = self._model.signatures[signature](**{INPUTS[signature]: batch})
+            outputs = self._model.signatures[signature](**inputs)
         except tf.errors.OpError as error:
             reason = reason_of_run(error)
             raise RefusedError(f"{self.folder}: {signature} failed: {reason}", reason) from error
@@ -145,7 +147,7 @@ class Scorer:
         if shapes != ((len(rows),), names.shape, (len(rows), *names.shape[1:2])):
             raise SignatureError(
                 f"{self.folder}: {signature} answers {len(rows)} rows with labels, scores and "
-                f"classes of shapes {', '.join(map(str, shapes))}; is it an abstract classifier?"
+                f"classes of shapes {', '.join(map(str, shapes))}; is it a text classifier?"
             )
         if (names != names[:1]).any():
             raise SignatureError(f"{self.folder}: {signature} names other classes from row to row")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import tensorflow_transform as tft
 from scipy.special import softmax
 
 from components.contracts import features
+from components.contracts.columns import Columns
 from components.contracts.golden_predictions import GoldenPredictions, GoldenText
 from components.model.architectures import build_model, with_probabilities
 from components.model.model_settings import ModelSettings
+from components.scoring import signatures
 from components.text.tf_example_wire import string_columns
 
 _READ_ROWS = 1024
@@ -68,6 +71,7 @@ class Classifier(tf.Module):
         scorer: keras.Model,
         transform: tft.TFTransformOutput,
         classes: Sequence[str],
+        columns: Columns,
         trim: bool,
     ) -> None:
         """Stores the parts.
@@ -76,6 +80,7 @@ class Classifier(tf.Module):
             scorer: a model from token ids int [n, length] to scores float32 [n, k].
             transform: output of the Transform node.
             classes: names of the scores' columns.
+            columns: names of the texts' columns, which are the inputs of ``serving_default``.
             trim: whether to trim padding that all rows of a request share.
         """
         super().__init__(name="classifier")
@@ -84,27 +89,29 @@ class Classifier(tf.Module):
         self._transform = transform.transform_features_layer()
         self._raw_spec = dict(transform.raw_feature_spec())
         self._classes = list(classes)
+        self._columns = columns
         self._trim = trim
 
     def signatures(self) -> dict[str, Any]:
         """Returns concrete functions by signature name."""
         strings = tf.TensorSpec([None], tf.string, name=features.EXAMPLES_INPUT)
-        abstracts = tf.TensorSpec([None], tf.string, name=features.ABSTRACT)
         return {
-            features.SERVING_TEXT: self.score_texts.get_concrete_function(abstracts),
+            features.SERVING_TEXT: text_function(self._answer, self._columns.text),
             features.SERVING_EXAMPLES: self.score_examples.get_concrete_function(strings),
             features.TRANSFORM_FEATURES: self.transform_examples.get_concrete_function(strings),
         }
 
     @tf.function
-    def score_texts(self, abstract: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Maps raw abstracts, string [n], to label [n], scores [n, k] and classes [n, k]."""
-        return self._answer(abstract)
-
-    @tf.function
     def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Maps serialized raw tf.Examples, string [n], to the outputs of :meth:`score_texts`."""
-        return self._answer(string_columns(examples, [features.ABSTRACT])[features.ABSTRACT])
+        """Maps serialized raw tf.Examples, string [n], to label, scores and classes.
+
+        The text may be in the joined feature, as in the pipeline's examples, or in its columns.
+        """
+        names = [*self._columns.text, self._columns.feature]
+        found = string_columns(examples, list(dict.fromkeys(names)))
+        parts = joined_texts([found[name] for name in self._columns.text])
+        text = found[self._columns.feature]
+        return self._answer(tf.where(tf.equal(text, ""), parts, text))
 
     @tf.function
     def transform_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -112,8 +119,10 @@ class Classifier(tf.Module):
         columns = string_columns(examples, list(self._raw_spec))
         return dict(self._transform({name: self._raw(name, columns[name]) for name in columns}))
 
-    def _answer(self, abstracts: tf.Tensor) -> dict[str, tf.Tensor]:
-        raw = {features.ABSTRACT: self._raw(features.ABSTRACT, abstracts)}
+    def _answer(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Maps texts, string [n], to label [n], scores [n, k] and classes [n, k]."""
+        name = self._columns.feature
+        raw = {name: self._raw(name, texts)}
         tokens = self._transform(raw)[features.TOKENS]
         if self._trim:
             longest = tf.reduce_max(tf.reduce_sum(tf.cast(tokens != features.PAD_ID, tf.int32), 1))
@@ -134,12 +143,49 @@ class Classifier(tf.Module):
         return tf.reshape(values, [-1, *spec.shape])
 
 
+def joined_texts(columns: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Joins columns, string [n] each, by newlines, without empty ones; string [n]."""
+    joined = columns[0]
+    for column in columns[1:]:
+        between = tf.where((joined == "") | (column == ""), "", "\n")
+        joined = tf.strings.join([joined, between, column])
+    return joined
+
+
+def text_function(
+    answer: Callable[[tf.Tensor], dict[str, tf.Tensor]], columns: Sequence[str]
+) -> Any:
+    """Returns a function of one string input [n] per column that scores the joined texts.
+
+    With several columns, an input may be left out and counts as empty.
+    """
+    names = signatures.input_names(columns)
+    specs = [tf.TensorSpec([None], tf.string, name=name) for name in names]
+    if len(names) == 1:
+        return tf.function(answer).get_concrete_function(specs[0])
+
+    def score(*texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        rows = tf.reduce_max([tf.size(text) for text in texts])
+        return answer(joined_texts([tf.broadcast_to(text, [rows]) for text in texts]))
+
+    # A SavedModel takes the defaults of its inputs from the function's parameters.
+    nothing = tf.constant([""])
+    score.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=nothing)
+            for name in names
+        ]
+    )
+    return tf.function(score, input_signature=specs)
+
+
 def golden_predictions(
     texts: Sequence[GoldenText],
     model: keras.Model,
     transform: tft.TFTransformOutput,
     classes: Sequence[str],
     *,
+    columns: Columns,
     temperature: float,
     bias: npt.NDArray[np.float64],
 ) -> GoldenPredictions:
@@ -152,26 +198,28 @@ def golden_predictions(
         model: from :func:`rebuild_for_serving`.
         transform: output of the Transform node.
         classes: class names, in the order of the logits.
+        columns: names of the texts' columns.
         temperature, bias: scores are ``softmax((logits + bias) / temperature)``.
     """
     raw = tf.constant([[text.content] for text in texts])
-    ids = transform.transform_features_layer()({features.ABSTRACT: raw})[features.TOKENS].numpy()
+    ids = transform.transform_features_layer()({columns.feature: raw})[features.TOKENS].numpy()
     with tf.device("/CPU:0"):
         logits = model(tf.constant(ids, tf.int32), training=False).numpy()
     scores = softmax((logits.astype(np.float64) + bias) / temperature, axis=1)
-    return GoldenPredictions.of(classes, texts, ids, scores.astype(np.float32))
+    return GoldenPredictions.of(classes, texts, ids, scores.astype(np.float32), columns.text)
 
 
-def read_abstracts(files: Sequence[str]) -> Iterator[bytes]:
-    """Yields the non-empty abstracts of gzipped TFRecords of raw tf.Examples.
+def read_texts(files: Sequence[str], feature: str) -> Iterator[bytes]:
+    """Yields the non-empty texts of gzipped TFRecords of raw tf.Examples.
 
     Args:
         files: patterns of the files' names.
+        feature: name of the text in the examples.
     """
     names = tf.data.Dataset.list_files(list(files), shuffle=False)
     records = tf.data.TFRecordDataset(names, compression_type="GZIP").batch(_READ_ROWS)
-    for batch in records.map(lambda rows: string_columns(rows, [features.ABSTRACT])):
-        yield from filter(None, batch[features.ABSTRACT].numpy())
+    for batch in records.map(lambda rows: string_columns(rows, [feature])):
+        yield from filter(None, batch[feature].numpy())
 
 
 def export_model(
@@ -179,6 +227,7 @@ def export_model(
     model: keras.Model,
     transform: tft.TFTransformOutput,
     classes: Sequence[str],
+    columns: Columns,
     *,
     temperature: float,
     bias: npt.NDArray[np.float64] | None,
@@ -191,8 +240,11 @@ def export_model(
         model: from :func:`rebuild_for_serving`.
         transform: output of the Transform node.
         classes: class names, in the order of the logits.
+        columns: see :class:`Classifier`.
         temperature, bias: scores are ``softmax((logits + bias) / temperature)``.
         trim: see :class:`Classifier`.
     """
-    module = Classifier(with_probabilities(model, temperature, bias), transform, classes, trim)
+    module = Classifier(
+        with_probabilities(model, temperature, bias), transform, classes, columns, trim
+    )
     tf.saved_model.save(module, str(folder), signatures=module.signatures())

@@ -18,6 +18,7 @@ from absl import logging
 
 from components import provenance
 from components.contracts import artifact_files, features
+from components.contracts.columns import Columns
 from components.contracts.golden_predictions import REAL, GoldenText
 from components.contracts.progress import Note
 from components.contracts.training_report import (
@@ -39,7 +40,7 @@ from components.training.training_loop import train as train_phases
 from components.training.training_settings import TrainingSettings, check_settings
 from components.training.warmup_requests import write_warmup
 
-# Real abstracts for warm-up requests and golden predictions.
+# Real texts for warm-up requests and golden predictions.
 _REAL_TEXTS = 64
 # Locations, which do not affect the result.
 _PLACES = ("checkpoint_dir", RAW_FILES)
@@ -54,10 +55,11 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
         fn_args: TFX's FnArgs. ``custom_config`` has ``model`` and ``training`` (dumps of their
-            settings), ``classes``, ``glove`` (path), ``glove_sha256``, ``checkpoint_dir`` (outside
-            the pipeline root, since TFX removes a failed node's folders), ``fingerprint`` of the
-            sources, and ``raw_files`` (patterns of the raw eval split), without which neither
-            warm-up requests nor golden predictions are written.
+            settings), ``classes``, ``columns`` (a dump of `Columns`), ``glove`` (path),
+            ``glove_sha256``, ``checkpoint_dir`` (outside the pipeline root, since TFX removes a
+            failed node's folders), ``fingerprint`` of the sources, and ``raw_files`` (patterns of
+            the raw eval split), without which neither warm-up requests nor golden predictions are
+            written.
     """
     started = time.monotonic()
     config = fn_args.custom_config
@@ -65,6 +67,7 @@ def run_fn(fn_args: Any) -> None:
     settings = TrainingSettings.model_validate(config["training"])
     check_settings(model_settings, settings)
     classes = list(config["classes"])
+    columns = Columns.model_validate(config.get("columns", {}))
 
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -126,19 +129,28 @@ def run_fn(fn_args: Any) -> None:
         temperature = objective.fit_temperature(logits + bias, evaluation.labels)
     folder = Path(fn_args.serving_model_dir)
     export.export_model(
-        folder, serving, transform, classes, temperature=temperature, bias=bias, trim=trim
+        folder,
+        serving,
+        transform,
+        classes,
+        columns,
+        temperature=temperature,
+        bias=bias,
+        trim=trim,
     )
     extra = folder / artifact_files.EXTRA_ASSETS
     extra.mkdir()
     if config.get(RAW_FILES):
-        texts = golden_predictions.pick(export.read_abstracts(config[RAW_FILES]), _REAL_TEXTS)
-        write_warmup(extra / artifact_files.WARMUP, texts)
+        texts = golden_predictions.pick(
+            export.read_texts(config[RAW_FILES], columns.feature), _REAL_TEXTS
+        )
+        write_warmup(extra / artifact_files.WARMUP, texts, columns.text)
         golden = export.golden_predictions(
             [
                 *(GoldenText.of(REAL, text) for text in texts),
                 *golden_predictions.odd_texts(texts),
             ],
-            serving, transform, classes, temperature=temperature, bias=bias,
+            serving, transform, classes, columns=columns, temperature=temperature, bias=bias,
         )  # fmt: skip
         golden.write(extra / artifact_files.GOLDEN_PREDICTIONS)
 

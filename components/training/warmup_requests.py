@@ -10,6 +10,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from components.contracts import features
+from components.contracts.columns import ARXIV
+from components.scoring.signatures import filled, input_names
 
 # TF Serving refuses a file with more: kMaxWarmupRequests in saved_model_warmup_util.h.
 MAX_RECORDS = 1000
@@ -19,11 +21,14 @@ BATCHES = 4
 BATCH_ROWS = 64
 
 
-def warmup_requests(texts: Sequence[bytes]) -> Iterator[predict_pb2.PredictRequest]:
+def warmup_requests(
+    texts: Sequence[bytes], names: Sequence[str]
+) -> Iterator[predict_pb2.PredictRequest]:
     """Yields requests for ``serving_default``: `SINGLES` texts, then `BATCHES` of `BATCH_ROWS`.
 
     Args:
-        texts: real abstracts, repeated if there are too few.
+        texts: real texts, repeated if there are too few.
+        names: of the inputs of ``serving_default``.
 
     Raises:
         ValueError: there are no texts.
@@ -34,21 +39,24 @@ def warmup_requests(texts: Sequence[bytes]) -> Iterator[predict_pb2.PredictReque
     for rows in [1] * SINGLES + [BATCH_ROWS] * BATCHES:
         request = predict_pb2.PredictRequest()
         request.model_spec.signature_name = features.SERVING_TEXT
-        request.inputs[features.ABSTRACT].CopyFrom(
-            tf.make_tensor_proto(list(itertools.islice(endless, rows)), tf.string, [rows])
-        )
+        chosen = list(itertools.islice(endless, rows))
+        for name, values in filled(names, chosen).items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(values, tf.string, [rows]))
         yield request
 
 
-def write_warmup(path: Path, texts: Sequence[bytes]) -> None:
+def write_warmup(
+    path: Path, texts: Sequence[bytes], text_columns: Sequence[str] = ARXIV.text
+) -> None:
     """Writes the requests as a TFRecord file of PredictionLogs, deterministically.
 
     Args:
         path: ``assets.extra/tf_serving_warmup_requests`` of a SavedModel.
         texts: see :func:`warmup_requests`.
+        text_columns: columns that are joined to the text.
     """
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for request in warmup_requests(texts):
+        for request in warmup_requests(texts, input_names(text_columns)):
             log = prediction_log_pb2.PredictionLog()
             log.predict_log.request.CopyFrom(request)
             writer.write(log.SerializeToString(deterministic=True))

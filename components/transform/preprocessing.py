@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.contracts import features
+from components.contracts.columns import Columns
 from components.text.cleaning import clean_tensor, without_formulas
 
 # Words per cleaned abstract; on arXiv p50 is 144 and p90 is 228.
@@ -67,15 +68,22 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     """Maps raw papers to model inputs, the label id and the slice features.
 
     Args:
-        inputs: raw columns of :mod:`components.contracts.features`, string.
+        inputs: the features of the reviewed schema, string.
         custom_config: ``vocabulary_size`` (including padding and out-of-vocabulary),
-            ``sequence_length`` (words kept from the start) and ``classes`` (in the schema's order).
+            ``sequence_length`` (words kept from the start), ``classes`` (in the schema's order) and
+            ``columns`` (a dump of `Columns`).
 
     Returns:
         ``tokens`` int64 [n, sequence_length], ``label_id`` and ``category_id`` int64 [n] (-1 if
         unknown), and string [n] for each slice feature.
     """
-    text = _dense_column(inputs[features.ABSTRACT])
+    columns = Columns.model_validate(custom_config.get("columns", {}))
+    text = _dense_column(inputs[columns.feature])
+
+    def column(name: str) -> tf.Tensor:
+        """Returns a column, or empty strings where the corpus has none."""
+        return _dense_column(inputs[name]) if name in inputs else tf.zeros_like(text)
+
     words = split_words(clean_tensor(text))
     vocabulary = tft.vocabulary(
         words.to_sparse(),
@@ -85,21 +93,18 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     length = custom_config["sequence_length"]
     # The vocabulary's default id, -1, becomes the out-of-vocabulary id.
     ids = tft.apply_vocabulary(words_or_oov(words)[:, :length], vocabulary) + features.FIRST_WORD_ID
-    category = _dense_column(inputs[features.CATEGORY])
+    category = column(columns.category)
     categories = tft.vocabulary(
         tf.boolean_mask(category, category != ""),
         frequency_threshold=_MIN_CATEGORY_COUNT,
         vocab_filename=features.CATEGORIES,
     )
-    date = _dense_column(inputs[features.DATE])
-    year = tf.strings.substr(date, 0, 4)
+    year = tf.strings.substr(column(columns.date), 0, 4)
     return {
         features.TOKENS: tf.ensure_shape(
             ids.to_tensor(features.PAD_ID, shape=[None, length]), [None, length]
         ),
-        features.LABEL_ID: label_ids(
-            _dense_column(inputs[features.LABEL]), list(custom_config["classes"])
-        ),
+        features.LABEL_ID: label_ids(column(columns.label), list(custom_config["classes"])),
         features.CATEGORY_ID: tft.apply_vocabulary(category, categories, default_value=-1),
         features.LENGTH_BUCKET: _bucket(words.row_lengths(), _LENGTH_EDGES, _LENGTH_NAMES),
         features.YEAR: tf.where(

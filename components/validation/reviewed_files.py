@@ -30,8 +30,12 @@ def parse(path: Path, message: _Message) -> _Message:
     return message
 
 
-def read_classes(schema_file: Path) -> list[str]:
+def read_classes(schema_file: Path, label: str = features.LABEL) -> list[str]:
     """Returns the classes in the order of the label's string domain in the schema.
+
+    Args:
+        schema_file: the reviewed schema.
+        label: the label's feature.
 
     Raises:
         UserError: the file is not a schema, or the label has no domain of at least two values.
@@ -39,11 +43,10 @@ def read_classes(schema_file: Path) -> list[str]:
     schema = parse(schema_file, schema_pb2.Schema())
     domains = {domain.name: list(domain.value) for domain in schema.string_domain}
     for feature in schema.feature:
-        if feature.name == features.LABEL:
+        if feature.name == label:
             classes = list(feature.string_domain.value) or domains.get(feature.domain, [])
             if len(classes) >= 2 and len(set(classes)) == len(classes):
                 return classes
     raise UserError(
-        f"{schema_file}: feature {features.LABEL} needs a string_domain with two or more "
-        "distinct classes"
+        f"{schema_file}: feature {label} needs a string_domain with two or more distinct classes"
     )

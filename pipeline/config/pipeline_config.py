@@ -28,6 +28,7 @@ from pydantic import (
 )
 
 from components.contracts import features
+from components.contracts.columns import Columns
 from components.errors import UserError
 from components.evaluation.evaluation_settings import EvaluationSettings
 from components.infra_validation.budgets import InfraValidationSettings
@@ -145,8 +146,7 @@ class DataSettings(Settings):
     """The inputs of a run."""
 
     parquet: ExistingPattern = Field(json_schema_extra=BASIC)
-    """Parquet file, or a glob of several, with the columns id, abstract, final_category and
-    update_date."""
+    """Parquet file, or a glob of several, with the columns that data.columns names."""
     glove: ExistingFile = Field(json_schema_extra=BASIC)
     """GloVe vectors as .txt, .txt.gz, .txt.xz or .zip; `make glove` fetches glove.6B.100d."""
     schema_file: ExistingFile = Field(_SCHEMA / "schema.pbtxt", examples=["schema.pbtxt"])
@@ -155,6 +155,7 @@ class DataSettings(Settings):
         _SCHEMA / "validations.pbtxt", examples=["validations.pbtxt"]
     )
     """Reviewed SQL checks on the statistics."""
+    columns: Columns = Columns()
     splits: SplitSettings = SplitSettings()
 
 

@@ -27,6 +27,7 @@ from tfx_bsl.tfxio import tensor_representation_util
 
 from components.arrow import pa
 from components.contracts import features
+from components.contracts.columns import ARXIV
 from components.metadata_store import MetadataStore
 from components.model.model_settings import ModelSettings
 from components.training.training_settings import PhaseSettings, TrainingSettings
@@ -140,7 +141,7 @@ def workbench(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Wor
                 name: pa.array(
                     [[row[name].encode()] if name in row else None for row in rows[split]]
                 )
-                for name in features.RAW_COLUMNS
+                for name in (*ARXIV.required, *ARXIV.optional)
             }
         )
         for split in rows

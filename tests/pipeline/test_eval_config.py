@@ -130,7 +130,7 @@ def test_classes_must_be_several_and_distinct(classes):
         ("max_cross_entropy", float("inf"), "finite number"),
         ("max_accuracy_drop", 2, "less than or equal to 1"),
         ("max_macro_f1_drop", -1, "greater than or equal to 0"),
-        ("slices", ["tokens"], "unknown slice 'tokens'; allowed: final_category, length_bucket"),
+        ("slices", ["tokens"], "unknown slice 'tokens'; allowed: label, length_bucket"),
         ("slices", ["year", "year"], "named twice"),
         ("min_f1", 0.5, "Extra inputs are not permitted"),
     ],

@@ -16,7 +16,7 @@ CLASSES = ["cs", "math"]
 SCORES = np.array([[0.75, 0.25], [0.4, 0.6]], np.float32)
 GOLDEN = GoldenPredictions.of(
     ("cs", "math"),
-    (GoldenText.of("abstract", b"We prove"), GoldenText.of("empty", b"")),
+    (GoldenText.of("real", b"We prove"), GoldenText.of("empty", b"")),
     np.array([[5, 6, 0], [1, 0, 0]]),
     SCORES,
 )
@@ -56,7 +56,7 @@ def test_scores_are_compared_with_the_rows_that_they_answer() -> None:
     assert checks.check_scores("batch", swapped, GOLDEN, [1, 0], 1e-5).passed
     wrong = checks.check_scores("batch", SCORES[::-1], GOLDEN, [0, 1], 1e-5)
     assert not wrong.passed
-    assert "0.35 (text 0, abstract), 1e-05 allowed" in wrong.line
+    assert "0.35 (text 0, real), 1e-05 allowed" in wrong.line
 
 
 def test_difference_beyond_the_bound_and_nan_fail() -> None:
@@ -82,7 +82,7 @@ def test_token_ids_are_transforms() -> None:
 
 
 def test_signatures_are_compared_by_name_type_and_shape() -> None:
-    expected = checks.expected_signatures(2, 3)
+    expected = checks.expected_signatures(GOLDEN)
     assert all(check.passed for check in checks.check_signatures(expected, expected))
 
     def line(**changes: Signature | None) -> str:

@@ -1,10 +1,13 @@
 import datetime
+import re
 
 import pytest
 import tensorflow as tf
+from pydantic import ValidationError
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from components.arrow import pa
+from components.contracts.columns import Columns
 from components.errors import UserError
 from components.ingestion import columns
 
@@ -85,8 +88,8 @@ def test_a_missing_column_is_named_with_what_is_there() -> None:
     with pytest.raises(UserError) as error:
         columns.check_schema(schema, "/d/x.parquet")
     assert str(error.value) == (
-        "/d/x.parquet: column 'abstract' is missing; the file has id, summary, update_date. "
-        "Rename or add it."
+        "/d/x.parquet: columns 'abstract', 'final_category' are missing; the file has id, summary, "
+        "update_date. Name yours in [data.columns]."
     )
 
 
@@ -94,8 +97,12 @@ def test_a_missing_column_is_named_with_what_is_there() -> None:
     ("column", "kind", "expected"),
     [
         ("abstract", pa.int64(), "int64; expected string"),
-        ("final_category", pa.int32(), "int32; expected string"),
-        ("final_category", pa.list_(pa.string()), "list<item: string>; expected string"),
+        ("final_category", pa.float32(), "float; expected string, integer or boolean"),
+        (
+            "final_category",
+            pa.list_(pa.string()),
+            "list<item: string>; expected string, integer or boolean",
+        ),
         ("abstract", pa.binary(), "binary; expected string"),
         ("id", pa.float64(), "double; expected string or integer"),
         ("update_date", pa.int64(), "int64; expected string, date or timestamp"),
@@ -140,3 +147,74 @@ def test_a_slice_of_a_batch_encodes_its_own_rows() -> None:
     lists = columns.as_feature_lists(batch)
     assert lists.column(1).to_pylist() == [[b"Two."], [b"Three."]]
     assert lists.column(3).to_pylist() == [[b"2018-12-31"], None]
+
+
+NEWS = Columns(text=("title", "body"), label="topic", id="", date="", category="")
+
+
+def test_columns_of_other_names_are_joined_cast_and_trimmed() -> None:
+    rows = pa.RecordBatch.from_pydict(
+        {
+            "topic": pa.array([1, 0, None]),
+            "body": ["a body", " ", None],
+            "title": ["Title", "alone", None],
+            "noise": [1.5, 2.5, 3.5],
+        }
+    )
+    columns.check_schema(rows.schema, "news.parquet", NEWS)
+    batch, unreadable = columns.canonical(rows, NEWS)
+    assert batch.to_pydict() == {
+        "id": [None] * 3,
+        "text": ["Title\na body", "alone", None],
+        "label": ["1", "0", None],
+        "date": [None] * 3,
+        "category": [None] * 3,
+    }
+    assert unreadable == 0
+    lists = columns.as_feature_lists(batch, NEWS)
+    assert lists.to_pydict() == {
+        "title_body": [[b"Title\na body"], [b"alone"], None],
+        "topic": [[b"1"], [b"0"], None],
+    }
+
+
+def test_blanks_around_a_label_and_booleans_make_no_other_class() -> None:
+    labels = {
+        "strings": pa.array(["cs", "cs ", "\tcs", "  "]),
+        "booleans": pa.array([True, False, True, None]),
+    }
+    found = {}
+    for name, label in labels.items():
+        rows = pa.RecordBatch.from_pydict({"title": ["a"] * 4, "body": ["b"] * 4, "topic": label})
+        columns.check_schema(rows.schema, "news.parquet", NEWS)
+        found[name] = columns.canonical(rows, NEWS).batch["label"].to_pylist()
+    assert found == {
+        "strings": ["cs", "cs", "cs", None],
+        "booleans": ["true", "false", "true", None],
+    }
+
+
+def test_all_missing_columns_are_named_with_the_nearest_names() -> None:
+    schema = pa.schema([("Title", pa.string()), ("bodies", pa.string()), ("x", pa.int64())])
+    with pytest.raises(UserError) as error:
+        columns.check_schema(schema, "news.parquet", NEWS)
+    assert str(error.value) == (
+        "news.parquet: columns 'title' (is it 'Title'?), 'body' (is it 'bodies'?), 'topic' are "
+        "missing; the file has Title, bodies, x. Name yours in [data.columns]."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label": "abstract"}, "column 'abstract' is named twice; give each one role"),
+        ({"text": ("title", "title")}, "column 'title' is named twice"),
+        ({"text": ()}, "at least 1 item"),
+        ({"text": ("",)}, "a column has no name"),
+        ({"label": ""}, "at least 1 character"),
+        ({"text": ("a", "b"), "label": "a_b"}, "the joined text is called 'a_b'"),
+    ],
+)
+def test_contradictory_columns_are_refused(changes: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        Columns(**changes)

@@ -21,6 +21,7 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from components.arrow import pa, pq
 from components.contracts import features
+from components.contracts.columns import ARXIV
 from components.errors import UserError
 from components.ingestion.cache_key_driver import content_fingerprint
 from components.ingestion.examples_executor import Executor
@@ -70,7 +71,7 @@ def write(path: Path, rows: list[dict[str, Any]], row_group_size: int = 70) -> P
     schema = pa.schema(
         [
             ("authors_parsed", pa.list_(pa.list_(pa.string()))),
-            *((name, pa.string()) for name in features.RAW_COLUMNS),
+            *((name, pa.string()) for name in (*ARXIV.required, *ARXIV.optional)),
         ]
     )
     pq.write_table(pa.Table.from_pylist(rows, schema), path, row_group_size=row_group_size)

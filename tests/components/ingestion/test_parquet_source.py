@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from components.arrow import open_parquet, pa, pq
-from components.contracts import features
+from components.contracts.columns import ARXIV
 from components.errors import UserError
 from components.ingestion import parquet_source
 from components.ingestion.parquet_source import RowGroup, RowGroupReader, find_row_groups
@@ -16,7 +16,7 @@ def files(tmp_path: Path) -> list[Path]:
     paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
     for path in paths:
         values = [f"{path.stem}{row}" for row in range(40)]
-        table = pa.table(dict.fromkeys(features.RAW_COLUMNS, values))
+        table = pa.table(dict.fromkeys((*ARXIV.required, *ARXIV.optional), values))
         pq.write_table(table, path, row_group_size=3)
     return paths
 

@@ -41,7 +41,7 @@ rows_strategy = st.lists(
 def table_of(rows: list[Row]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(
         [pa.array([row[i] for row in rows], pa.string()) for i in range(4)],
-        names=columns.CANONICAL.names[:4],
+        names=["id", "abstract", "final_category", "update_date"],
     )
 
 
@@ -143,7 +143,7 @@ def test_keys_point_at_the_rows_of_the_source() -> None:
         Row("b", "x", "cs", None),
         Row("c", "y", "cs", "2019-01-01"),
     ]
-    keys = splits.row_keys(table_of(rows), 4, 100, clean_bytes).keys
+    keys = splits.row_keys(columns.canonical(table_of(rows)).batch, 4, 100, clean_bytes).keys
     assert keys["row"].to_pylist() == [101, 102]
     assert keys["row_group"].to_pylist() == [4, 4]
     assert keys["days"].to_pylist() == [int(splits.NO_DATE), 17897]
@@ -151,7 +151,7 @@ def test_keys_point_at_the_rows_of_the_source() -> None:
 
 def test_a_year_beyond_9999_is_no_date() -> None:
     rows = [Row("a", "x", "cs", "99999-01-01"), Row("a", "y", "cs", "2019-01-01")]
-    keys = splits.row_keys(table_of(rows), 0, 0, clean_bytes).keys
+    keys = splits.row_keys(columns.canonical(table_of(rows)).batch, 0, 0, clean_bytes).keys
     assert keys["days"].to_pylist() == [int(splits.NO_DATE), 17897]
     assert [row.abstract for row, _ in decide(rows)] == ["y"]
 

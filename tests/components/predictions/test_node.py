@@ -11,6 +11,7 @@ from tfx.types import standard_artifacts
 
 from components.contracts import features
 from components.contracts.artifact_files import BASELINE_PREDICTIONS, CANDIDATE_PREDICTIONS
+from components.contracts.columns import ARXIV
 from components.contracts.predictions import read_scores
 from components.predictions import node
 from components.predictions.node import Predictions, RowPredictions
@@ -95,6 +96,7 @@ def predict(folder: Path, target: Path, *models: str) -> Path:
         model=artifacts[0],
         predictions=output,
         split=features.TEST,
+        names=ARXIV.model_dump_json(),
         fingerprint="f00d",
         **baseline,
     )

@@ -19,6 +19,7 @@ from scipy.special import softmax
 from components import provenance
 from components.contracts import features
 from components.contracts.artifact_files import GOLDEN_PREDICTIONS, WARMUP
+from components.contracts.columns import ARXIV
 from components.contracts.golden_predictions import GoldenPredictions
 from components.errors import UserError
 from components.model.architectures import build_model
@@ -251,7 +252,7 @@ def test_examples_give_the_scores_of_their_text_whatever_else_they_hold(
     by_text = finished.loaded.signatures["serving_default"](
         abstract=tf.constant([row[features.ABSTRACT] for row in rows] + [""])
     )
-    for kept in (features.RAW_COLUMNS, (features.ABSTRACT,)):
+    for kept in ((*ARXIV.required, *ARXIV.optional), (features.ABSTRACT,)):
         examples = [serialize({name: row[name] for name in kept}) for row in rows]
         answer = finished.loaded.signatures["serving_examples"](
             examples=tf.constant([*examples, b""])
@@ -346,7 +347,7 @@ def test_warmup_and_golden_predictions_do_not_depend_on_the_order_of_the_files(
     golden = GoldenPredictions.read(
         finished.folder / "Format-Serving" / "assets.extra" / GOLDEN_PREDICTIONS
     )
-    assert [one.content for one in golden.predictions if one.name == "abstract"] == texts[0]
+    assert [one.content for one in golden.predictions if one.name == "real"] == texts[0]
 
 
 def test_golden_predictions_are_the_trained_networks_and_the_signatures(

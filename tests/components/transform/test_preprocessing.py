@@ -17,6 +17,7 @@ from tfx_bsl.public import tfxio
 
 from components.arrow import pa, pq
 from components.contracts import features
+from components.contracts.columns import ARXIV
 from components.text.cleaning import clean_python
 from components.transform.preprocessing import (
     label_ids,
@@ -39,7 +40,7 @@ def transform(rows: dict[str, list[str | None]], folder: Path, *, size: int, len
         name: pa.array(
             [None if v is None else [v.encode()] for v in rows[name]], pa.list_(pa.binary())
         )
-        for name in features.RAW_COLUMNS
+        for name in (*ARXIV.required, *ARXIV.optional)
     }
     batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
     adapter = tfxio.TensorAdapterConfig(batch.schema, _representations(schema))

@@ -1,0 +1,76 @@
+"""The columns of a user's corpus: which one is the text, the label, the id and the date."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from components.contracts import features
+from components.settings import BASIC, Settings
+
+
+class Columns(Settings):
+    """Names of the input's columns; the defaults are those of the arXiv metadata dump.
+
+    The same names are the features of the examples, the statistics and the schema. Several text
+    columns become one feature: their values, without empty ones, joined by a newline.
+    """
+
+    text: tuple[str, ...] = Field((features.ABSTRACT,), min_length=1, json_schema_extra=BASIC)
+    """Text columns, joined in this order."""
+    label: str = Field(features.LABEL, min_length=1, json_schema_extra=BASIC)
+    """Column of the class: strings, integers or booleans."""
+    id: str = features.ID
+    """Column that names a row, of which the latest is kept; "" if there is none."""
+    date: str = features.DATE
+    """Column of dates, for slices by year; "" if there is none."""
+    category: str = features.CATEGORY
+    """Column of a finer label within the class, a second training target where the file has it; ""
+    if there is none."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Columns:
+        names = self.required + self.optional
+        if "" in self.text:
+            raise ValueError("data.columns.text: a column has no name")
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"column {name!r} is named twice; give each one role")
+        if len(self.text) > 1 and self.feature in names:
+            raise ValueError(
+                f"the joined text is called {self.feature!r}, as a column is; rename it"
+            )
+        return self
+
+    @property
+    def feature(self) -> str:
+        """Name of the text in examples: the column's, or all columns' with "_" between them."""
+        return "_".join(self.text)
+
+    def by_role(self) -> dict[str, tuple[str, ...]]:
+        """Returns the names of the columns of each role that has any."""
+        named = {
+            "id": (self.id,),
+            "text": self.text,
+            "label": (self.label,),
+            "date": (self.date,),
+            "category": (self.category,),
+        }
+        return {role: names for role, names in named.items() if all(names)}
+
+    def features(self) -> dict[str, str]:
+        """Returns the name of each role's feature in the examples."""
+        return {role: "_".join(names) for role, names in self.by_role().items()}
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Columns that every file must have."""
+        return (*self.text, self.label, *filter(None, (self.id, self.date)))
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Columns that a file may lack."""
+        return (self.category,) if self.category else ()
+
+
+ARXIV = Columns()
+"""The columns of the arXiv metadata dump."""

@@ -1,0 +1,140 @@
+"""Counts what a corpus holds: classes, lengths, words, empty and repeated texts."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+
+from components.arrow import pa
+from components.ingestion import columns as roles
+
+# A vocabulary needs no more texts than this to be estimated; all rows are counted.
+_WORD_ROWS = 200_000
+
+
+class Profile(NamedTuple):
+    """What a corpus holds.
+
+    Attributes:
+        rows: all rows.
+        without_text, without_label: rows that ingestion drops.
+        classes: rows with a text by label, in the order of the scores.
+        padded_labels: rows whose label has blanks around it; they are read without.
+        similar_labels: pairs of labels that differ only in case or punctuation.
+        duplicate_texts: rows whose cleaned text occurs in an earlier row.
+        without_words: rows whose text has no words after cleaning.
+        mean_bytes: mean length of a text in bytes of UTF-8.
+        words: words of a cleaned text at quantiles .5 and .95, and at most.
+        vocabulary: words that occur in two texts or more.
+        with_id, with_date: shares of the rows.
+    """
+
+    rows: int
+    without_text: int
+    without_label: int
+    classes: dict[str, int]
+    padded_labels: int
+    similar_labels: list[tuple[str, str]]
+    duplicate_texts: int
+    without_words: int
+    mean_bytes: float
+    words: tuple[int, int, int]
+    vocabulary: int
+    with_id: float
+    with_date: float
+
+    @property
+    def kept(self) -> int:
+        """Rows with a text and a label."""
+        return sum(self.classes.values())
+
+    @property
+    def majority(self) -> float:
+        """Share of the largest class: the accuracy of always guessing it."""
+        return max(self.classes.values()) / self.kept
+
+    @property
+    def entropy(self) -> float:
+        """Log loss of guessing by the classes' shares, in nats."""
+        shares = [count / self.kept for count in self.classes.values()]
+        return -sum(share * math.log(share) for share in shares)
+
+
+def profile(batches: Iterable[pa.RecordBatch], clean: Callable[[bytes], bytes]) -> Profile:
+    """Counts a corpus in one pass; memory grows with its distinct words and by 8 bytes per row.
+
+    Args:
+        batches: canonical columns; see `components.ingestion.columns.canonical`.
+        clean: the text cleaning, from UTF-8 to UTF-8.
+    """
+    rows = without_text = without_label = padded = without_words = total_bytes = 0
+    with_id = with_date = 0
+    classes: Counter[str] = Counter()
+    documents: Counter[bytes] = Counter()
+    lengths: Counter[int] = Counter()
+    hashes: list[bytes] = []
+    for batch in batches:
+        rows += len(batch)
+        text, label = batch.column(roles.TEXT), batch.column(roles.LABEL)
+        with_id += len(batch) - batch.column(roles.ID).null_count
+        with_date += len(batch) - batch.column(roles.DATE).null_count
+        for one, name in zip(text.cast(pa.binary()).to_pylist(), label.to_pylist(), strict=True):
+            without_text += one is None
+            without_label += one is not None and name is None
+            if one is None or name is None:
+                continue
+            padded += name != name.strip()
+            classes[name.strip()] += 1
+            total_bytes += len(one)
+            words = clean(one).split()
+            without_words += not words
+            lengths[len(words)] += 1
+            hashes.append(blake2b(b" ".join(words), digest_size=8).digest())
+            if len(hashes) <= _WORD_ROWS:
+                documents.update(set(words))
+    kept = max(sum(classes.values()), 1)
+    return Profile(
+        rows=rows,
+        without_text=without_text,
+        without_label=without_label,
+        classes={name: classes[name] for name in sorted(classes, key=_order)},
+        padded_labels=padded,
+        similar_labels=_similar(classes),
+        duplicate_texts=len(hashes) - len(set(hashes)),
+        without_words=without_words,
+        mean_bytes=total_bytes / kept,
+        words=_quantiles(lengths),
+        vocabulary=sum(count > 1 for count in documents.values()),
+        with_id=with_id / max(rows, 1),
+        with_date=with_date / max(rows, 1),
+    )
+
+
+def _order(label: str) -> tuple[int, float, str]:
+    """Orders integers by value, before all other labels."""
+    return (0, int(label), label) if label.lstrip("-").isdecimal() else (1, 0, label)
+
+
+def _similar(labels: Iterable[str]) -> list[tuple[str, str]]:
+    seen: dict[str, str] = {}
+    pairs = []
+    for label in sorted(labels):
+        key = "".join(char for char in label.casefold() if char.isalnum())
+        if key and key in seen:
+            pairs.append((seen[key], label))
+        seen.setdefault(key, label)
+    return pairs
+
+
+def _quantiles(lengths: Counter[int]) -> tuple[int, int, int]:
+    if not lengths:
+        return 0, 0, 0
+    values = np.array(sorted(lengths))
+    reached = np.cumsum([lengths[value] for value in values.tolist()])
+    median, most = (int(values[np.searchsorted(reached, q * reached[-1])]) for q in (0.5, 0.95))
+    return median, most, int(values[-1])
