@@ -26,7 +26,7 @@ from components.errors import UserError
 from pipeline.config.pipeline_config import CONFIG_VARIABLE, PipelineConfig
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
+    pass
 
 _ROOT = Path(__file__).resolve().parent.parent
 _DISTRIBUTION = "arxiv-subject-classifier"
@@ -281,10 +281,10 @@ def check_schema(file: Path, label: str = ARXIV.label) -> Finding:
 
 def check_validations(file: Path) -> Finding:
     """Checks that the file of checks on statistics can be parsed; does not run their SQL."""
-    from components.validation.reviewed_files import parse
+    from components.validation.reviewed_files import no_validations, parse
 
     try:
-        found = parse(file, _no_validations())
+        found = parse(file, no_validations())
     except UserError as error:
         fix = "mend the file, or name another as data.validations_file"
         return Finding("checks", Health.BROKEN, str(error), fix)
@@ -292,23 +292,6 @@ def check_validations(file: Path) -> Finding:
     count = sum(len(group.validations) for group in groups)
     text = f"{file}: {count} check{'' if count == 1 else 's'} on the statistics"
     return Finding("checks", Health.FINE, text)
-
-
-def _no_validations() -> Message:
-    """Returns an empty ``CustomValidationConfig`` without importing TFDV (and so TensorFlow)."""
-    package = importlib.util.find_spec("tensorflow_data_validation")
-    if package is None or package.origin is None:
-        raise UserError("tensorflow_data_validation is not installed")
-    name = "custom_validation_config_pb2"
-    file = Path(package.origin).parent / "anomalies" / "proto" / f"{name}.py"
-    loader = importlib.machinery.SourceFileLoader(f"_doctor_{name}", os.fspath(file))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    if spec is None:
-        raise UserError(f"{file} cannot be loaded")
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    message: Message = module.CustomValidationConfig()
-    return message
 
 
 def _declared(root: Path) -> list[str]:

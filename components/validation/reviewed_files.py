@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.machinery
+import importlib.util
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
@@ -50,3 +52,19 @@ def read_classes(schema_file: Path, label: str = features.LABEL) -> list[str]:
     raise UserError(
         f"{schema_file}: feature {label} needs a string_domain with two or more distinct classes"
     )
+
+
+def no_validations() -> Any:
+    """Returns an empty ``CustomValidationConfig`` without importing TFDV (and so TensorFlow)."""
+    package = importlib.util.find_spec("tensorflow_data_validation")
+    if package is None or package.origin is None:
+        raise UserError("tensorflow_data_validation is not installed")
+    name = "custom_validation_config_pb2"
+    file = Path(package.origin).parent / "anomalies" / "proto" / f"{name}.py"
+    loader = importlib.machinery.SourceFileLoader(f"_{name}", str(file))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    if spec is None:
+        raise UserError(f"{file} cannot be loaded")
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module.CustomValidationConfig()

@@ -6,15 +6,16 @@ import math
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import tomlkit
 from google.protobuf import text_format
 from google.protobuf.message import Message
-from tensorflow_data_validation.anomalies.proto import custom_validation_config_pb2
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.contracts.columns import Columns
 from components.errors import UserError
+from components.validation.reviewed_files import no_validations
 from pipeline.corpora.profile import Profile
 
 CONFIG_FILE = "pipeline.toml"
@@ -116,25 +117,21 @@ def _schema(columns: Columns, found: Profile) -> schema_pb2.Schema:
     return schema
 
 
-def _validations(
-    columns: Columns, found: Profile
-) -> custom_validation_config_pb2.CustomValidationConfig:
-    checks = custom_validation_config_pb2.CustomValidationConfig()
+def _validations(columns: Columns, found: Profile) -> Any:
+    checks = no_validations()
     text, label = columns.feature, columns.label
     low = math.floor(found.mean_bytes / _LENGTH_FACTOR)
     high = math.ceil(found.mean_bytes * _LENGTH_FACTOR)
     unique = math.floor(100 * _SHARE_FACTOR * (1 - found.duplicate_texts / found.kept)) / 100
-    error = custom_validation_config_pb2.CustomValidation.ERROR
-    warning = custom_validation_config_pb2.CustomValidation.WARNING
     strings = "feature.string_stats"
     for name, sql, severity, description in (
-        (text, f"{strings}.avg_length >= {low}", error,
+        (text, f"{strings}.avg_length >= {low}", "ERROR",
          f"{text} has fewer than {low:,} bytes on average: is this the text column?"),
-        (text, f"{strings}.avg_length <= {high}", error,
+        (text, f"{strings}.avg_length <= {high}", "ERROR",
          f"{text} has more than {high:,} bytes on average: is this the text column?"),
-        (text, f"{strings}.unique >= {unique} * {strings}.common_stats.num_non_missing", warning,
+        (text, f"{strings}.unique >= {unique} * {strings}.common_stats.num_non_missing", "WARNING",
          f"more texts of {text} repeat another one than before"),
-        (label, f"{strings}.unique >= 2", error, "fewer than two classes: nothing to tell apart"),
+        (label, f"{strings}.unique >= 2", "ERROR", "fewer than two classes: nothing to tell apart"),
     ):  # fmt: skip
         one = checks.feature_validations.add()
         one.feature_path.step.append(name)

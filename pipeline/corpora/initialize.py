@@ -1,0 +1,244 @@
+"""Makes a first configuration from a data file: finds the columns, counts, proposes a schema."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from components.input_files import find_files
+
+from components.arrow import is_text, open_parquet, pa, pq
+from components.contracts.columns import ARXIV, Columns
+from components.errors import UserError
+from components.ingestion.columns import canonical, check_schema, with_partitions
+from pipeline.corpora import paper_import, row_source, starter
+from pipeline.corpora.profile import Profile, profile
+from pipeline.corpora.roles import find_columns
+
+CONVERTED = "data.parquet"
+
+_HEAD_ROWS = 10_000
+_FEW_ROWS = 10
+_MANY_WITHOUT_WORDS = 0.05
+# The keys by which a file of JSON lines is arXiv's metadata dump.
+_DUMP_KEYS = {"id", "abstract", "categories", "update_date", "authors_parsed"}
+
+
+@dataclass(frozen=True)
+class InitRequest:
+    """What to start from, and where to.
+
+    Attributes:
+        data: a parquet, CSV or JSON-lines file, a folder of parquet files, or a glob of them.
+        folder: the folder to make.
+        name: of the pipeline; "" takes the folder's.
+        description: what the texts are; "" names their columns.
+        glove: word vectors; None for random ones.
+        text, label: columns; empty to find them.
+        id, date, category: columns; "" for none, None to find them.
+    """
+
+    data: str
+    folder: Path
+    name: str = ""
+    description: str = ""
+    glove: Path | None = None
+    text: tuple[str, ...] = ()
+    label: str = ""
+    id: str | None = None
+    date: str | None = None
+    category: str | None = None
+
+
+class Initialized(NamedTuple):
+    """What was found and written: the configuration's path, and notes for the user."""
+
+    config: Path
+    columns: Columns
+    found: Profile
+    notes: list[str]
+
+
+def initialize(request: InitRequest) -> Initialized:
+    """Writes a folder with a configuration, a schema, checks and, if needed, the data as parquet.
+
+    Raises:
+        UserError: the data cannot be read, a column cannot be told, the rows cannot be learned
+            from, or the folder exists; nothing is left behind.
+    """
+    scratch = starter.new_folder(request.folder)
+    try:
+        files, columns, others = _corpus(request, scratch)
+        found = _profile(files, columns)
+        _check(found, columns, request.data)
+        converted = (scratch / CONVERTED).exists()
+        starter.write_starter(
+            scratch,
+            name=request.name or _slug(request.folder.name),
+            description=request.description or f"texts ({', '.join(columns.text)})",
+            parquet=CONVERTED if converted else str(Path(request.data).absolute()),
+            glove=request.glove and request.glove.absolute(),
+            columns=columns,
+            found=found,
+        )
+        scratch.chmod(0o777 & ~_umask())
+        scratch.rename(request.folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    notes = _notes(found, columns, others, request.glove)
+    return Initialized(request.folder / starter.CONFIG_FILE, columns, found, notes)
+
+
+def _corpus(request: InitRequest, scratch: Path) -> tuple[list[str], Columns, list[str]]:
+    """Returns the parquet files, converted if need be, the columns, and other columns of text."""
+    asked: dict[str, Any] = {
+        key: getattr(request, key) for key in ("text", "label", "id", "date", "category")
+    }
+    files = find_files(request.data)
+    if _is_parquet(files[0]):
+        head = _parquet_head(files[0])
+        columns = find_columns(head, **asked)
+        return files, columns, _other_texts(head, columns)
+    if len(files) > 1:
+        raise UserError(
+            f"{request.data}: {len(files)} files that are not parquet; join them into one first"
+        )
+    source, target = Path(files[0]), scratch / CONVERTED
+    with row_source.opened(source) as opened:
+        parts = row_source.rows(opened, row_source.Tally())
+        first = next(parts, [])
+        head = _as_table([row for _, row in first][:_HEAD_ROWS])
+        if set(head.column_names) >= _DUMP_KEYS - {"authors_parsed"} and _is_dump(first):
+            columns = ARXIV
+        else:
+            columns = find_columns(head, **asked)
+            _convert(itertools.chain([first], parts), columns, target)
+    if columns is ARXIV and not target.exists():
+        paper_import.run(paper_import.ImportRequest(source, target))
+    return [str(target)], columns, _other_texts(head, columns)
+
+
+def _is_parquet(path: str) -> bool:
+    with Path(path).open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+def _is_dump(first: row_source.Rows) -> bool:
+    return bool(first) and set(first[0][1]) >= _DUMP_KEYS
+
+
+def _parquet_head(path: str) -> pa.Table:
+    with open_parquet(path) as file:
+        flat = [field.name for field in file.schema_arrow if not pa.types.is_nested(field.type)]
+        batch = next(file.iter_batches(_HEAD_ROWS, columns=flat), None)
+        if batch is None:
+            raise UserError(f"{path}: no rows in it")
+        return pa.Table.from_batches([with_partitions(batch, path)])
+
+
+def _as_table(rows: list[row_source.Row]) -> pa.Table:
+    names = dict.fromkeys(name for row in rows for name in row)
+    arrays = {}
+    for name in names:
+        values = [row.get(name) for row in rows]
+        if not any(isinstance(value, list | dict) for value in values):
+            kinds = {type(value) for value in values if value is not None}
+            arrays[name] = pa.array(values if len(kinds) < 2 else map(_string, values))
+    return pa.table(arrays)
+
+
+def _string(value: Any) -> str | None:
+    """Returns a CSV's or JSON's value as ingestion would read it; null for lists and objects."""
+    if value is None or isinstance(value, list | dict):
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _convert(parts: Iterator[row_source.Rows], columns: Columns, target: Path) -> None:
+    names = [*columns.required, *columns.optional]
+    schema = pa.schema([(name, pa.string()) for name in names])
+    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+        for part in parts:
+            texts = {name: [_string(row.get(name)) for _, row in part] for name in names}
+            writer.write_table(pa.table(texts, schema))
+
+
+def _profile(files: list[str], columns: Columns) -> Profile:
+    from components.text.cleaning import clean_bytes
+
+    names = [*columns.required, *columns.optional]
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for path in files:
+            with open_parquet(path) as file:
+                check_schema(file.schema_arrow, path, columns)
+                for batch in file.iter_batches(columns=names):
+                    yield canonical(with_partitions(batch, path), columns).batch
+
+    return profile(batches(), clean_bytes)
+
+
+def _check(found: Profile, columns: Columns, data: str) -> None:
+    label = columns.label
+    if not found.kept:
+        raise UserError(f"{data}: no row has both a text and a label ({found.rows:,} rows)")
+    if len(found.classes) < 2:
+        (only,) = found.classes
+        raise UserError(f"{data}: column {label!r} holds only {only!r}; two classes are needed")
+    if len(found.classes) > found.kept / 2:
+        raise UserError(
+            f"{data}: column {label!r} has {len(found.classes):,} values in {found.kept:,} rows; "
+            "is it the label? Name another with --label"
+        )
+
+
+def _other_texts(head: pa.Table, columns: Columns) -> list[str]:
+    taken = {*columns.required, *columns.optional}
+    texts = []
+    for name in head.column_names:
+        if name not in taken and is_text(head[name].type):
+            values = [value for value in head[name].to_pylist() if value]
+            if values and sum(len(str(value).split()) for value in values) >= 3 * len(values):
+                texts.append(name)
+    return texts
+
+
+def _notes(found: Profile, columns: Columns, others: list[str], glove: Path | None) -> list[str]:
+    few = [name for name, count in found.classes.items() if count < _FEW_ROWS]
+    similar = ", ".join(f"{a!r} and {b!r}" for a, b in found.similar_labels[:5])
+    joined = " ".join(f"--text {name}" for name in [*others, *columns.text])
+    notes = {
+        f"{found.without_text:,} rows without a text are left out": found.without_text,
+        f"{found.without_label:,} rows without a label are left out": found.without_label,
+        f"{found.duplicate_texts:,} rows repeat a text of another; they share its split":
+            found.duplicate_texts,
+        f"{found.padded_labels:,} labels have blanks around them, which are ignored":
+            found.padded_labels,
+        f"labels that differ only in case or punctuation: {similar}; are they one class?": similar,
+        f"classes with fewer than {_FEW_ROWS} rows, too few to learn: {', '.join(few)}": few,
+        f"{found.without_words:,} texts have no word of the letters a to z and digits; other "
+        "scripts are not read": found.without_words > _MANY_WITHOUT_WORDS * found.kept,
+        "no column of ids: repeated rows are told by their text": not columns.id,
+        "no column of dates: no slices by year": not columns.date,
+        f"more columns hold text; to join them, start again with {joined}": others,
+        "no word vectors: the model starts from random ones; arxiv-pipeline glove fetch gets "
+        "some, and --glove or data.glove names them": glove is None,
+    }  # fmt: skip
+    return [note for note, applies in notes.items() if applies]
+
+
+def _slug(name: str) -> str:
+    slug = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")
+    return (slug if re.match("[a-z]", slug) else f"corpus-{slug}".rstrip("-"))[:63]
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
