@@ -3,6 +3,9 @@
 import codecs
 import gzip
 import json
+import re
+import shlex
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from typer.testing import CliRunner
 from components.arrow import pq
 from components.errors import UserError
 from components.ingestion.columns import check_schema
+from pipeline.cli import corpus_import
 from pipeline.cli.main import app
 from pipeline.corpora import row_source
 from pipeline.corpora.paper_import import ImportRequest, run
@@ -228,3 +232,31 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     done = command(tmp_path / "news.csv", "-o", output, "--text", "text", "--label", "topic")
     assert isinstance(done.exception, UserError)
     assert str(done.exception) == f"{tmp_path / 'file'}: File exists"
+
+
+def _commands(text: str) -> list[str]:
+    return re.findall(r"^ *arxiv-pipeline (import .*)$", text, re.MULTILINE)
+
+
+def test_commands_of_the_page_and_of_the_help_work(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    papers = [
+        {"id": f"2001.{n:05d}", "abstract": "We count.", "categories": "cs.LG math.CO"}
+        for n in range(9)
+    ]
+    dump = as_json([{**paper, "update_date": "2020-01-01"} for paper in papers])
+    Path("arxiv-metadata-oai-snapshot.json").write_bytes(dump)
+    with zipfile.ZipFile("archive.zip", "w") as archive:
+        archive.writestr("arxiv-metadata-oai-snapshot.json", dump)
+    news = {"title": "t", "body": "b", "topic": "x", "uid": 1, "day": "2020-01-01"}
+    Path("news.csv").write_text("title,body,topic\nt,b,x\n")
+    Path("news.jsonl.gz").write_bytes(gzip.compress(as_json([news])))
+    page = (repository / "docs" / "own-data.md").read_text(encoding="utf-8")
+    commands = [*_commands(page), *_commands(corpus_import.EPILOG)]
+    assert len(commands) == 8
+    for words in commands:
+        done = CliRunner().invoke(app, [*shlex.split(words), "--overwrite"])
+        assert done.exit_code == 0, (words, done.exception)
+        assert re.search(r"Imported [19] rows", done.output)
