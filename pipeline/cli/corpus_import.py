@@ -1,0 +1,125 @@
+"""``arxiv-pipeline import``: a corpus from the files that people have."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from components.errors import UserError, printable
+
+if TYPE_CHECKING:
+    from pipeline.corpora.row_source import Tally
+
+EPILOG = """\b
+Exit codes:
+  0    the output is there, made now or before from the same file with the same options
+  2    the file cannot be read, no row of it is left, or the output cannot be written
+  130  stopped by Ctrl-C; the old output, if any, is unchanged
+
+\b
+Examples:
+  arxiv-pipeline import arxiv-metadata-oai-snapshot.json --output papers.parquet
+  arxiv-pipeline import archive.zip --output recent.parquet --from 2019-01-01 --limit 240000
+  arxiv-pipeline import news.csv --output news.parquet --text title --text body --label topic
+"""
+_MOST_CLASSES = 30
+
+
+def import_(
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The dump, or a CSV or JSON-lines file.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write.")],
+    text: Annotated[
+        list[str], typer.Option(help="Column of a file of your own; several are joined.")
+    ] = [],  # noqa: B006
+    label: Annotated[str, typer.Option(help="Its column of classes.")] = "",
+    id_: Annotated[str, typer.Option("--id", help="Its column of ids; else the lines.")] = "",
+    date_: Annotated[str, typer.Option("--date", help="Its column of dates, YYYY-MM-DD.")] = "",
+    subjects: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Mapping of the dump's archives to subjects (TOML), instead of ours."),
+    ] = None,
+    first: Annotated[
+        Optional[datetime],  # noqa: UP045
+        typer.Option("--from", formats=["%Y-%m-%d"], help="Earliest update_date."),
+    ] = None,
+    last: Annotated[
+        Optional[datetime],  # noqa: UP045
+        typer.Option("--to", formats=["%Y-%m-%d"], help="Latest update_date."),
+    ] = None,
+    limit: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Rows of a sample that keeps the class shares."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws another sample.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+) -> None:
+    """Import a corpus: arXiv's metadata dump, or a file of your own, as a parquet.
+
+    The dump has one JSON object a line (2.7 million papers, from Kaggle). The output has its
+    columns, the primary category (the first of the categories) and the subject, by the reviewed
+    mapping pipeline/corpora/arxiv_subjects.toml. Withdrawn papers, broken lines and all others that
+    are left out are counted, by reason. Dates are those of update_date, as the pipeline uses it.
+
+    With --text and --label, a CSV or JSON-lines file becomes a parquet with the columns that the
+    pipeline reads. Files may be plain, .gz or .zip.
+
+    Memory hardly grows with the file. A stopped import starts again; a finished one is kept.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from pipeline.corpora.paper_import import ImportRequest, run
+    from pipeline.corpora.paper_rows import SUBJECTS_FILE, Columns
+
+    if bool(text) != bool(label) or ((id_ or date_) and not label):
+        raise UserError("a file of your own needs --text and --label; --id and --date are optional")
+    if subjects and label:
+        raise UserError(
+            "--subjects is for arXiv's dump; --label names the classes of your own file"
+        )
+    if first and last and first > last:
+        raise UserError(f"--from {first:%Y-%m-%d} is after --to {last:%Y-%m-%d}")
+    request = ImportRequest(
+        source, output, Columns(text, label, id_, date_) if label else None,
+        subjects or SUBJECTS_FILE, _day(first), _day(last), limit, seed, overwrite,
+    )  # fmt: skip
+    console = Console(stderr=True)
+    try:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            size = source.stat().st_size if source.exists() else 0
+            done = run(request, lambda raw: progress.wrap_file(raw, size, description="Importing"))
+    except OSError as error:
+        raise UserError(f"{error.filename or output}: {error.strerror or error}") from error
+    if done is None:
+        print(printable(f"{output}: is already there, from this file with these options"))
+    else:
+        _show(done, output)
+
+
+def _day(moment: datetime | None) -> date | None:
+    return moment and moment.date()
+
+
+def _show(done: Tally, output: Path) -> None:
+    """Prints how rows in, rows out and rows left out add up."""
+    from rich.markup import escape
+
+    from pipeline.cli import shown
+
+    table = shown.table("", "rows", "what", "first lines", right=("rows",))
+    table.add_row(f"{done.rows:,}", "read", "")
+    for reason, rows in done.left_out.items():
+        lines = ", ".join(map(str, done.first_lines.get(reason, [])))
+        table.add_row(f"- {rows:,}", f"left out: {reason}", lines)
+    table.add_row(f"= {done.classes.total():,}", "imported", "")
+    for name, rows in done.classes.most_common(_MOST_CLASSES):
+        table.add_row(f"{rows:,}", f"  {escape(printable(name))}", "")
+    if (others := len(done.classes) - _MOST_CLASSES) > 0:
+        table.add_row("", f"  and {others:,} other classes", "")
+    shown.console().print(table)
+    print(printable(f"Imported {done.classes.total():,} rows: {output}"))

@@ -1,0 +1,205 @@
+"""Makes tables of papers from the rows of arXiv's metadata dump, or of a file of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tomli
+
+from components.arrow import pa, pc
+from components.contracts.features import ABSTRACT, CATEGORY, DATE, ID, LABEL
+from components.errors import UserError
+from pipeline.corpora.row_source import Rows, Source, Tally, json_rows, rows
+from pipeline.corpora.sample import SCHEMA
+
+SUBJECTS_FILE = Path(__file__).with_name("arxiv_subjects.toml")
+OWN_SCHEMA = pa.schema([(name, pa.string()) for name in (ID, ABSTRACT, LABEL, DATE)])
+LINE = pa.field("line", pa.int64())
+"""The line of the file that a row begins in."""
+
+_CATEGORIES = "categories"
+_DUMP = pa.schema(
+    [*(one for one in SCHEMA if one.name not in (CATEGORY, LABEL)), (_CATEGORIES, pa.string())]
+)
+_NEEDED = (ID, ABSTRACT, _CATEGORIES)
+
+# What comments or abstract of a withdrawn paper say: "This paper has been withdrawn by the author",
+# "Paper withdrawn", "Withdrawn due to an error", "The authors have withdrawn this article". Not "a
+# plate is withdrawn from a bath", nor "replaces an earlier paper that was withdrawn".
+_PAPER = (
+    "(?:paper|article|manuscript|preprint|submission|work|note|report|version|translation|letter)s?"
+)
+_WITHDRAWN = (
+    rf"(?i)(?:^|[.!?]\s)\W*(?:{_PAPER}\s+(?:(?:is|was|has been)\s+)?)?withdrawn\b"
+    rf"|\b(?:this|the|our|present)\s+(?:[\w-]+\s+){{0,2}}{_PAPER}\s+(?:\w+\s+){{0,3}}?"
+    r"(?:is|was|has|had)\s+(?:\w+\s+){0,2}withdrawn\b"
+    rf"|\bha(?:ve|s) withdrawn th(?:is|e) {_PAPER}\b"
+)
+
+
+class Columns(NamedTuple):
+    """The columns of a file of one's own.
+
+    Attributes:
+        text: one, or several to join by blanks, in this order.
+        label: the class.
+        id: "" for none; then a row's line is its id.
+        date: "" for none.
+    """
+
+    text: Sequence[str]
+    label: str
+    id: str = ""
+    date: str = ""
+
+
+def load_subjects(path: Path = SUBJECTS_FILE) -> dict[str, str]:
+    """Loads {archive or category: subject, or "" for none}.
+
+    Raises:
+        UserError: the file cannot be read, or is not of that form.
+    """
+    try:
+        subjects = tomli.loads(path.read_text(encoding="utf-8")).get("subjects")
+    except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as TOML ({error})") from None
+    if not isinstance(subjects, dict) or not subjects:
+        raise UserError(f'{path}: has no table [subjects] of rows such as cs = "computing"')
+    for archive, subject in subjects.items():
+        if not isinstance(subject, str) or subject != subject.strip():
+            raise UserError(
+                f"{path}: the subject of {archive!r} is {subject!r}; give a string without blanks "
+                'around it, or "" for none (write a category in quotes: "math.ST")'
+            )
+    return subjects
+
+
+def dump_papers(source: Source, tally: Tally, subjects: Mapping[str, str]) -> Iterator[pa.Table]:
+    """Reads arXiv's metadata dump, one JSON object a line, as Kaggle has it.
+
+    Yields:
+        The columns of ``sample.SCHEMA`` and ``LINE``, texts as they are; without the rows that
+        are no papers, are withdrawn, or whose first category has no subject.
+
+    Raises:
+        UserError: none of the first lines is a paper of the dump.
+    """
+    known = False
+    for part in json_rows(source, tally):
+        known = known or any(all(name in row for name in _NEEDED) for _, row in part)
+        if not known and tally.rows:
+            reason = next(iter(tally.left_out), "other keys")
+            raise UserError(
+                f"{source.name}: no dump of arXiv's metadata: none of its first {tally.rows:,} "
+                f"lines is a JSON object with {', '.join(_NEEDED)} (the first: {reason}). For a "
+                "file of your own give --text and --label"
+            )
+        table = _table(part, _DUMP, tally)
+        # Other exports separate categories by commas.
+        first = pc.extract_regex(table[_CATEGORIES], r"^[\s,]*(?P<first>[^\s,]+)")
+        primary = pc.struct_field(first.combine_chunks(), [0]).dictionary_encode()
+        names = [
+            subjects.get(name, subjects.get(name.partition(".")[0])) if name else None
+            for name in primary.dictionary.to_pylist()
+        ]
+        table = table.append_column(CATEGORY, primary.cast(pa.string()))
+        table = table.append_column(LABEL, pa.array(names, pa.string()).take(primary.indices))
+        said = (pc.match_substring_regex(table[n], _WITHDRAWN) for n in (ABSTRACT, "comments"))
+        wrong = {
+            "no id": _blank(table[ID]),
+            "no abstract": _blank(table[ABSTRACT]),
+            "withdrawn": pc.or_(*(pc.fill_null(one, False) for one in said)),
+            "no category": pc.is_null(table[CATEGORY]),
+            "unknown archive": pc.is_null(table[LABEL]),
+            "archive without a subject": pc.equal(table[LABEL], ""),
+        }
+        yield without(wrong, table.select([*SCHEMA.names, LINE.name]), tally)
+
+
+def own_papers(source: Source, tally: Tally, columns: Columns) -> Iterator[pa.Table]:
+    """Reads a CSV or JSON-lines file.
+
+    Yields:
+        The columns of ``OWN_SCHEMA`` and ``LINE``; without the rows that lack id, text or label.
+        Integers and booleans among ids and labels are text; other numbers are left out, since as
+        a number, 0704.0010 loses its zeros.
+
+    Raises:
+        UserError: a column is missing, or the file is neither CSV nor JSON lines.
+    """
+    named = [*columns.text, *filter(None, columns[1:])]
+    for part in rows(source, tally, named):
+        papers = []
+        for line, row in part:
+            paper = {
+                ID: _written(row.get(columns.id)) if columns.id else str(line),
+                ABSTRACT: _joined([row.get(name) for name in columns.text]),
+                LABEL: _written(row.get(columns.label)),
+                DATE: row.get(columns.date),
+            }
+            papers.append((line, paper))
+        table = _table(papers, OWN_SCHEMA, tally)
+        names = {"no id": ID, "no text": ABSTRACT, "no label": LABEL}
+        yield without({why: _blank(table[name]) for why, name in names.items()}, table, tally)
+
+
+def _written(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, int) else value
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Joins texts; returns a part that is none, so that the row is left out."""
+    other = [part for part in parts if not isinstance(part, (str, type(None)))]
+    return other[0] if other else " ".join(filter(None, parts))
+
+
+def _blank(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), ""), True)
+
+
+def without(wrong: Mapping[str, Any], table: pa.Table, tally: Tally) -> pa.Table:
+    """Leaves out rows, each counted for the first reason whose mask, true or null, has it."""
+    keep = pa.array([True] * len(table), pa.bool_())
+    for reason, mask in wrong.items():
+        found = pc.and_(keep, pc.fill_null(mask, True))
+        tally.leave_out(reason, table[LINE.name].filter(found).to_pylist())
+        keep = pc.and_not(keep, found)
+    return table.filter(keep)
+
+
+def _table(part: Rows, schema: pa.Schema, tally: Tally) -> pa.Table:
+    """Returns the columns of a schema, null where a key is missing, and ``LINE``."""
+    rows = [row for _, row in part]
+    try:
+        # Faster than a lookup a key; a dump's rows have all keys.
+        values = list(zip(*map(itemgetter(*schema.names), rows), strict=True))
+    except KeyError:
+        values = [tuple(row.get(name) for row in rows) for name in schema.names]
+    arrays = []
+    for kind, column in zip(schema, values or [()] * len(schema), strict=True):
+        try:
+            arrays.append(_array(column, kind.type))
+        except (TypeError, ValueError, OverflowError):  # Arrow's own are among them
+            fits = [_fits(value, kind.type) for value in column]
+            bad = [line for (line, _), fit in zip(part, fits, strict=True) if not fit]
+            tally.leave_out(f"{kind.name}: wrong type", bad)
+            kept = [one for one, fit in zip(part, fits, strict=True) if fit]
+            return _table(kept, schema, tally)
+    lines = pa.array([line for line, _ in part], LINE.type)
+    return pa.table([*arrays, lines], schema=schema.append(LINE))
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_list(kind) and any(isinstance(one, str) for v in values if v for one in v):
+        raise TypeError("Arrow would take a string for a list of characters")
+    return pa.array(values, kind)
+
+
+def _fits(value: Any, kind: pa.DataType) -> bool:
+    try:
+        return bool(_array([value], kind))
+    except (TypeError, ValueError, OverflowError):
+        return False
