@@ -231,7 +231,6 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., MadeRun]
         (folder / "metrics" / "metrics.json").write_text(json.dumps(metrics))
         sources = Sources(
             pipeline="arxiv-<test>",
-            run="2026-01-02T03:04:05",
             examples=folder / "examples",
             accepted=folder / "accepted",
             model=folder / "model",
