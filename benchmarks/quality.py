@@ -112,12 +112,9 @@ def ablations(training: TrainingSettings) -> dict[str, dict[str, dict[str, Any]]
     none = {"epochs": 1, "learning_rate": 1e-9, "schedule": "constant"}
     return {
         "without BiLSTM": {"model": {"lstm_units": 0}},
-        "without bag of embeddings": {"model": {"embedding_pooling": []}},
         "without wide n-grams": {"model": {"wide_ngrams": 0}},
         "without prefixes of words": {"model": {"wide_letters": 0}},
-        "wide n-grams alone": {"model": {"lstm_units": 0, "embedding_pooling": []}},
         "without categories": {"model": {"categories": False}},
-        "zeros for words without a vector": {"training": {"missing_words": "zeros"}},
         "without phase 2": {"training": {"phase2": none}},
         "phase 1 as long as both": {"training": {"phase1": still.model_dump(), "phase2": none}},
     }
@@ -496,12 +493,7 @@ def notebook_candidate(data: Data, seed: int, epochs: int | None) -> Candidate:
         keras.utils.set_random_seed(seed)
         device = prepare_device(len(os.sched_getaffinity(0)))
         splits, words = notebook_examples(data, tables["transform"])
-        matrix, _ = load_glove(
-            Path(data.trainer["glove"]),
-            words,
-            settings.embedding_dim,
-            how=settings.missing_words,
-        )
+        matrix, _ = load_glove(Path(data.trainer["glove"]), words, settings.embedding_dim)
         classes = len(data.classes)
         with device.strategy.scope():
             model = build_model(

@@ -25,7 +25,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.types import artifact_utils
 
 from components.contracts.artifact_files import RUN_REPORT
-from components.report.node import Report, RunReportExecutor
+from components.report.node import Report, RunReport
 from pipeline.config.pipeline_config import PipelineConfig, load_config
 
 # A laptop's first screen, at a width that README's column hardly shrinks.
@@ -98,13 +98,14 @@ def main(
         report = Report()
         report.uri = folder
         start = time.perf_counter()
-        RunReportExecutor().Do(
+        RunReport.EXECUTOR_SPEC.executor_class().Do(
             inputs,
             {"report": [report]},
             {
                 "pipeline": settings.name,
                 "config": json.dumps(settings.model_dump(mode="json", exclude_none=True)),
                 "metadata_file": str(settings.folder.metadata_file),
+                "fingerprint": "",
             },
         )
         seconds = time.perf_counter() - start

@@ -17,11 +17,9 @@ from components.contracts.features import (
     TRANSFORM_FEATURES,
     YEAR,
 )
-from components.evaluation import tfma_metrics
 from components.evaluation.evaluation_settings import LABEL_SLICE, EvaluationSettings
+from components.evaluation.tfma_metrics import ClassifierMetrics
 from components.metrics import classification
-
-__all__ = ["EvaluationSettings", "make_eval_config"]
 
 
 def make_eval_config(
@@ -46,7 +44,6 @@ def make_eval_config(
     """
     if len(classes) < 2 or len(set(classes)) != len(classes):
         raise ValueError(f"classes must be at least two and distinct, got {list(classes)}")
-    ours = {"fingerprint": fingerprint}
     keys = {LABEL_SLICE: columns.label, **{name: name for name in SLICE_FEATURES}}
     slices = [keys[name] for name in settings.slices if columns.date or name != YEAR]
     return tfma.EvalConfig(
@@ -66,30 +63,27 @@ def make_eval_config(
         metrics_specs=[
             tfma.MetricsSpec(
                 metrics=[
-                    _stock("ExampleCount", tfma_metrics.EXAMPLE_COUNT),
-                    _stock(
+                    _metric(
                         "SparseCategoricalAccuracy",
-                        classification.ACCURACY,
-                        _at_least(
-                            _as_float32(settings.min_accuracy), max_drop=settings.max_accuracy_drop
-                        ),
+                        {"name": classification.ACCURACY},
+                        lowest=_as_float32(settings.min_accuracy),
+                        max_drop=settings.max_accuracy_drop,
                     ),
-                    _stock(
+                    _metric(
                         "SparseCategoricalCrossentropy",
-                        classification.LOG_LOSS,
-                        _at_most(_as_float32(settings.max_cross_entropy)),
+                        {"name": classification.LOG_LOSS},
+                        highest=_as_float32(settings.max_cross_entropy),
                     ),
-                    _stock("MultiClassConfusionMatrixPlot", tfma_metrics.CONFUSION_MATRIX),
-                    _custom(
-                        tfma_metrics.ArgMaxScores,
-                        classification.F1_MACRO,
-                        {**ours, "num_classes": len(classes)},
-                        _at_least(settings.min_macro_f1, max_drop=settings.max_macro_f1_drop),
-                    ),
-                    _custom(
-                        tfma_metrics.ExpectedCalibrationError,
-                        classification.ECE,
-                        {**ours, "bins": classification.CALIBRATION_BINS},
+                    _metric(
+                        ClassifierMetrics.__name__,
+                        {
+                            "name": classification.F1_MACRO,
+                            "num_classes": len(classes),
+                            "fingerprint": fingerprint,
+                        },
+                        module=ClassifierMetrics.__module__,
+                        lowest=settings.min_macro_f1,
+                        max_drop=settings.max_macro_f1_drop,
                     ),
                 ]
             )
@@ -97,49 +91,35 @@ def make_eval_config(
     )
 
 
-def _stock(
-    class_name: str, name: str, threshold: tfma.MetricThreshold | None = None
-) -> tfma.MetricConfig:
-    return _metric(tfma.MetricConfig(class_name=class_name), {"name": name}, threshold)
-
-
-def _custom(
-    metric: type,
-    name: str,
-    config: dict[str, object],
-    threshold: tfma.MetricThreshold | None = None,
-) -> tfma.MetricConfig:
-    by_path = tfma.MetricConfig(class_name=metric.__name__, module=metric.__module__)
-    return _metric(by_path, {**config, "name": name}, threshold)
-
-
 def _metric(
-    metric: tfma.MetricConfig, config: dict[str, object], threshold: tfma.MetricThreshold | None
+    class_name: str,
+    config: dict[str, object],
+    *,
+    module: str = "",
+    lowest: float | None = None,
+    highest: float | None = None,
+    max_drop: float | None = None,
 ) -> tfma.MetricConfig:
-    metric.config = json.dumps(config, sort_keys=True)
-    if threshold is not None:
-        # A plain threshold would apply to every slice; the empty slicing spec is the whole split.
-        metric.per_slice_thresholds.append(
-            tfma.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=threshold)
+    """Returns a metric with thresholds on its value and on its drop from the baseline's."""
+    threshold = tfma.MetricThreshold(
+        value_threshold=tfma.GenericValueThreshold(
+            lower_bound=None if lowest is None else {"value": lowest},
+            upper_bound=None if highest is None else {"value": highest},
         )
-    return metric
+    )
+    if max_drop is not None:
+        threshold.change_threshold.absolute.value = -max_drop
+        threshold.change_threshold.direction = tfma.MetricDirection.HIGHER_IS_BETTER
+    # A plain threshold would apply to every slice; the empty slicing spec is the whole split.
+    whole = tfma.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=threshold)
+    return tfma.MetricConfig(
+        class_name=class_name,
+        module=module,
+        config=json.dumps(config, sort_keys=True),
+        per_slice_thresholds=[whole],
+    )
 
 
 def _as_float32(threshold: float) -> float:
     # TFMA computes stock metrics in float32: an accuracy of exactly 0.82 becomes 0.81999999.
     return float(np.float32(threshold))
-
-
-def _at_least(lowest: float, max_drop: float) -> tfma.MetricThreshold:
-    return tfma.MetricThreshold(
-        value_threshold=tfma.GenericValueThreshold(lower_bound={"value": lowest}),
-        change_threshold=tfma.GenericChangeThreshold(
-            absolute={"value": -max_drop}, direction=tfma.MetricDirection.HIGHER_IS_BETTER
-        ),
-    )
-
-
-def _at_most(highest: float) -> tfma.MetricThreshold:
-    return tfma.MetricThreshold(
-        value_threshold=tfma.GenericValueThreshold(upper_bound={"value": highest})
-    )

@@ -30,6 +30,7 @@ class Distance:
         kind: "drift" (train split against the last accepted data's) or "skew" (``split`` against
             this run's train split).
         measure: name in ``DriftSkewInfo.Measurement``, such as "L_INFTY".
+        value: None if it is not a number.
         threshold: a higher ``value`` is an anomaly.
     """
 
@@ -37,7 +38,7 @@ class Distance:
     kind: str
     split: str
     measure: str
-    value: float
+    value: float | None
     threshold: float
 
 

@@ -30,7 +30,7 @@ class ReliabilityBin(Record):
     accuracy: float | None = None
 
 
-class Metrics(Record):
+class Scores(Record):
     """Metrics of a split or a slice; ``cross_entropy`` in nats."""
 
     examples: int = 0
@@ -41,8 +41,13 @@ class Metrics(Record):
     weighted_f1: float | None = None
     expected_calibration_error: float | None = None
     per_class: dict[str, ClassMetrics] = {}
+
+
+class Metrics(Scores):
+    """The same, with the counts behind them."""
+
     confusion_matrix: tuple[tuple[int, ...], ...] = ()
-    """Counts; rows are true classes, columns predicted ones."""
+    """Rows are true classes, columns predicted ones."""
     reliability: tuple[ReliabilityBin, ...] = ()
 
 

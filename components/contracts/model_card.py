@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from components.contracts.evaluation_metrics import ClassMetrics
-from components.contracts.infra_verdict import Measurements
+from components.contracts.evaluation_metrics import Scores
+from components.contracts.infra_verdict import InfraVerdict
 from components.contracts.ingestion_summary import IngestionSummary
 from components.contracts.record import Record
 from components.contracts.training_report import Code, TrainingFacts
-
-
-class CardOverall(Record):
-    """Metrics of the test split; see `evaluation_metrics.Metrics`."""
-
-    examples: int = 0
-    accuracy: float | None = None
-    macro_f1: float | None = None
-    micro_f1: float | None = None
-    weighted_f1: float | None = None
-    cross_entropy: float | None = None
-    expected_calibration_error: float | None = None
-    per_class: dict[str, ClassMetrics] = {}
 
 
 class CardSlice(Record):
@@ -38,17 +25,8 @@ class CardEvaluation(Record):
 
     blessed: bool = False
     reasons: tuple[str, ...] = ()
-    overall: CardOverall = CardOverall()
+    overall: Scores = Scores()
     slices: tuple[CardSlice, ...] = ()
-
-
-class CardServing(Record):
-    """How the model can be served; see `infra_verdict.InfraVerdict`."""
-
-    blessed: bool = False
-    runtime: str = ""
-    reasons: tuple[str, ...] = ()
-    measurements: Measurements | None = None
 
 
 class Card(Record):
@@ -62,7 +40,7 @@ class Card(Record):
     data: IngestionSummary = IngestionSummary()
     training: TrainingFacts = TrainingFacts()
     evaluation: CardEvaluation = CardEvaluation()
-    serving: CardServing = CardServing()
+    serving: InfraVerdict = InfraVerdict()
     limits: tuple[str, ...] = ()
     """Sentences on what the model cannot do."""
     versions: dict[str, str] = {}

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from components.contracts.training_report import Epoch
+
 
 @dataclass(frozen=True)
 class Note:
@@ -20,35 +22,15 @@ class Note:
         return self.text
 
 
-@dataclass(frozen=True)
-class EpochProgress:
-    """A finished epoch of training.
+class EpochProgress(Epoch):
+    """A finished epoch of training, and where it stands."""
 
-    Attributes:
-        phase: 1 or 2.
-        epoch: within its phase, from 1.
-        epochs: highest number that the phase may have.
-        loss: on the train split, nats, regularization included.
-        val_log_loss: on the eval split, nats.
-        val_accuracy: on the eval split, 0 to 1.
-        val_macro_f1: on the eval split, 0 to 1.
-        learning_rate: after the epoch.
-        seconds: duration of the epoch, validation included.
-        improved: whether it is the best epoch so far, over both phases.
-        done: whether its phase ends with it.
-    """
-
-    phase: int
-    epoch: int
-    epochs: int
-    loss: float
-    val_log_loss: float
-    val_accuracy: float
-    val_macro_f1: float
-    learning_rate: float
-    seconds: float
-    improved: bool
-    done: bool
+    epochs: int = 0
+    """Highest number that the phase may have."""
+    improved: bool = False
+    """Whether it is the best epoch so far, over both phases."""
+    done: bool = False
+    """Whether its phase ends with it."""
 
     @property
     def epochs_left(self) -> int:

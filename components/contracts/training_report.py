@@ -35,19 +35,24 @@ class Epoch(Record):
 
 
 class GloveCoverage(Record):
-    """See `components.model.word_vectors.Coverage`."""
+    """How much of the vocabulary and of the train split has GloVe vectors."""
 
     words: int = 0
+    """Words of the vocabulary, without the padding and out-of-vocabulary ids."""
     found: int = 0
-    borrowed: int = 0
-    filled: int = 0
+    """Words with a vector."""
     token_share: float | None = None
-    mean: float | None = None
-    sd: float | None = None
+    """Share of the running words of the train split with a vector."""
     matrix_mean: float | None = None
+    """Over all numbers of the embedding matrix, like the next."""
     matrix_sd: float | None = None
     missing: tuple[tuple[str, int], ...] = ()
-    word_share: float | None = None
+    """The most frequent words without a vector, with their counts, in descending order."""
+
+    @property
+    def word_share(self) -> float:
+        """Share of the vocabulary's words with a vector."""
+        return self.found / max(1, self.words)
 
 
 class EvalMetrics(Record):

@@ -1,74 +1,47 @@
-"""Arg-max multi-class metrics for TensorFlow Model Analysis.
+"""Metrics of the highest score for TensorFlow Model Analysis.
 
 TFMA's own precision, recall and F1 binarize at a score of 0.5, which does not suit a classifier
-that predicts the class with the highest score. The metrics here are those of
-:mod:`components.metrics.classification`, computed from TFMA's multi-class confusion matrix at
-threshold 0, where the predicted class is the arg-max of the scores.
-
-An ``EvalConfig`` refers to these classes by module and class name. Each takes an unused
-``fingerprint``: TFX caches an evaluation by its configuration, so only a hash of this code in that
-configuration makes an edit take effect.
+that predicts the class with the highest score. Here, one combiner counts, and
+:mod:`components.metrics.classification` computes the metrics from the counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 from numpy.typing import NDArray
-from tensorflow_model_analysis.metrics import (
-    metric_types,
-    metric_util,
-    multi_class_confusion_matrix_metrics,
-)
+from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.metrics import classification
 
-EXAMPLE_COUNT = "example_count"
+CONFUSION_MATRIX = "confusion_matrix"
 RELIABILITY_BINS = "reliability_bins"
-CONFUSION_MATRIX = "multi_class_confusion_matrix_plot"
 
-_THRESHOLD = 0.0
-
-
-def matrix_from_entries(
-    entries: Mapping[tuple[int, int], float], num_classes: int
-) -> NDArray[np.float64]:
-    """Returns float64 [num_classes, num_classes] counts: row = true class, column = predicted.
-
-    Args:
-        entries: {(true class id, predicted class id): count}.
-        num_classes: number of classes.
-
-    Raises:
-        ValueError: an id is outside [0, num_classes).
-    """
-    matrix = np.zeros((num_classes, num_classes))
-    for (actual, predicted), count in entries.items():
-        if not (0 <= actual < num_classes and 0 <= predicted < num_classes):
-            raise ValueError(
-                f"true class {actual}, predicted class {predicted}: both must lie in "
-                f"[0, {num_classes}); the labels or scores do not match the {num_classes} classes"
-            )
-        matrix[actual, predicted] = count
-    return matrix
+Counts = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-class ArgMaxScores(metric_types.Metric):  # type: ignore[misc]
-    """Macro-F1, micro-F1, weighted F1 and per-class scores from one confusion matrix.
+class ClassifierMetrics(metric_types.Metric):  # type: ignore[misc]
+    """Macro-F1 and expected calibration error, and the counts that they come from.
 
-    Macro-F1 has the metric's name, so that this metric's threshold applies to it. The others are
-    named as in :mod:`components.metrics.classification`; per-class scores are keyed by class id.
+    Macro-F1 has the metric's name, so that this metric's threshold applies to it. The counts are
+    `CONFUSION_MATRIX`, float64 [classes, classes] (row = true class, column = predicted), and
+    `RELIABILITY_BINS`, float64 [bins, 3]: the number of examples, the sum of their highest scores
+    and the number of correct predictions.
+
+    An ``EvalConfig`` refers to this class by module and name. ``fingerprint`` is unused: TFX caches
+    an evaluation by its configuration, so only a hash of this code in that configuration makes an
+    edit take effect.
     """
 
     def __init__(
         self, num_classes: int, fingerprint: str = "", name: str = classification.F1_MACRO
     ) -> None:
         super().__init__(
-            metric_util.merge_per_key_computations(_arg_max_computations),
+            metric_util.merge_per_key_computations(_computations),
             num_classes=num_classes,
             fingerprint=fingerprint,
             name=name,
@@ -76,7 +49,7 @@ class ArgMaxScores(metric_types.Metric):  # type: ignore[misc]
 
 
 # TFMA inspects the argument names of this function.
-def _arg_max_computations(
+def _computations(
     name: str,
     num_classes: int,
     fingerprint: str = "",  # noqa: ARG001
@@ -85,147 +58,86 @@ def _arg_max_computations(
     output_name: str = "",
     example_weighted: bool = False,
 ) -> list[Any]:
-    computations = multi_class_confusion_matrix_metrics.multi_class_confusion_matrices(
-        thresholds=[_THRESHOLD],
-        eval_config=eval_config,
-        model_name=model_name,
-        output_name=output_name,
-        example_weighted=example_weighted,
-    )
-    matrix_key = computations[-1].keys[-1]
-
-    def key_of(score: str, class_id: int | None = None) -> metric_types.MetricKey:
-        return metric_types.MetricKey(
-            name=score,
-            model_name=model_name,
-            output_name=output_name,
-            sub_key=None if class_id is None else metric_types.SubKey(class_id=class_id),
-            example_weighted=example_weighted,
-        )
-
-    averages = {
-        key_of(name): classification.f1_macro,
-        key_of(classification.F1_MICRO): classification.f1_micro,
-        key_of(classification.F1_WEIGHTED): classification.f1_weighted,
-    }
-    by_class = {
-        key_of(score, class_id): (score, class_id)
-        for score in classification.PER_CLASS
-        for class_id in range(num_classes)
-    }
-
-    def result(metrics: dict[metric_types.MetricKey, Any]) -> dict[metric_types.MetricKey, float]:
-        matrix = matrix_from_entries(metrics[matrix_key].get(_THRESHOLD, {}), num_classes)
-        scores = classification.per_class_scores(matrix)
-        return {
-            **{key: float(average(matrix)) for key, average in averages.items()},
-            **{key: float(scores[score][i]) for key, (score, i) in by_class.items()},
-        }
-
-    derived = metric_types.DerivedMetricComputation(keys=[*averages, *by_class], result=result)
-    return [*computations, derived]
-
-
-class ExpectedCalibrationError(metric_types.Metric):  # type: ignore[misc]
-    """Expected calibration error of the highest score, and the bins of its reliability diagram.
-
-    Also computes `RELIABILITY_BINS`, float64 [bins, 3]: the number of examples, the sum of their
-    highest scores and the number of correct predictions.
-    """
-
-    def __init__(
-        self,
-        bins: int = classification.CALIBRATION_BINS,
-        fingerprint: str = "",
-        name: str = classification.ECE,
-    ) -> None:
-        super().__init__(
-            metric_util.merge_per_key_computations(_calibration_computations),
-            bins=bins,
-            fingerprint=fingerprint,
-            name=name,
-        )
-
-
-def _calibration_computations(
-    name: str,
-    bins: int,
-    fingerprint: str = "",  # noqa: ARG001
-    eval_config: config_pb2.EvalConfig | None = None,
-    model_name: str = "",
-    output_name: str = "",
-    example_weighted: bool = False,
-) -> list[Any]:
-    def key_of(metric: str) -> metric_types.MetricKey:
-        return metric_types.MetricKey(
+    f1, error, matrix, bins = (
+        metric_types.MetricKey(
             name=metric,
             model_name=model_name,
             output_name=output_name,
             example_weighted=example_weighted,
         )
-
-    ece_key, bins_key = key_of(name), key_of(RELIABILITY_BINS)
-    binned = metric_types.MetricComputation(
-        keys=[bins_key],
-        preprocessors=None,
-        combiner=ReliabilityCombiner(bins_key, bins, eval_config, example_weighted),
+        for metric in (name, classification.ECE, CONFUSION_MATRIX, RELIABILITY_BINS)
     )
 
-    def result(metrics: dict[metric_types.MetricKey, Any]) -> dict[metric_types.MetricKey, float]:
-        rows, confidence, right = metrics[bins_key].T
-        error = classification.expected_calibration_error(confidence - right, rows.sum())
-        return {ece_key: float(error)}
+    def result(counts: dict[metric_types.MetricKey, Any]) -> dict[metric_types.MetricKey, float]:
+        rows, confidence, right = counts[bins].T
+        return {
+            f1: float(classification.f1_macro(counts[matrix])),
+            error: float(classification.expected_calibration_error(confidence - right, rows.sum())),
+        }
 
-    return [binned, metric_types.DerivedMetricComputation(keys=[ece_key], result=result)]
+    return [
+        metric_types.MetricComputation(
+            keys=[matrix, bins],
+            preprocessors=None,
+            combiner=CountCombiner(matrix, bins, num_classes, eval_config),
+        ),
+        metric_types.DerivedMetricComputation(keys=[f1, error], result=result),
+    ]
 
 
-class ReliabilityCombiner(beam.CombineFn):  # type: ignore[misc]
-    """Sums [bins, 3] tables of counts, confidences and correct predictions."""
+class CountCombiner(beam.CombineFn):  # type: ignore[misc]
+    """Sums confusion matrices and reliability bins; see :class:`ClassifierMetrics`."""
 
     def __init__(
         self,
-        key: metric_types.MetricKey,
-        bins: int,
+        matrix: metric_types.MetricKey,
+        bins: metric_types.MetricKey,
+        num_classes: int,
         eval_config: config_pb2.EvalConfig | None,
-        example_weighted: bool,
     ) -> None:
-        self._key = key
-        self._bins = bins
+        self._keys = matrix, bins
+        self._classes = num_classes
         self._eval_config = eval_config
-        self._example_weighted = example_weighted
 
-    def create_accumulator(self) -> NDArray[np.float64]:
-        return np.zeros((self._bins, 3))
+    def create_accumulator(self) -> Counts:
+        return (
+            np.zeros((self._classes, self._classes)),
+            np.zeros((classification.CALIBRATION_BINS, 3)),
+        )
 
-    def add_input(
-        self, accumulator: NDArray[np.float64], element: metric_types.StandardMetricInputs
-    ) -> NDArray[np.float64]:
+    def add_input(self, counts: Counts, element: metric_types.StandardMetricInputs) -> Counts:
+        """Counts an example; raises ValueError if a class id is outside [0, num_classes)."""
+        key = self._keys[0]
         label, scores, weight = next(
             metric_util.to_label_prediction_example_weight(
                 element,
                 eval_config=self._eval_config,
-                model_name=self._key.model_name,
-                output_name=self._key.output_name,
-                example_weighted=self._example_weighted,
+                model_name=key.model_name,
+                output_name=key.output_name,
+                example_weighted=key.example_weighted,
                 flatten=False,
                 require_single_example_weight=True,
             )
         )
-        predicted = int(np.argmax(scores))
+        actual, predicted, rows = int(label.item()), int(np.argmax(scores)), float(weight.item())
+        if not (0 <= actual < self._classes and predicted < self._classes):
+            raise ValueError(
+                f"true class {actual}, predicted class {predicted}: both must lie in "
+                f"[0, {self._classes}); the labels or scores do not match the classes"
+            )
         confidence = float(scores[predicted])
-        row = accumulator[classification.calibration_bins(confidence, self._bins)]
-        row += float(weight.item()) * np.array(
-            [1.0, confidence, float(predicted == int(label.item()))]
+        matrix, bins = counts
+        matrix[actual, predicted] += rows
+        bins[classification.calibration_bins(confidence)] += (
+            rows,
+            rows * confidence,
+            rows * (predicted == actual),
         )
-        return accumulator
+        return counts
 
-    def merge_accumulators(
-        self, accumulators: Iterable[NDArray[np.float64]]
-    ) -> NDArray[np.float64]:
-        total: NDArray[np.float64] = np.sum(list(accumulators), axis=0)
-        return total
+    def merge_accumulators(self, accumulators: Iterable[Counts]) -> Counts:
+        matrices, bins = zip(*accumulators, strict=True)
+        return np.sum(matrices, axis=0), np.sum(bins, axis=0)
 
-    def extract_output(
-        self, accumulator: NDArray[np.float64]
-    ) -> dict[metric_types.MetricKey, NDArray[np.float64]]:
-        return {self._key: accumulator}
+    def extract_output(self, counts: Counts) -> dict[metric_types.MetricKey, Any]:
+        return dict(zip(self._keys, counts, strict=True))

@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow_model_analysis as tfma
 
 from components.contracts.evaluation_metrics import (
@@ -29,8 +31,6 @@ _SCALARS = (
     classification.ACCURACY,
     classification.LOG_LOSS,
     classification.F1_MACRO,
-    classification.F1_MICRO,
-    classification.F1_WEIGHTED,
     classification.ECE,
 )
 
@@ -70,17 +70,12 @@ def summarize(
     )
 
 
-def _options(metric: tfma.MetricConfig) -> dict[str, Any]:
-    return dict(json.loads(metric.config)) if metric.config else {}
-
-
 def _model_metrics(result: tfma.EvalResult, classes: Sequence[str]) -> ModelMetrics:
     order = [list(spec.feature_keys) for spec in result.config.slicing_specs]
-    plots = {_slice_key(key): by_output[""][""] for key, by_output in result.plots}
     overall, slices = None, []
     for raw_key, by_output in result.slicing_metrics:
-        key = _slice_key(raw_key)
-        metrics = _metrics(by_output[""], plots.get(key, {}), classes)
+        key = tuple((feature, _text(value)) for feature, value in raw_key)
+        metrics = _metrics(by_output[""][""], classes)
         if not key:
             overall = Metrics(**metrics)
         else:
@@ -93,33 +88,25 @@ def _model_metrics(result: tfma.EvalResult, classes: Sequence[str]) -> ModelMetr
     return ModelMetrics(overall=overall, slices=tuple(slices))
 
 
-def _slice_key(key: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
-    return tuple((feature, _text(value)) for feature, value in key)
-
-
 def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _metrics(
-    by_sub_key: Mapping[str, Mapping[str, Any]], plots: Mapping[str, Any], classes: Sequence[str]
-) -> dict[str, Any]:
-    scalars = by_sub_key[""]
-    per_class = {}
-    for class_id, name in enumerate(classes):
-        scores = by_sub_key.get(f"classId:{class_id}", {})
-        per_class[name] = ClassMetrics(
-            precision=_number(scores.get(classification.PRECISION)),
-            recall=_number(scores.get(classification.RECALL)),
-            f1=_number(scores.get(classification.F1)),
-            support=_count(scores.get(classification.SUPPORT)),
-        )
+def _metrics(values: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+    size = len(classes)
+    matrix = _array(values.get(tfma_metrics.CONFUSION_MATRIX), (size, size))
+    by_class = classification.per_class_scores(matrix)
     return {
-        "examples": _count(scalars.get(tfma_metrics.EXAMPLE_COUNT)),
-        **{name: _number(scalars.get(name)) for name in _SCALARS},
-        "per_class": per_class,
-        "confusion_matrix": _confusion_matrix(plots, len(classes)),
-        "reliability": _reliability(scalars.get(tfma_metrics.RELIABILITY_BINS)),
+        "examples": round(matrix.sum()),
+        **{name: _number(values.get(name)) for name in _SCALARS},
+        classification.F1_MICRO: _finite(classification.f1_micro(matrix)),
+        classification.F1_WEIGHTED: _finite(classification.f1_weighted(matrix)),
+        "per_class": {
+            name: ClassMetrics(**{score: _finite(of[i]) for score, of in by_class.items()})
+            for i, name in enumerate(classes)
+        },
+        "confusion_matrix": matrix.astype(int).tolist(),
+        "reliability": _reliability(_array(values.get(tfma_metrics.RELIABILITY_BINS), (0, 3))),
     }
 
 
@@ -128,46 +115,31 @@ def _number(value: Any) -> float | None:
     return _finite(value["doubleValue"]) if value and "doubleValue" in value else None
 
 
-def _finite(value: float | str) -> float | None:
+def _finite(value: Any) -> float | None:
     # Protobuf's JSON form writes NaN and infinities as strings, which float() reads.
     number = float(value)
     return number if math.isfinite(number) else None
 
 
-def _count(value: Any) -> int:
-    number = _number(value)
-    return 0 if number is None else round(number)
-
-
-def _confusion_matrix(plots: Mapping[str, Any], num_classes: int) -> list[list[int]]:
-    entries = {}
-    for matrix in plots.get("multiClassConfusionMatrixAtThresholds", {}).get("matrices", []):
-        for entry in matrix.get("entries", []):
-            # Protobuf's JSON form omits a class id of 0.
-            ids = (int(entry.get("actualClassId", 0)), int(entry.get("predictedClassId", 0)))
-            entries[ids] = float(entry.get("numWeightedExamples", 0))
-    counts = tfma_metrics.matrix_from_entries(entries, num_classes)
-    return [[round(count) for count in row] for row in counts]
-
-
-def _reliability(value: Any) -> list[ReliabilityBin]:
+def _array(value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Returns an array of counts; zeros of this shape if it is missing."""
     if not value:
-        return []
-    bins, columns = (int(size) for size in value["arrayValue"]["shape"])
-    flat = [float(number) for number in value["arrayValue"]["float64Values"]]
-    rows = []
-    for index in range(bins):
-        count, confidence, correct = flat[index * columns : (index + 1) * columns]
-        rows.append(
-            ReliabilityBin(
-                lower=index / bins,
-                upper=(index + 1) / bins,
-                examples=round(count),
-                confidence=_finite(confidence / count) if count else None,
-                accuracy=_finite(correct / count) if count else None,
-            )
+        return np.zeros(shape)
+    array = value["arrayValue"]
+    return np.array(array["float64Values"], np.float64).reshape([int(n) for n in array["shape"]])
+
+
+def _reliability(bins: npt.NDArray[np.float64]) -> list[ReliabilityBin]:
+    return [
+        ReliabilityBin(
+            lower=index / len(bins),
+            upper=(index + 1) / len(bins),
+            examples=round(rows),
+            confidence=_finite(confidence / rows) if rows else None,
+            accuracy=_finite(correct / rows) if rows else None,
         )
-    return rows
+        for index, (rows, confidence, correct) in enumerate(bins.tolist())
+    ]
 
 
 def _checks(
@@ -181,72 +153,57 @@ def _checks(
         for failure in by_slice.failures
     }
     checks = []
-    for spec in config.metrics_specs:
-        for metric in spec.metrics:
-            name = _options(metric).get("name", metric.class_name)
-            value = getattr(overall, name, None)
-            for per_slice in metric.per_slice_thresholds:
-                threshold = per_slice.threshold
-                if threshold.HasField("value_threshold"):
-                    passed = (name, False) not in failed
-                    checks.append(_value_check(name, value, threshold.value_threshold, passed))
-                if threshold.HasField("change_threshold") and baseline is not None:
-                    passed = (name, True) not in failed
-                    earlier = getattr(baseline, name, None)
-                    allowed = _bound(abs(threshold.change_threshold.absolute.value))
-                    checks.append(_change_check(name, value, earlier, allowed, passed))
+    for metric in (metric for spec in config.metrics_specs for metric in spec.metrics):
+        name = json.loads(metric.config)["name"]
+        value = getattr(overall, name)
+        for threshold in (one.threshold for one in metric.per_slice_thresholds):
+            passed = (name, False) not in failed
+            limits = threshold.value_threshold
+            lower = limits.HasField("lower_bound")
+            bound = _bound(limits.lower_bound.value if lower else limits.upper_bound.value)
+            reason = _value_reason(name, value, bound, lower, passed)
+            check = {"metric": name, "slice": OVERALL, "value": value}
+            checks.append(ThresholdCheck(**check, bound=bound, passed=passed, reason=reason))
+            if threshold.HasField("change_threshold") and baseline is not None:
+                passed = (name, True) not in failed
+                earlier = getattr(baseline, name)
+                bound = _bound(abs(threshold.change_threshold.absolute.value))
+                reason = _change_reason(name, value, earlier, bound, passed)
+                checks.append(
+                    ThresholdCheck(
+                        **check, kind="change", baseline=earlier, bound=bound, passed=passed,
+                        reason=reason,
+                    )
+                )  # fmt: skip
     return checks
 
 
-def _value_check(name: str, value: float | None, threshold: Any, passed: bool) -> ThresholdCheck:
-    lower = threshold.HasField("lower_bound")
-    bound = _bound(threshold.lower_bound.value if lower else threshold.upper_bound.value)
+def _value_reason(name: str, value: float | None, bound: float, lower: bool, passed: bool) -> str:
     if value is None:
-        words = f"is not a number; the threshold is {bound:g}"
-    elif passed:
-        words = f"{'reaches' if lower else 'stays within'} the threshold {bound:g}"
+        return f"{name} is not a number; the threshold is {bound:g} ({OVERALL})"
+    if passed:
+        words = "reaches" if lower else "stays within"
     else:
-        words = f"is {'below' if lower else 'above'} the threshold {bound:g}"
-    shown = "" if value is None else f" {_apart(value, bound)}"
-    return ThresholdCheck(
-        metric=name,
-        kind="value",
-        slice=OVERALL,
-        value=value,
-        bound=bound,
-        passed=passed,
-        reason=f"{name}{shown} {words} ({OVERALL})",
-    )
+        words = f"is {'below' if lower else 'above'}"
+    return f"{name} {_apart(value, bound)} {words} the threshold {bound:g} ({OVERALL})"
 
 
-def _change_check(
+def _change_reason(
     name: str, value: float | None, earlier: float | None, allowed: float, passed: bool
-) -> ThresholdCheck:
+) -> str:
     if value is None or earlier is None:
-        words = f"{name} cannot be compared with the last pushed model's: not a number"
+        words = "cannot be compared with the last pushed model's: not a number"
+    elif passed:
+        words = (
+            f"{value:.4f} holds against the last pushed model's {earlier:.4f} "
+            f"({value - earlier:+.4f}, a drop of {allowed:g} is allowed)"
+        )
     else:
-        change = value - earlier
-        against = f"the last pushed model's {earlier:.4f}"
-        if passed:
-            words = (
-                f"{name} {value:.4f} holds against {against} ({change:+.4f}, "
-                f"a drop of {allowed:g} is allowed)"
-            )
-        else:
-            words = (
-                f"{name} {value:.4f} is {_apart(-change, allowed)} below {against}; "
-                f"a drop of {allowed:g} is allowed"
-            )
-    return ThresholdCheck(
-        metric=name,
-        kind="change",
-        slice=OVERALL,
-        value=value,
-        baseline=earlier,
-        bound=allowed,
-        passed=passed,
-        reason=f"{words} ({OVERALL})",
-    )
+        words = (
+            f"{value:.4f} is {_apart(earlier - value, allowed)} below the last pushed model's "
+            f"{earlier:.4f}; a drop of {allowed:g} is allowed"
+        )
+    return f"{name} {words} ({OVERALL})"
 
 
 def _bound(value: float) -> float:

@@ -163,7 +163,7 @@ def _bilstm_wide(
             categories = head(name=CATEGORY_LAYER_OF[name])(read)
             paths.append(GroupedLogits(groups, dtype="float32", name=name)(categories))
 
-    if settings.lstm_units or settings.embedding_pooling:
+    if settings.lstm_units:
         deep = _deep_features(settings, shape, tokens, serving)
         deep = keras.layers.Dropout(settings.dense_dropout)(deep)
         deep = keras.layers.Dense(settings.dense_units, activation="relu", name="hidden")(deep)
@@ -192,19 +192,10 @@ def _bilstm_wide(
 def _deep_features(
     settings: ModelSettings, shape: tuple[int, ...], tokens: keras.KerasTensor, serving: bool
 ) -> keras.KerasTensor:
-    # A removed layer drew a seed here; without this draw all initial weights would change.
-    keras.random.SeedGenerator()
     embedded = keras.layers.Embedding(*shape, mask_zero=True, name=EMBEDDING_LAYER)(tokens)
-    pooled = [
-        MaskedPooling(mode, name=f"embedding_{mode}")(embedded)
-        for mode in settings.embedding_pooling
-    ]
-    if settings.lstm_units:
-        dropped = keras.layers.SpatialDropout1D(settings.embedding_dropout)(embedded)
-        states = RightPaddedBiLSTM(
-            settings.lstm_units, False if serving else "auto", name="bilstm"
-        )(dropped)
-        pooled += [
-            MaskedPooling(mode, name=f"lstm_{mode}")(states) for mode in settings.lstm_pooling
-        ]
+    dropped = keras.layers.SpatialDropout1D(settings.embedding_dropout)(embedded)
+    states = RightPaddedBiLSTM(settings.lstm_units, False if serving else "auto", name="bilstm")(
+        dropped
+    )
+    pooled = [MaskedPooling(mode, name=f"lstm_{mode}")(states) for mode in settings.lstm_pooling]
     return pooled[0] if len(pooled) == 1 else keras.layers.Concatenate()(pooled)

@@ -13,18 +13,14 @@ class ModelSettings(Settings):
     """Architecture and sizes of the network."""
 
     architecture: Literal["bilstm_wide", "notebook"] = "bilstm_wide"
-    """Network, either bilstm_wide (masked BiLSTM and bag of embeddings, plus linear models over
-    n-grams) or notebook (the original model of fixed size, with which the other keys of this
-    table keep their defaults)."""
+    """Network, either bilstm_wide (masked BiLSTM plus linear models over n-grams) or notebook (the
+    original model of fixed size, with which the other keys of this table keep their defaults)."""
     embedding_dropout: float = Field(0.2, ge=0, lt=1)
     """Share of the LSTM's input channels dropped for a whole text."""
     lstm_units: int = Field(64, ge=0, le=1024)
     """Units per direction; 0 leaves the recurrent path out."""
     lstm_pooling: tuple[Pooling, ...] = ("max", "mean", "attention")
     """How the LSTM's states become one vector."""
-    embedding_pooling: tuple[Pooling, ...] = ("max", "mean")
-    """How the embeddings themselves become one vector beside the LSTM; empty leaves the bag of
-    embeddings out."""
     categories: bool = True
     """Score primary categories and add them up to classes; false scores the classes themselves."""
     dense_units: int = Field(512, ge=1, le=4096)
@@ -48,7 +44,7 @@ class ModelSettings(Settings):
             raise ValueError("must hold at least one length, each 1 to 4")
         return value
 
-    @field_validator("lstm_pooling", "embedding_pooling", "wide_orders")
+    @field_validator("lstm_pooling", "wide_orders")
     @classmethod
     def _distinct(cls, value: tuple[object, ...]) -> tuple[object, ...]:
         if len(set(value)) != len(value):
@@ -63,6 +59,6 @@ class ModelSettings(Settings):
                     raise ValueError(f'{name} has no effect with architecture = "notebook"')
         elif self.lstm_units and not self.lstm_pooling:
             raise ValueError("lstm_pooling must not be empty while lstm_units is above 0")
-        elif not (self.lstm_units or self.embedding_pooling or self.wide_ngrams):
-            raise ValueError("lstm_units, embedding_pooling and wide_ngrams leave no path at all")
+        elif not (self.lstm_units or self.wide_ngrams):
+            raise ValueError("lstm_units and wide_ngrams leave no path at all")
         return self

@@ -1,4 +1,4 @@
-"""Reads a vocabulary's vectors from a GloVe text file and fills in missing words."""
+"""Reads a vocabulary's vectors from a GloVe text file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.contracts import features
+from components.contracts.training_report import GloveCoverage
 from components.errors import UserError
 
 FloatArray = npt.NDArray[np.float32]
@@ -28,61 +28,12 @@ _BINARY = "binary data; give GloVe text, a word and its numbers a line"
 _NUMBER_BYTES = b"0123456789.+-eE "
 # A line of 300 numbers has some 3,000 bytes; a binary file may have no newline at all.
 _LONGEST_LINE = 1 << 20
-# Random vectors are meaningless, so they stay closer to the mean than found ones.
-_RANDOM_SCALE = 0.5
 _COMPRESSED: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
 # Errors of decompressors on damaged input.
 _DAMAGED = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
 
-_PREFIXES = (
-    "anti", "auto", "bi", "co", "counter", "cross", "cyber", "de", "di", "dis", "electro", "extra",
-    "geo", "hyper", "in", "inter", "intra", "macro", "magneto", "mega", "meta", "micro", "mid",
-    "mini", "mono", "multi", "nano", "neuro", "non", "over", "para", "photo", "poly", "post", "pre",
-    "pseudo", "quasi", "re", "semi", "sub", "super", "thermo", "trans", "tri", "ultra", "un",
-    "under", "uni",
-)  # fmt: skip
-_SUFFIXES = (
-    ("ies", "y"), ("es", ""), ("s", ""), ("ed", ""), ("ed", "e"), ("ing", ""), ("ing", "e"),
-    ("ly", ""), ("ness", ""), ("isation", "ization"), ("ization", "ize"), ("ise", "ize"),
-    ("ising", "izing"), ("ised", "ized"), ("our", "or"), ("ity", ""), ("ic", ""), ("al", ""),
-    ("able", ""), ("less", ""), ("wise", ""),
-)  # fmt: skip
-_SHORTEST_STEM = 3
 # Number of words without a vector that the coverage lists.
 _NAMED = 30
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """How much of a vocabulary the vectors cover.
-
-    Attributes:
-        words: number of words in the vocabulary, without padding and out-of-vocabulary ids.
-        found: words with their own vector.
-        borrowed: words with a variant's vector.
-        filled: words with neither.
-        token_share: share of running words with their own vector; None if no counts were given.
-        mean, sd: over all numbers of the found rows.
-        matrix_mean, matrix_sd: over all numbers of the embedding matrix.
-        missing: the most frequent words without their own vector, with their counts, in descending
-            order; empty if no counts were given.
-    """
-
-    words: int
-    found: int
-    borrowed: int
-    filled: int
-    token_share: float | None
-    mean: float
-    sd: float
-    matrix_mean: float
-    matrix_sd: float
-    missing: tuple[tuple[str, int], ...] = ()
-
-    @property
-    def word_share(self) -> float:
-        """Share of the vocabulary's words with their own vector."""
-        return self.found / self.words if self.words else 0.0
 
 
 @contextlib.contextmanager
@@ -229,126 +180,72 @@ def _width_message(line: bytes, number: int, dimension: int, source: str) -> str
     )
 
 
-def variants(word: str) -> Iterator[str]:
-    """Yields variants whose vector may replace ``word``'s, the closest first.
-
-    First plurals, inflections and British spellings, then the word without a prefix, then without
-    leading and trailing digits.
-    """
-    for suffix, replacement in _SUFFIXES:
-        if word.endswith(suffix) and len(word) - len(suffix) >= _SHORTEST_STEM:
-            yield word[: len(word) - len(suffix)] + replacement
-    yield word + "s"
-    for prefix in _PREFIXES:
-        if word.startswith(prefix) and len(word) - len(prefix) > _SHORTEST_STEM:
-            rest = word[len(prefix) :]
-            yield rest
-            yield rest + "s"
-            if rest.endswith("s"):
-                yield rest[:-1]
-    bare = word.strip("0123456789")
-    if bare != word and len(bare) >= 2:
-        yield bare
-
-
-def fill_missing(
-    vectors: dict[bytes, FloatArray], words: Sequence[str], dimension: int, how: str, seed: int
-) -> tuple[FloatArray, int]:
-    """Builds the embedding matrix of a vocabulary.
-
-    Row 0 (padding) is zero, row 1 (out of vocabulary) the mean of the found vectors, row i + 2 is
-    word i's. A word without a vector gets, by ``how``: ``zeros``; the ``mean`` of the found
-    vectors; ``random``, a normal draw around that mean with half the found vectors' standard
-    deviation per dimension, seeded by the word; or ``variants``, that of its first variant with a
-    vector in the vocabulary, else random.
-
-    Returns:
-        The matrix, float32 [len(words) + 2, dimension], and the number of borrowed vectors.
-    """
-    found = np.stack(list(vectors.values())) if vectors else np.zeros((1, dimension), np.float32)
-    mean, sd = found.mean(axis=0), found.std(axis=0)
-    matrix = np.zeros((len(words) + features.FIRST_WORD_ID, dimension), np.float32)
-    matrix[features.OOV_ID] = mean
-    borrowed = 0
-    for row, word in enumerate(words, start=features.FIRST_WORD_ID):
-        vector = vectors.get(word.encode())
-        if vector is None and how == "variants":
-            known = (vectors.get(variant.encode()) for variant in variants(word))
-            vector = next((candidate for candidate in known if candidate is not None), None)
-            borrowed += vector is not None
-        if vector is None and how == "mean":
-            vector = mean
-        if vector is None and how in ("random", "variants"):
-            generator = np.random.default_rng([seed, zlib.crc32(word.encode())])
-            vector = mean + _RANDOM_SCALE * sd * generator.standard_normal(dimension)
-        if vector is not None:
-            matrix[row] = vector
-    return matrix, borrowed
-
-
 def load_glove(
-    path: Path,
-    words: Sequence[str],
-    dimension: int,
-    *,
-    how: str = "variants",
-    seed: int = 0,
-    counts: npt.NDArray[np.int64] | None = None,
-) -> tuple[FloatArray, Coverage]:
+    path: Path, words: Sequence[str], dimension: int
+) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     """Loads the embedding matrix of a vocabulary from a GloVe file.
+
+    Row 0 (padding) is zero, row 1 (out of vocabulary) the mean of the found vectors, and row i + 2
+    word i's vector, zero if the file lacks the word.
 
     Args:
         path: ``.txt``, ``.txt.gz``, ``.txt.xz`` or ``.zip``.
         words: the vocabulary; word i has id i + 2.
         dimension: numbers per vector.
-        how: how to fill rows of missing words; see :func:`fill_missing`.
-        seed: seed of random rows.
-        counts: frequency of each id in running text, int64 [len(words) + 2]; ids 0 and 1, which are
-            not words, are ignored.
 
     Returns:
-        The matrix, float32 [len(words) + 2, dimension], and the coverage.
+        The matrix, float32 [len(words) + 2, dimension], and which words were found, bool
+        [len(words)].
 
     Raises:
         UserError: the file is missing, damaged, not GloVe text, of another width, or has none of
             the words.
     """
-    wanted = frozenset(word.encode() for word in words)
+    keys = [word.encode() for word in words]
     try:
         with _open(path, dimension) as stream:
             lines = iter(lambda: stream.readline(_LONGEST_LINE), b"")
-            vectors = read_vectors(lines, wanted, dimension, str(path))
+            vectors = read_vectors(lines, frozenset(keys), dimension, str(path))
     except _DAMAGED as error:
         raise UserError(f"{path}: damaged or cut short ({error}); fetch it again") from None
-    if not vectors and words:
+    if not vectors:
         raise UserError(
             f"{path}: holds none of the vocabulary's {len(words)} words; "
             "give lower-case GloVe vectors"
         )
-    matrix, borrowed = fill_missing(vectors, words, dimension, how, seed)
-    token_share = None
-    missing: list[tuple[str, int]] = []
-    if counts is not None:
-        own = np.fromiter((word.encode() in vectors for word in words), bool, len(words))
-        running = counts[features.FIRST_WORD_ID : features.FIRST_WORD_ID + len(words)]
-        token_share = float(running[own].sum() / max(1, running.sum()))
-        without = np.flatnonzero(~own & (running > 0))
-        frequent = without[np.argsort(-running[without], kind="stable")][:_NAMED]
-        missing = [(words[index], int(running[index])) for index in frequent]
-    found = np.stack(list(vectors.values())) if vectors else np.zeros((1, dimension), np.float32)
-    coverage = Coverage(
+    matrix = np.zeros((len(words) + features.FIRST_WORD_ID, dimension), np.float32)
+    found = np.array([key in vectors for key in keys])
+    rows = np.flatnonzero(found) + features.FIRST_WORD_ID
+    matrix[rows] = [vectors[key] for key in keys if key in vectors]
+    matrix[features.OOV_ID] = matrix[rows].mean(axis=0)
+    return matrix, found
+
+
+def coverage(
+    matrix: FloatArray,
+    found: npt.NDArray[np.bool_],
+    words: Sequence[str],
+    counts: npt.NDArray[np.int64],
+) -> GloveCoverage:
+    """Measures how much of a vocabulary and of a text has vectors.
+
+    Args:
+        matrix, found: from :func:`load_glove`.
+        words: the vocabulary.
+        counts: frequency of each id in the text, int64 [len(words) + 2]; ids 0 and 1, which are
+            not words, are ignored.
+    """
+    running = counts[features.FIRST_WORD_ID :]
+    without = np.flatnonzero(~found & (running > 0))
+    frequent = without[np.argsort(-running[without], kind="stable")][:_NAMED]
+    return GloveCoverage(
         words=len(words),
-        found=len(vectors),
-        borrowed=borrowed,
-        filled=len(words) - len(vectors) - borrowed,
-        token_share=token_share,
-        mean=float(found.mean()),
-        sd=float(found.std()),
+        found=int(found.sum()),
+        token_share=float(running[found].sum() / max(1, running.sum())),
         matrix_mean=float(matrix.mean(dtype=np.float64)),
         matrix_sd=float(matrix.std(dtype=np.float64)),
-        missing=tuple(missing),
+        missing=tuple((words[index], int(running[index])) for index in frequent),
     )
-    return matrix, coverage
 
 
 def check_first_row(path: Path, dimension: int) -> None:

@@ -146,10 +146,7 @@ def _network(model: ModelSettings) -> str:
         return "A GloVe BiLSTM with a hidden layer on its last state"
     parts = []
     if model.lstm_units:
-        bag = " with a bag of embeddings" if model.embedding_pooling else ""
-        parts.append(f"a GloVe BiLSTM{bag}")
-    elif model.embedding_pooling:
-        parts.append("a bag of GloVe embeddings")
+        parts.append("a GloVe BiLSTM")
     if model.wide_ngrams:
         parts.append("a linear path over n-grams of words")
         if model.wide_letters:

@@ -19,7 +19,13 @@ import numpy.typing as npt
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import (
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+    PercentFormatter,
+    StrMethodFormatter,
+)
 
 from components.contracts.evaluation_metrics import ReliabilityBin
 from components.contracts.training_report import Epoch
@@ -48,6 +54,7 @@ _SVG = "http://www.w3.org/2000/svg"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
+_DASHED = (0, (4, 3))
 # Points: half the page's width, so that the text is legible on a phone.
 _WIDTH = 400
 _POINTS_PER_INCH = 72
@@ -96,6 +103,21 @@ class _Chart:
         name = f"tips{len(self._tips)}"
         marks.set_gid(name)
         self._tips[name] = words
+
+    def intervals(
+        self,
+        places: npt.NDArray[Any],
+        intervals: Sequence[Interval],
+        tips: Sequence[str],
+        colour: str,
+        marker: str,
+        **style: Any,
+    ) -> None:
+        """Draws horizontal intervals with marks at their values, and sets the tooltips."""
+        values, lows, highs = np.array(intervals, float).reshape(-1, 3).T
+        self.axes.hlines(places, lows, highs, color=colour, linewidth=2)
+        marks = self.axes.scatter(values, places, color=colour, marker=marker, zorder=3, **style)
+        self.tips(marks, tips)
 
 
 @contextmanager
@@ -150,14 +172,6 @@ def _tip(root: ET.Element, group: str, words: Sequence[str]) -> None:
         ET.SubElement(mark, f"{{{_SVG}}}title").text = text
 
 
-def _thousands(value: float, _: int | None = None) -> str:
-    return f"{value:,.0f}"
-
-
-def _compact(value: float, _: int | None = None) -> str:
-    return f"{value:g}"
-
-
 def length_histogram(
     lengths: Mapping[int, int], marks: Mapping[str, float], longest_read: int | None
 ) -> Markup:
@@ -185,7 +199,7 @@ def length_histogram(
             chart.tips(bar, [f"{start} {last} words: {papers:,.0f} papers"])
         top = float(counts.max())
         for name, value in marks.items():
-            axes.axvline(value, color=MARK, linewidth=1, linestyle=(0, (4, 3)))
+            axes.axvline(value, color=MARK, linewidth=1, linestyle=_DASHED)
             axes.annotate(
                 name, (value, top * 1.03), (4, 0), textcoords="offset points", fontsize=10
             )
@@ -196,7 +210,7 @@ def length_histogram(
         axes.set_ylim(0, top * 1.13)
         axes.set_xlabel("words after cleaning")
         axes.set_ylabel("papers")
-        axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.grid(axis="x", visible=False)
     return chart.markup
 
@@ -221,7 +235,7 @@ def class_bars(classes: Sequence[str], rows: Sequence[int]) -> Markup:
         axes.set_xlim(0, max(rows, default=1) * 1.14 + 1)
         axes.set_xlabel("papers, all splits")
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.grid(axis="y", visible=False)
     return chart.markup
 
@@ -254,7 +268,7 @@ def training_curve(
     with _chart(name, title, 230) as chart:
         axes = chart.axes
         if switch is not None:
-            axes.axvline(switch + 0.5, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+            axes.axvline(switch + 0.5, color=MUTED, linewidth=1, linestyle=_DASHED)
             axes.annotate(
                 "phase 2", (switch + 0.5, 1), (4, -2), xycoords=("data", "axes fraction"),
                 textcoords="offset points", va="top", fontsize=10, color=INK,
@@ -283,7 +297,7 @@ def training_curve(
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_minor_locator(NullLocator())
-            axes.yaxis.set_major_formatter(FuncFormatter(_compact))
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         if from_zero:
             axes.set_ylim(0, axes.dataLim.ymax * 1.2)
         axes.set_xlim(0.5, len(history) + 0.5)
@@ -310,19 +324,11 @@ def f1_intervals(
     with _chart("f1", "F1 of each class with 95 % interval", 70 + 30 * len(classes)) as chart:
         axes = chart.axes
         for called, intervals, colour, marker, shift in models:
-            values = np.array([interval.value for interval in intervals])
-            ends = np.array([[interval.low, interval.high] for interval in intervals])
-            axes.hlines(places + shift, ends[:, 0], ends[:, 1], color=colour, linewidth=2)
-            points = axes.scatter(
-                values, places + shift, s=34, color=colour, marker=marker, zorder=3, label=called
-            )
-            chart.tips(
-                points,
-                [
-                    f"{name}, {called}: F1 {one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
-                    for name, one in zip(classes, intervals, strict=True)
-                ],
-            )
+            tips = [
+                f"{name}, {called}: F1 {one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
+                for name, one in zip(classes, intervals, strict=True)
+            ]
+            chart.intervals(places + shift, intervals, tips, colour, marker, s=34, label=called)
         axes.set_yticks(places, list(classes))
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.6, len(classes) - 0.4)
@@ -341,7 +347,7 @@ def reliability(bins: Sequence[ReliabilityBin]) -> Markup:
     examples = np.array([one.examples for one in filled], float)
     with _chart("reliability", "Reliability diagram: accuracy by confidence", 330) as chart:
         axes = chart.axes
-        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=_DASHED)
         axes.annotate(
             "as sure as right", (0.06, 0.06), (0, 4), textcoords="offset points",
             fontsize=10, color=INK, rotation=45, rotation_mode="anchor",
@@ -386,34 +392,22 @@ def slice_intervals(
     places = np.arange(len(names))[::-1]
     with _chart("slices", "Accuracy of slices against the whole", 70 + 22 * len(names)) as chart:
         axes = chart.axes
-        axes.axvline(overall, color=MARK, linewidth=1.4, linestyle=(0, (4, 3)))
-        values = np.array([share.value for share in shares])
+        axes.axvline(overall, color=MARK, linewidth=1.4, linestyle=_DASHED)
+        tips = [
+            f"{name}: {one.value:.1%} of {papers:,} papers ({one.low:.1%} to {one.high:.1%})"
+            for name, papers, one in zip(names, rows, shares, strict=True)
+        ]
         below = np.array([share.high < overall for share in shares], bool)
-        lows = np.array([share.low for share in shares])
-        highs = np.array([share.high for share in shares])
         for chosen, colour, marker in ((below, SECOND, "s"), (~below, FIRST, "o")):
-            axes.hlines(places[chosen], lows[chosen], highs[chosen], color=colour, linewidth=2)
-            points = axes.scatter(
-                values[chosen], places[chosen], s=30, color=colour, marker=marker, zorder=3
-            )
-            chart.tips(points, _slice_tips(names, rows, shares, chosen))
+            kept = np.flatnonzero(chosen)
+            chart.intervals(
+                places[kept], [shares[i] for i in kept], [tips[i] for i in kept], colour, marker,
+                s=30,
+            )  # fmt: skip
         axes.set_yticks(places, list(names))
         axes.set_ylim(-0.6, len(names) - 0.4)
-        axes.set_xlim(max(0.0, float(lows.min(initial=overall)) - 0.03), 1.01)
+        axes.set_xlim(max(0.0, min([overall, *(share.low for share in shares)]) - 0.03), 1.01)
         axes.set_xlabel(f"accuracy, with 95 % interval (line: overall, {overall:.3f})")
         axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
         axes.grid(axis="y", visible=False)
     return chart.markup
-
-
-def _slice_tips(
-    names: Sequence[str],
-    rows: Sequence[int],
-    shares: Sequence[Interval],
-    chosen: npt.NDArray[np.bool_],
-) -> list[str]:
-    return [
-        f"{names[i]}: {shares[i].value:.1%} of {rows[i]:,} papers "
-        f"({shares[i].low:.1%} to {shares[i].high:.1%})"
-        for i in np.flatnonzero(chosen)
-    ]

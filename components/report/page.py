@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import jinja2
@@ -18,12 +18,10 @@ import tomlkit
 from markupsafe import Markup
 
 from components.contracts import features
-from components.contracts.data_findings import Distance
 from components.contracts.evaluation_metrics import Evaluation
 from components.contracts.training_report import TrainingReport
 from components.metrics.bootstrap import (
     OVERALL,
-    PER_CLASS,
     RESAMPLES,
     Comparison,
     Interval,
@@ -54,19 +52,20 @@ _MEASURES = {
     "JENSEN_SHANNON_DIVERGENCE": "Jensen-Shannon divergence",
     "NORMALIZED_ABSOLUTE_DIFFERENCE": "normalized absolute difference",
 }
-_DROPPED = (
-    ("dropped_without_abstract", "without abstract"),
-    ("dropped_without_label", "without class"),
-    ("dropped_duplicate_ids", "duplicate id (the latest is kept)"),
-)
-_NOTED = (
-    ("rows_without_id", "without id"),
-    ("unreadable_dates", "with a date that cannot be read"),
-    ("cleaned_to_nothing", "with no word left after cleaning"),
-    ("duplicate_texts", "with the text of another paper (in the same split)"),
-    ("conflicting_texts", "texts under more than one class"),
-    ("conflicting_rows", "papers with such a text"),
-)
+# Counts of the ingestion summary.
+_DROPPED = {
+    "dropped_without_abstract": "without abstract",
+    "dropped_without_label": "without class",
+    "dropped_duplicate_ids": "duplicate id (the latest is kept)",
+}
+_NOTED = {
+    "rows_without_id": "without id",
+    "unreadable_dates": "with a date that cannot be read",
+    "cleaned_to_nothing": "with no word left after cleaning",
+    "duplicate_texts": "with the text of another paper (in the same split)",
+    "conflicting_texts": "texts under more than one class",
+    "conflicting_rows": "papers with such a text",
+}
 _PERCENTILES = (50, 90, 95, 99)
 
 # Unicode's bidirectional embeddings, overrides and isolates, and their ends.
@@ -90,17 +89,38 @@ def render(facts: Facts) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        figure=figure, signed=signed, share=share, count=count, between=between
+        figure=figure,
+        signed=signed,
+        share=share,
+        count=count,
+        between=between,
+        metric_name=_metric_name,
+        measure_name=lambda measure: _MEASURES.get(measure, measure),
+        change_words=_change_words,
+        zip=zip,
     )
+    evaluation = facts.evaluation
+    commit = facts.commit.removesuffix("-dirty")
+    checkout = f"git checkout {commit}\n" if commit else ""
     return environment.get_template(TEMPLATE).render(
-        pipeline=facts.sources.pipeline,
-        run=facts.sources.run,
-        made_at=facts.sources.made_at,
-        verdict=_verdict(facts),
+        facts=facts,
+        sources=facts.sources,
+        evaluation=evaluation,
+        overall=evaluation.overall,
+        comparison=facts.comparison,
+        compared=evaluation.baseline is not None and facts.comparison.change is not None,
+        metrics=[_metric_row(name, evaluation, facts.comparison) for name in OVERALL],
+        resamples=RESAMPLES,
+        ingestion=facts.ingestion,
+        dropped=_DROPPED,
+        noted=_NOTED,
         data=_data(facts),
-        training=_training(facts.training),
+        training=facts.training,
+        epochs=_epochs(facts.training),
         quality=_quality(facts),
-        lineage=_lineage(facts),
+        commit=commit,
+        config=tomlkit.dumps(facts.sources.config),
+        command=f"{checkout}make env\n.venv/bin/python -m pipeline run --config run.toml",
     )
 
 
@@ -152,26 +172,7 @@ def _visible(character: str) -> str:
     return character
 
 
-# --- verdict -----------------------------------------------------------------------------------
-
-
-def _verdict(facts: Facts) -> dict[str, Any]:
-    evaluation, comparison = facts.evaluation, facts.comparison
-    return {
-        "blessed": evaluation.blessed,
-        "reasons": evaluation.reasons,
-        "checks": [{**dict(check), "name": _name(check.metric)} for check in evaluation.checks],
-        "pushed_to": facts.sources.pushed_to,
-        "held_back": facts.sources.held_back,
-        "earlier": evaluation.baseline.model if evaluation.baseline else None,
-        "compared": evaluation.baseline is not None and comparison.change is not None,
-        "examples": evaluation.overall.examples,
-        "resamples": RESAMPLES,
-        "rows": [_metric_row(name, evaluation, comparison) for name in OVERALL],
-    }
-
-
-def _name(metric: str) -> str:
+def _metric_name(metric: str) -> str:
     return _NAMES.get(metric, metric)
 
 
@@ -181,25 +182,22 @@ def _metric_row(name: str, evaluation: Evaluation, comparison: Comparison) -> di
     change = None if value is None or earlier is None else value - earlier
     of_change = comparison.change.overall[name] if comparison.change else None
     return {
-        "name": _name(name),
+        "name": _metric_name(name),
         "value": value,
         "interval": comparison.candidate.overall[name],
         "earlier": earlier,
         "change": change,
         "change_interval": of_change,
-        "words": _change_words(name, of_change),
+        "words": _change_words(of_change, name),
     }
 
 
-def _change_words(name: str, interval: Interval | None) -> str:
+def _change_words(interval: Interval | None, name: str) -> str:
     if interval is None or _none(interval.low):
         return NOTHING
     if not interval.beyond_zero:
         return "no clear difference"
     return "better" if (interval.value > 0) != (name in _LESS_IS_BETTER) else "worse"
-
-
-# --- data --------------------------------------------------------------------------------------
 
 
 def length_figures(words: Mapping[int, int]) -> dict[str, float]:
@@ -215,41 +213,21 @@ def length_figures(words: Mapping[int, int]) -> dict[str, float]:
 
 
 def _data(facts: Facts) -> dict[str, Any]:
-    counts = facts.ingestion
-    flat = counts.totals()
-    splits = list(counts.splits)
+    splits, lengths = facts.ingestion.splits, facts.ingestion.words
     classes = list(facts.evaluation.classes)
-    classes += sorted({label for rows in counts.splits.values() for label in rows} - set(classes))
-    by_class: list[dict[str, Any]] = [
-        {"name": name, "rows": [counts.splits[split].get(name, 0) for split in splits]}
-        for name in classes
-    ]
-    lengths = counts.words
+    classes += sorted({label for rows in splits.values() for label in rows} - set(classes))
+    by_class = {name: [rows.get(name, 0) for rows in splits.values()] for name in classes}
     figures = length_figures(lengths) if lengths else None
     marks = {name: figures[name] for name in ("p50", "p99")} if figures else {}
     read = facts.training.sequence_length or None
-    totals = [sum(row["rows"]) for row in by_class]
     return {
-        "files": counts.files,
-        "read": counts.rows_read,
-        "kept": counts.rows_kept,
-        "dropped": [(words, flat[name]) for name, words in _DROPPED],
-        "noted": [(words, flat[name]) for name, words in _NOTED],
-        "splits": splits,
-        "split_rows": [flat[f"rows_{split}"] for split in splits],
-        "classes": by_class,
-        "class_chart": charts.class_bars(classes, totals),
+        "by_class": by_class,
+        "class_chart": charts.class_bars(classes, [sum(rows) for rows in by_class.values()]),
         "lengths": figures,
         "length_chart": charts.length_histogram(lengths, marks, read) if lengths else None,
         "length_bins": _length_bins(lengths),
         "longest_read": read,
         "cut_off": sum(rows for length, rows in lengths.items() if read and length > read),
-        "vocabulary": facts.training.vocabulary_size,
-        "glove": facts.training.glove,
-        "findings": facts.findings,
-        "previous": facts.distances.previous,
-        "drift": _distances(facts.distances.distances, "drift"),
-        "skew": _distances(facts.distances.distances, "skew"),
     }
 
 
@@ -260,36 +238,24 @@ def _length_bins(lengths: Mapping[int, int], width: int = 50) -> list[tuple[str,
     return [(f"{n * width} to {n * width + width - 1}", bins[n]) for n in sorted(bins)]
 
 
-def _distances(distances: Iterable[Distance], kind: str) -> list[Distance]:
-    return [
-        replace(one, measure=_MEASURES.get(one.measure, one.measure))
-        for one in distances
-        if one.kind == kind
-    ]
-
-
-# --- training ----------------------------------------------------------------------------------
-
-
-def _training(training: TrainingReport) -> dict[str, Any]:
+def _epochs(training: TrainingReport) -> dict[str, Any]:
     history = training.history
     best = history.index(training.best) if training.best in history else 0
-    losses = {"log_loss": "train", "val_log_loss": "eval"}
-    accuracies = {"accuracy": "train", "val_accuracy": "eval"}
-    f1 = {"macro_f1": "train", "val_macro_f1": "eval"}
 
     def curve(name: str, title: str, label: str, keys: dict[str, str], **more: Any) -> Markup:
         return charts.training_curve(name, title, label, history, keys, best, **more)
 
+    def train_and_eval(metric: str) -> dict[str, str]:
+        return {metric: "train", f"val_{metric}": "eval"}
+
     return {
-        "history": history,
         "best": history[best],
         "best_number": best + 1,
         "switch": next((i for i, one in enumerate(history) if one.phase == 2), None),
         "charts": [
-            curve("loss", "Log loss by epoch", "log loss (nats)", losses),
-            curve("accuracy", "Accuracy by epoch", "accuracy", accuracies),
-            curve("macro", "Macro-F1 by epoch", "macro-F1", f1),
+            curve("loss", "Log loss by epoch", "log loss (nats)", train_and_eval("log_loss")),
+            curve("accuracy", "Accuracy by epoch", "accuracy", train_and_eval("accuracy")),
+            curve("macro", "Macro-F1 by epoch", "macro-F1", train_and_eval("macro_f1")),
             curve(
                 "rate", "Learning rate by epoch", "learning rate",
                 {"learning_rate": "learning rate"}, log=True,
@@ -298,79 +264,30 @@ def _training(training: TrainingReport) -> dict[str, Any]:
                 "seconds", "Seconds per epoch", "seconds", {"seconds": "seconds"}, from_zero=True
             ),
         ],
-        "facts": [
-            ("Device", training.device),
-            ("cuDNN's LSTM kernel", "ran" if training.cudnn else "did not run"),
-            ("Precision", training.mixed_precision),
-            ("Seconds, all of training", figure(training.seconds, 1)),
-            (
-                "Seconds per epoch, mean",
-                figure(sum(one.seconds for one in history) / max(1, len(history)), 1),
-            ),
-            ("Epochs done by an earlier, killed run", count(training.resumed_epochs)),
-            ("Trained on", f"{count(training.examples.get(features.TRAIN))} papers"),
-            ("Watched on", f"{count(training.examples.get(features.EVAL))} papers (eval split)"),
-            ("Parameters", count(training.parameters)),
-            ("Temperature, fitted on the eval split", figure(training.temperature, 3)),
-        ],
     }  # fmt: skip
-
-
-# --- quality -----------------------------------------------------------------------------------
 
 
 def _quality(facts: Facts) -> dict[str, Any]:
     evaluation, comparison = facts.evaluation, facts.comparison
-    classes, overall = evaluation.classes, evaluation.overall
-    own = comparison.candidate.per_class
     earlier = comparison.baseline.per_class["f1"] if comparison.baseline else None
-    change = comparison.change.per_class["f1"] if comparison.change else None
     slices = _slice_rows(evaluation)
     drawn = [row for row in slices if row["examples"] >= _DRAWN_SLICE][:_DRAWN_SLICES]
     return {
-        "classes": classes,
-        "per_class": [
-            {
-                "name": name,
-                **dict(overall.per_class[name]),
-                "intervals": {score: own[score][i] for score in PER_CLASS},
-                "change": change[i] if change else None,
-                "change_words": _change_words("f1", change[i]) if change else "",
-            }
-            for i, name in enumerate(classes)
-        ],
-        "compared": change is not None,
-        "f1_chart": charts.f1_intervals(classes, own["f1"], earlier),
-        "matrix": _matrix(classes, overall.confusion_matrix),
-        "ece": overall.expected_calibration_error,
-        "bins": [one for one in overall.reliability if one.examples],
-        "reliability_chart": charts.reliability(overall.reliability),
-        "accuracy": overall.accuracy,
+        "f1_chart": charts.f1_intervals(
+            evaluation.classes, comparison.candidate.per_class["f1"], earlier
+        ),
+        "reliability_chart": charts.reliability(evaluation.overall.reliability),
         "slices": slices,
         "slice_chart": charts.slice_intervals(
             [row["name"] for row in drawn],
             [row["examples"] for row in drawn],
             [row["interval"] for row in drawn],
-            overall.accuracy or 0.0,
+            evaluation.overall.accuracy or 0.0,
         ),
         "drawn": drawn,
         "smallest_drawn": _DRAWN_SLICE,
         "mistakes": [_mistake(mistake) for mistake in facts.mistakes],
-        "wrong": facts.wrong_rows,
-        "examples": overall.examples,
     }
-
-
-def _matrix(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    rows = []
-    for name, row in zip(classes, counts, strict=True):
-        total = sum(row)
-        cells = [
-            {"count": n, "share": n / total if total else None, "right": column == name}
-            for column, n in zip(classes, row, strict=True)
-        ]
-        rows.append({"name": name, "cells": cells, "total": total})
-    return rows
 
 
 def _slice_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -419,20 +336,3 @@ def _first_words(text: str) -> str:
     if len(line) <= _SNIPPET:
         return line
     return line[:_SNIPPET].rpartition(" ")[0] or line[:_SNIPPET]
-
-
-# --- lineage -----------------------------------------------------------------------------------
-
-
-def _lineage(facts: Facts) -> dict[str, Any]:
-    sources, commit = facts.sources, facts.commit.removesuffix("-dirty")
-    checkout = f"git checkout {commit}\n" if commit else ""
-    return {
-        "nodes": facts.nodes,
-        "seconds": sum(node.seconds for node in facts.nodes if node.run == sources.run),
-        "code": {"commit": commit, "modified": facts.commit != commit},
-        "versions": facts.versions,
-        "config": tomlkit.dumps(facts.sources.config),
-        "command": f"{checkout}make env\n.venv/bin/python -m pipeline run --config run.toml",
-        "database": str(sources.database),
-    }

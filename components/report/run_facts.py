@@ -32,7 +32,7 @@ class Sources:
     """Where a page's content comes from.
 
     Attributes:
-        pipeline, run: names of the pipeline and of the run that makes the page.
+        pipeline: name of the pipeline.
         examples: folder of ParquetExampleGen's artifact.
         accepted: folder of AnomalyGate's artifact.
         model: folder of the SavedModel.
@@ -47,7 +47,6 @@ class Sources:
     """
 
     pipeline: str
-    run: str
     examples: Path
     accepted: Path
     model: Path
@@ -82,9 +81,10 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Facts:
-    """The content of a page."""
+    """The content of a page; ``run`` is the id of the run that makes it, "" if unknown."""
 
     sources: Sources
+    run: str
     evaluation: Evaluation
     training: TrainingReport
     ingestion: IngestionSummary
@@ -115,8 +115,10 @@ def collect(sources: Sources) -> Facts:
         Columns.model_validate(sources.config.get("data", {}).get("columns", {})).feature,
     )
     extra = sources.model / artifact_files.EXTRA_ASSETS
+    run, nodes = executions_behind(sources.database, sources.artifact_ids)
     return Facts(
         sources=sources,
+        run=run,
         evaluation=evaluation,
         training=TrainingReport.read(extra / artifact_files.TRAINING_REPORT),
         ingestion=IngestionSummary.read(sources.examples / artifact_files.INGESTION_SUMMARY),
@@ -125,30 +127,31 @@ def collect(sources: Sources) -> Facts:
         comparison=bootstrap(candidate.labels, candidate.scores, baseline),
         mistakes=mistakes,
         wrong_rows=wrong,
-        nodes=executions_behind(sources.database, sources.artifact_ids, sources.run),
+        nodes=nodes,
         commit=provenance.commit() or "",
         versions=provenance.versions(),
     )
 
 
-def executions_behind(
-    database: Path, artifact_ids: Sequence[int], run: str = ""
-) -> list[Execution]:
-    """Returns the upstream executions of artifacts and the finished ones of a run, oldest first.
+def executions_behind(database: Path, artifact_ids: Sequence[int]) -> tuple[str, list[Execution]]:
+    """Returns the newest run, and the executions that a page about it lists, oldest first.
+
+    These are the upstream executions of its artifacts, and the run's other finished ones, except
+    cached ones. The run that makes a page is the newest, since only one writes at a time.
 
     Args:
-        database: ML Metadata's SQLite file; the result is empty if it is missing, as on a remote
-            worker.
+        database: ML Metadata's SQLite file; if it is missing, as on a remote worker, the run is ""
+            and there are no executions.
         artifact_ids: artifacts to trace.
-        run: run whose other executions are included, except cached ones.
     """
     if not database.is_file():
-        return []
+        return "", []
     lineage = MetadataStore(database).lineage()
+    run = max(lineage.executions, key=lambda one: one.id).run if lineage.executions else ""
     found = {one.id: one for one in lineage.makers(artifact_ids)}
     finished = (State.RAN, State.RESOLVED)
     found |= {one.id: one for one in lineage.runs.get(run, []) if one.state in finished}
-    return [found[number] for number in sorted(found)]
+    return run, [found[number] for number in sorted(found)]
 
 
 def _check_same_model(evaluation: Evaluation, rows: RowScores, sources: Sources) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,11 @@ from components.contracts.training_report import (
     Code,
     Epoch,
     EvalMetrics,
-    GloveCoverage,
     TrainingReport,
 )
 from components.model.architectures import adapt, build_model
 from components.model.model_settings import ModelSettings
-from components.model.word_vectors import load_glove
+from components.model.word_vectors import coverage, load_glove
 from components.training import dataset, export, golden_predictions, objective
 from components.training.checkpoint import prune_states
 from components.training.device import prepare_device, uses_cudnn
@@ -84,17 +82,10 @@ def run_fn(fn_args: Any) -> None:
         fn_args.eval_files, fn_args.data_accessor, schema, len(classes), features.EVAL
     )
     vocabulary_size = len(words) + features.FIRST_WORD_ID
-    matrix, coverage = load_glove(
-        Path(config["glove"]),
-        words,
-        settings.embedding_dim,
-        how=settings.missing_words,
-        seed=settings.seed,
-        counts=train.token_counts(vocabulary_size),
-    )
+    matrix, has_vector = load_glove(Path(config["glove"]), words, settings.embedding_dim)
+    glove = coverage(matrix, has_vector, words, train.token_counts(vocabulary_size))
     sizes = f"training: {train.size} + {evaluation.size} examples on {device.description}"
-    words_found, text_found = 100 * coverage.word_share, 100 * (coverage.token_share or 0)
-    found = f"GloVe has {words_found:.1f} % of the words, {text_found:.1f} % of the text"
+    found = f"GloVe has {glove.word_share:.1%} of the words, {glove.token_share:.1%} of the text"
     logging.info("%s", Note(f"{sizes}; {found}"))
 
     groups = dataset.category_groups(train, len(classes)).tolist()
@@ -164,7 +155,7 @@ def run_fn(fn_args: Any) -> None:
         mixed_precision=settings.mixed_precision,
         seconds=round(time.monotonic() - started, 1),
         examples={features.TRAIN: train.size, features.EVAL: evaluation.size},
-        glove=GloveCoverage(**asdict(coverage), word_share=coverage.word_share),
+        glove=glove,
         vocabulary_size=vocabulary_size,
         categories=len(groups) - len(classes) if model_settings.categories else 0,
         sequence_length=train.sequence_length,

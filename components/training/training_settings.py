@@ -13,7 +13,6 @@ from components.settings import BASIC, Settings
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 Schedule = Literal["constant", "cosine"]
 Monitor = Literal["log_loss", "accuracy", "macro_f1"]
-Missing = Literal["zeros", "mean", "random", "variants"]
 
 
 class PhaseSettings(Settings):
@@ -77,9 +76,6 @@ class TrainingSettings(Settings):
     """Epochs between TensorBoard weight histograms; 0 means none."""
     embedding_dim: int = Field(100, ge=1, le=4096)
     """Dimensions of a word vector, as many as the GloVe file has."""
-    missing_words: Missing = "variants"
-    """Rows of words without a GloVe vector: zeros, the mean vector, random like the found
-    vectors, or a vector borrowed from a variant of the word, else random."""
 
     @field_validator("phase1", "phase2", mode="before")
     @classmethod

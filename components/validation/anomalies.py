@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import tensorflow_data_validation as tfdv
@@ -83,46 +84,50 @@ def _compared(
         )
 
 
-def distances(
-    statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList],
-    schema: schema_pb2.Schema,
-    previous: statistics_pb2.DatasetFeatureStatisticsList | None,
-) -> list[Distance]:
-    """Returns all comparators' distances; the arguments are those of :func:`compare`."""
-    measurement = anomalies_pb2.DriftSkewInfo.Measurement
-    found = []
-    for split, anomalies in _compared(statistics, schema, previous):
-        kind = "drift" if split == features.TRAIN else "skew"
-        for info in anomalies.drift_skew_info:
-            for measured in getattr(info, f"{kind}_measurements"):
-                name = measurement.Type.Name(measured.type)
-                column = ".".join(info.path.step)
-                found.append(
-                    Distance(column, kind, split, name, measured.value, measured.threshold)
-                )
-    return found
+def measured(
+    anomalies: anomalies_pb2.Anomalies, split: str
+) -> tuple[list[Finding], list[Distance]]:
+    """Returns a comparison's anomalies and all its distances.
+
+    A distance that is not a number, which TFDV does not hold against the data, is a warning.
+    """
+    kind = "drift" if split == features.TRAIN else "skew"
+    found, distances = [], []
+    for info in anomalies.drift_skew_info:
+        column = ".".join(info.path.step)
+        for one in getattr(info, f"{kind}_measurements"):
+            name = anomalies_pb2.DriftSkewInfo.Measurement.Type.Name(one.type)
+            value = one.value if math.isfinite(one.value) else None
+            distances.append(Distance(column, kind, split, name, value, one.threshold))
+            if value is None:
+                words = f"{kind} could not be measured: the distance ({name}) is not a number"
+                found.append(Finding(split, column, "WARNING", words))
+    for finding in describe(_comparisons(anomalies), split):
+        words = finding.words.replace("training and serving", f"train and {split}")
+        words = words.replace("current and previous", "these and the last accepted data")
+        found.append(Finding(split, finding.column, finding.severity, words))
+    return found, distances
 
 
 def compare(
     statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList],
     schema: schema_pb2.Schema,
     previous: statistics_pb2.DatasetFeatureStatisticsList | None,
-) -> list[Finding]:
+) -> tuple[list[Finding], list[Distance]]:
     """Runs the schema's comparators.
+
+    Measures the skew against train of each other split with at least 200 examples, then the drift
+    of train against ``previous``.
 
     Args:
         statistics: statistics of each split of this run.
         schema: schema, which may have ``skew_comparator`` and ``drift_comparator``.
         previous: statistics of the last accepted data's train split; None on a first run.
-
-    Returns:
-        Skew against train of each other split with at least 200 examples, then drift of train
-        against ``previous``.
     """
-    found = []
+    findings: list[Finding] = []
+    distances: list[Distance] = []
     for split, anomalies in _compared(statistics, schema, previous):
-        for finding in describe(_comparisons(anomalies), split):
-            words = finding.words.replace("training and serving", f"train and {split}")
-            words = words.replace("current and previous", "these and the last accepted data")
-            found.append(Finding(split, finding.column, finding.severity, words))
-    return found
+        found, of_split = measured(anomalies, split)
+        findings += found
+        distances += of_split
+    return findings, distances

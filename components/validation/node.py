@@ -16,7 +16,7 @@ from components import atomic
 from components.contracts import artifact_files, features, properties
 from components.contracts.data_findings import Distances, Finding, Findings
 from components.errors import UserError
-from components.validation.anomalies import compare, describe, distances, merge
+from components.validation.anomalies import compare, describe, merge
 
 # As in tfx.components.example_validator.executor, whose import warns.
 _ANOMALIES_FILE = "SchemaDiff.pb"
@@ -69,7 +69,8 @@ def AnomalyGate(  # noqa: N802
     for split in splits:
         path = Path(artifact_utils.get_split_uri([anomalies], split)) / _ANOMALIES_FILE
         findings += describe(anomalies_pb2.Anomalies.FromString(path.read_bytes()), split)
-    findings += compare(found, expected, earlier)
+    compared, distances = compare(found, expected, earlier)
+    findings += compared
     errors = [finding for finding in findings if finding.severity == "ERROR"]
     for finding in findings:
         logging.warning("data anomaly (%s): %s", finding.severity, finding)
@@ -84,9 +85,9 @@ def AnomalyGate(  # noqa: N802
 
     folder = Path(accepted.uri)
     Findings(tuple(findings)).write(folder / artifact_files.FINDINGS)
-    Distances(
-        previous=previous and previous.uri, distances=tuple(distances(found, expected, earlier))
-    ).write(folder / artifact_files.DISTANCES)
+    Distances(previous=previous and previous.uri, distances=tuple(distances)).write(
+        folder / artifact_files.DISTANCES
+    )
     atomic.write_bytes(
         folder / artifact_files.TRAIN_STATISTICS, found[features.TRAIN].SerializeToString()
     )

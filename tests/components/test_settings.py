@@ -69,7 +69,7 @@ def test_settings_do_not_change() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        ModelSettings(wide_orders=(1, 2, 3), embedding_pooling=()),
+        ModelSettings(wide_orders=(1, 2, 3), lstm_pooling=("max",)),
         TrainingSettings(
             length_buckets=(8, 24), phase1=PhaseSettings(final_rate=0.25), clip_norm=1
         ),

@@ -9,7 +9,8 @@ import pytest
 import tensorflow_model_analysis as tfma
 from pydantic import ValidationError
 
-from pipeline.eval_config import EvaluationSettings, make_eval_config
+from components.evaluation.evaluation_settings import EvaluationSettings
+from pipeline.eval_config import make_eval_config
 
 CLASSES = ["bio", "cs", "econ", "engineering", "math", "physics", "stat"]
 
@@ -96,7 +97,7 @@ def test_every_custom_metric_loads_from_its_module_and_carries_the_fingerprint()
     config = make_eval_config(EvaluationSettings(), CLASSES, "f00d")
     custom = [metric for metric in config.metrics_specs[0].metrics if metric.module]
 
-    assert [metric.class_name for metric in custom] == ["ArgMaxScores", "ExpectedCalibrationError"]
+    assert [metric.class_name for metric in custom] == ["ClassifierMetrics"]
     for metric in custom:
         options = json.loads(metric.config)
         assert options["fingerprint"] == "f00d"

@@ -1,6 +1,5 @@
 """Progress records: the line that a log gets, and the record that a handler gets."""
 
-import dataclasses
 import logging
 
 import pytest
@@ -19,17 +18,17 @@ def test_line_about_an_epoch() -> None:
         "training: phase 1 epoch 3/8  loss 0.5123  val loss 0.4331  val accuracy 0.8480"
         "  val macro-F1 0.5730  lr 0.001  48.0 s  best  at most 240 s left in phase"
     )
-    worse = dataclasses.replace(EPOCH, improved=False)
+    worse = EPOCH.model_copy(update={"improved": False})
     assert str(worse).endswith("  48.0 s  at most 240 s left in phase")
 
 
 def test_phase_that_ends_has_no_epochs_left() -> None:
     assert EPOCH.epochs_left == 5
-    early = dataclasses.replace(EPOCH, improved=False, done=True)
+    early = EPOCH.model_copy(update={"improved": False, "done": True})
     assert early.epochs_left == 0
     assert str(early).endswith("  48.0 s  phase stopped early")
     # The last epoch that the phase may have is no early stop.
-    assert str(dataclasses.replace(early, epoch=8)).endswith("  48.0 s")
+    assert str(early.model_copy(update={"epoch": 8})).endswith("  48.0 s")
 
 
 @pytest.mark.parametrize("info", [logging.info, absl_logging.info])

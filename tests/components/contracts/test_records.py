@@ -132,6 +132,11 @@ def test_epochs_keep_the_losses_of_the_networks_outputs() -> None:
     assert Epoch.from_json(epoch.to_json()) == epoch != Epoch(phase=1)
 
 
+def test_report_that_counts_borrowed_vectors_is_read() -> None:
+    glove = {"words": 40, "found": 30, "borrowed": 6, "filled": 4, "mean": 0.1, "word_share": 0.75}
+    assert TrainingReport.from_json(json.dumps({"glove": glove})).glove.word_share == 0.75
+
+
 def test_files_that_are_missing_or_broken_are_found_as_nothing(tmp_path: Path) -> None:
     file = tmp_path / "metrics.json"
     assert Evaluation.find(file) is None

@@ -26,7 +26,7 @@ from components.model.model_settings import ModelSettings
         ({"lstm_pooling": ["max", "max"]}, "must not repeat"),
         ({"lstm_pooling": ["min"]}, "'max', 'mean' or 'attention'"),
         ({"lstm_pooling": []}, "lstm_pooling must not be empty"),
-        ({"lstm_units": 0, "embedding_pooling": [], "wide_ngrams": 0}, "no path at all"),
+        ({"lstm_units": 0, "wide_ngrams": 0}, "no path at all"),
         ({"architecture": "notebook", "lstm_units": 32}, "lstm_units has no effect"),
     ],
 )

@@ -35,7 +35,7 @@ TRAINING = {
     "best": {"phase": 2, "epoch": 5, "val_accuracy": 0.81}, "history": [], "device": "CPU",
     "examples": {"train": 7859, "eval": 1964}, "mixed_precision": "float32", "seconds": 321.5,
     "parameters": 5_604_545, "vocabulary_size": 39_999, "categories": 3, "sequence_length": 256,
-    "temperature": 0.9, "glove": {"word_share": 0.97},
+    "temperature": 0.9, "glove": {"words": 100, "found": 97},
     "code": {"commit": None, "fingerprint": "f00df00d"},
     "versions": {"python": "3.10.9", "tensorflow": "2.16.2"},
     "model": ModelSettings().model_dump(mode="json"),
@@ -139,17 +139,13 @@ def test_markdown_shows_them() -> None:
     [
         (
             {},
-            "A GloVe BiLSTM with a bag of embeddings, a linear path over n-grams of words and one "
-            "over n-grams of their first 5 letters",
+            "A GloVe BiLSTM, a linear path over n-grams of words and one over n-grams of their "
+            "first 5 letters",
         ),
         ({"architecture": "notebook"}, "A GloVe BiLSTM with a hidden layer on its last state"),
+        ({"wide_letters": 0}, "A GloVe BiLSTM and a linear path over n-grams of words"),
         (
-            {"embedding_pooling": (), "wide_letters": 0},
-            "A GloVe BiLSTM and a linear path over n-grams of words",
-        ),
-        ({"lstm_units": 0, "wide_ngrams": 0}, "A bag of GloVe embeddings"),
-        (
-            {"lstm_units": 0, "embedding_pooling": (), "wide_letters": 3},
+            {"lstm_units": 0, "wide_letters": 3},
             "A linear path over n-grams of words and one over n-grams of their first 3 letters",
         ),
     ],

@@ -19,17 +19,18 @@ def test_makers_and_the_finished_nodes_of_the_run_are_listed(book, tmp_path: Pat
     book.ran("RunReport", "two", {"examples": examples}, [], state=pb.Execution.RUNNING)
     book.ran("Pusher", "two", {}, [], state=pb.Execution.FAILED)
 
-    found = executions_behind(database, [examples], "two")
+    run, found = executions_behind(database, [examples])
 
+    assert run == "two"
     assert [(one.node, one.run, one.id) for one in found] == [
         ("ParquetExampleGen", "one", examples_by),
         ("SchemaGen", "two", proposed_by),
         ("LatestBlessedModel", "two", looked_by),
     ]
-    assert executions_behind(database, [examples], "three") == found[:1]
-    assert executions_behind(database, [examples]) == found[:1]
+    book.ran("RunReport", "three", {"examples": examples}, [], state=pb.Execution.RUNNING)
+    assert executions_behind(database, [examples]) == ("three", found[:1])
 
 
 def test_no_database_is_no_lineage(tmp_path: Path) -> None:
-    assert executions_behind(tmp_path / "absent.sqlite", [1]) == []
+    assert executions_behind(tmp_path / "absent.sqlite", [1]) == ("", [])
     assert not (tmp_path / "absent.sqlite").exists()

@@ -13,7 +13,7 @@ from tfx.types import standard_artifacts
 from components.contracts import artifact_files
 from components.evaluation.node import EvaluationMetrics
 from components.predictions.node import RowPredictions
-from components.report.node import Report, RunReportExecutor
+from components.report.node import Report, RunReport
 from components.validation.node import AcceptedData
 from pipeline.config.pipeline_config import PipelineConfig, load_config
 
@@ -65,7 +65,7 @@ def write(
     model.mkdir()
     (model / "Format-Serving").symlink_to(run.sources.model)
     report = artifact(Report, tmp_path / "report")
-    RunReportExecutor().Do(
+    RunReport.EXECUTOR_SPEC.executor_class().Do(
         {
             "examples": [artifact(standard_artifacts.Examples, run.sources.examples)],
             "accepted": [artifact(AcceptedData, run.sources.accepted)],
@@ -80,6 +80,7 @@ def write(
             "pipeline": "arxiv",
             "config": json.dumps(config.model_dump(mode="json", exclude_none=True)),
             "metadata_file": str(tmp_path / "absent.sqlite"),
+            "fingerprint": "f00d",
         },
     )
     return (Path(report.uri) / artifact_files.RUN_REPORT).read_text(encoding="utf-8")

@@ -391,7 +391,7 @@ def test_notebook_architecture_runs_untrimmed(workbench, tmp_path: Path) -> None
     settings = TrainingSettings.model_validate({
         "phase1": {"epochs": 1}, "phase2": {"epochs": 1}, "batch_size": 240, "embedding_dim": 8,
         "length_buckets": [], "class_weighting": 1.0,
-        "fit_temperature": False, "missing_words": "zeros", "histogram_every": 0,
+        "fit_temperature": False, "histogram_every": 0,
     })  # fmt: skip
     module.run_fn(workbench.fn_args(tmp_path, ModelSettings(architecture="notebook"), settings))
     loaded = tf.saved_model.load(str(tmp_path / "Format-Serving"))

@@ -40,7 +40,7 @@ from components.training.training_settings import TrainingSettings, check_settin
 
 pytestmark = pytest.mark.slow
 
-MODEL = ModelSettings(lstm_units=0, dense_units=8, wide_ngrams=0)
+MODEL = ModelSettings(lstm_units=4, dense_units=8, wide_ngrams=0)
 MATRIX = np.random.default_rng(1).normal(size=(45, 6)).astype(np.float32)
 
 
@@ -253,12 +253,12 @@ def test_each_path_that_is_not_frozen_learns_by_its_own_loss() -> None:
 
     deep_only = build_model(MODEL, MATRIX, None, 3)
     assert weights_of(deep_only) == [{"logits": 1.0}, {"logits": 1.0}]
-    both = build_model(ModelSettings(lstm_units=0, wide_ngrams=8), MATRIX, None, 3)
+    both = build_model(ModelSettings(lstm_units=4, wide_ngrams=8), MATRIX, None, 3)
     assert weights_of(both) == [
         {"logits": 0.0, "deep_logits": 1.0, "wide_logits": 1.0, "by_prefix_logits": 1.0},
         {"logits": 0.0, "deep_logits": 1.0},
     ]
-    wide = ModelSettings(lstm_units=0, embedding_pooling=[], wide_ngrams=8)
+    wide = ModelSettings(lstm_units=0, wide_ngrams=8)
     wide_only = build_model(wide, MATRIX, None, 3)
     # Without a deep path, the linear ones are what phase 2 is for.
     linear = {"logits": 0.0, "wide_logits": 1.0, "by_prefix_logits": 1.0}

@@ -10,7 +10,7 @@ from components.tuning.best_values import to_toml
 
 
 def test_written_settings_are_read_back_as_they_were() -> None:
-    model = ModelSettings(embedding_pooling=("mean",), wide_scale=3.25, categories=False)
+    model = ModelSettings(lstm_pooling=("mean",), wide_scale=3.25, categories=False)
     training = TrainingSettings.model_validate({
         "phase1": {"learning_rate": 0.1 + 0.2, "schedule": "cosine"},
         "phase2": {"learning_rate": 1.25e-05}, "fit_temperature": False, "length_buckets": [],

@@ -55,8 +55,8 @@ def test_impossible_ranges_are_refused(values: dict[str, Any], message: str) -> 
         ("model.lstm_units", {"low": 1.5, "high": 8}, "1.5 is no integer"),
         ("model.lstm_units", {"choices": [32, 64.0]}, "valid integer"),
         ("model.dense_dropout", {"low": 0, "high": 1}, "less than 1"),
-        ("model.embedding_pooling", {"low": 0, "high": 1}, "is no number; give choices"),
-        ("model.embedding_pooling", {"choices": [["max"], ["min"]]}, "'max', 'mean' or"),
+        ("model.lstm_pooling", {"low": 0, "high": 1}, "is no number; give choices"),
+        ("model.lstm_pooling", {"choices": [["max"], ["min"]]}, "'max', 'mean' or"),
         ("training.fit_temperature", {"choices": ["yes"]}, "valid boolean"),
     ],
 )
@@ -76,18 +76,18 @@ def test_epochs_are_either_limited_or_searched() -> None:
 
 def test_applied_values_leave_the_rest_as_it_is() -> None:
     model, training = apply(
-        MODEL, TRAINING, {"model.embedding_pooling": ["mean"], "training.phase2.epochs": 9}
+        MODEL, TRAINING, {"model.lstm_pooling": ["mean"], "training.phase2.epochs": 9}
     )
-    assert model == MODEL.model_copy(update={"embedding_pooling": ("mean",)})
+    assert model == MODEL.model_copy(update={"lstm_pooling": ("mean",)})
     phase2 = TRAINING.phase2.model_copy(update={"epochs": 9})
     assert training == TRAINING.model_copy(update={"phase2": phase2})
 
 
 def test_values_outside_the_space_are_no_first_trial() -> None:
-    pooling = {"choices": [["max", "mean"], ["max"]]}
-    space = {"model.embedding_pooling": pooling, "model.lstm_units": {"low": 8, "high": 64}}
+    pooling = {"choices": [["max", "mean", "attention"], ["max"]]}
+    space = {"model.lstm_pooling": pooling, "model.lstm_units": {"low": 8, "high": 64}}
     assert current(MODEL, TRAINING, tuning_of(space)) == {
-        "model.embedding_pooling": ["max", "mean"],
+        "model.lstm_pooling": ["max", "mean", "attention"],
         "model.lstm_units": 64,
     }
     space["model.lstm_units"] = {"low": 8, "high": 63}

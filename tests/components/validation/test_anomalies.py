@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -7,7 +8,8 @@ from google.protobuf import text_format
 from tensorflow_data_validation.anomalies.proto import custom_validation_config_pb2
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
-from components.validation.anomalies import Finding, compare, describe, merge
+from components.contracts.data_findings import Distances
+from components.validation.anomalies import Finding, compare, describe, measured, merge
 
 SCHEMA_DIR = Path(__file__).parents[3] / "schema"
 SCHEMA = text_format.Parse((SCHEMA_DIR / "schema.pbtxt").read_text(), schema_pb2.Schema())
@@ -93,7 +95,7 @@ def test_one_class_is_an_error() -> None:
 @pytest.mark.parametrize(("share", "drifts"), [(0.05, False), (0.30, True)])
 def test_drift_against_the_last_accepted_data(share: float, drifts: bool) -> None:
     now = papers(final_category=["cs" if i < 210 * share else CLASSES[i % 7] for i in range(210)])
-    found = compare({"train": statistics(now)}, SCHEMA, statistics(papers()))
+    found, _ = compare({"train": statistics(now)}, SCHEMA, statistics(papers()))
     assert [(f.split, f.column, f.severity) for f in found] == (
         [("train", "final_category", "ERROR")] if drifts else []
     )
@@ -108,14 +110,14 @@ def test_skew_between_splits_names_the_split() -> None:
         "eval": statistics(papers()),
         "test": statistics(other),
     }
-    found = compare(splits, SCHEMA, None)
+    found, _ = compare(splits, SCHEMA, None)
     assert [(f.split, f.column) for f in found] == [("test", "final_category")]
     assert "between train and test" in found[0].words
 
 
 def test_comparisons_do_not_repeat_what_the_validator_says() -> None:
     bad = statistics(papers().drop(columns="abstract"))
-    assert compare({"train": bad, "eval": bad}, SCHEMA, bad) == []
+    assert compare({"train": bad, "eval": bad}, SCHEMA, bad)[0] == []
 
 
 def test_dataset_anomalies_are_reported() -> None:
@@ -128,7 +130,30 @@ def test_dataset_anomalies_are_reported() -> None:
 
 def test_a_small_split_is_not_called_skewed() -> None:
     tiny = statistics(papers(30, final_category=["cs"] * 15 + ["math"] * 15))
-    assert compare({"train": statistics(papers()), "eval": tiny}, SCHEMA, None) == []
+    assert compare({"train": statistics(papers()), "eval": tiny}, SCHEMA, None) == ([], [])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize(("split", "kind"), [("train", "drift"), ("eval", "skew")])
+def test_distance_that_is_not_a_number_is_a_warning_and_can_be_written(
+    tmp_path: Path, value: float, split: str, kind: str
+) -> None:
+    anomalies = anomalies_pb2.Anomalies()
+    info = anomalies.drift_skew_info.add()
+    info.path.step.append("final_category")
+    getattr(info, f"{kind}_measurements").add(type=2, value=value, threshold=0.1)
+
+    found, distances = measured(anomalies, split)
+
+    assert [str(one) for one in found] == [
+        f"split {split}, column final_category: {kind} could not be measured: the distance "
+        "(JENSEN_SHANNON_DIVERGENCE) is not a number"
+    ]
+    assert found[0].severity == "WARNING"
+    written = Distances(distances=tuple(distances))
+    written.write(tmp_path / "distances.json")
+    assert Distances.read(tmp_path / "distances.json") == written
+    assert written.distances[0].value is None
 
 
 def test_the_same_anomaly_of_several_splits_is_one_sentence() -> None:

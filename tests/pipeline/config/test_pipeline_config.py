@@ -86,6 +86,8 @@ def test_unset_variable_names_the_variable(monkeypatch) -> None:
             "[model]\nepochs = 3",
             "did you mean training.phase1.epochs or training.phase2.epochs or tuning.epochs?",
         ),
+        ("[model]\nembedding_pooling = []", "model.embedding_pooling: unknown key"),
+        ('[training]\nmissing_words = "zeros"', "training.missing_words: unknown key"),
         ("[model]\nzzz = 3", "model.zzz: unknown key; docs/configuration.md lists the known ones"),
         (
             "[tuning.space]\n'model.lstm_units' = {lowest = 3}",
