@@ -228,8 +228,11 @@ def check_writable(subject: str, key: str, folder: Path) -> Finding:
     return Finding(subject, Health.FINE, f"{folder}{made}")
 
 
-def check_glove(file: Path, dimension: int) -> Finding:
+def check_glove(file: Path | None, dimension: int) -> Finding:
     """Checks the format and dimension of the word vectors by their first line."""
+    if file is None:
+        fix = "arxiv-pipeline glove fetch gets some; name them as data.glove"
+        return Finding("GloVe file", Health.WARNING, "none: vectors start from random ones", fix)
     from components.model.word_vectors import check_first_row
 
     try:

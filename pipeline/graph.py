@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from tensorflow_data_validation.anomalies.proto import custom_validation_config_pb2
 from tfx.components.evaluator.component import Evaluator
@@ -118,8 +119,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             "training": config.training.model_dump(mode="json"),
             "classes": classes,
             "columns": columns.model_dump(mode="json"),
-            "glove": str(config.data.glove),
-            "glove_sha256": file_fingerprint(config.data.glove),
+            **_vectors(config.data.glove),
             "checkpoint_dir": str(config.folder.checkpoint_dir),
             "fingerprint": code_fingerprint(_RUN_FN),
         },
@@ -244,6 +244,12 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
     )
 
 
+def _vectors(glove: Path | None) -> dict[str, str]:
+    if glove is None:
+        return {"glove": "", "glove_sha256": ""}
+    return {"glove": str(glove), "glove_sha256": file_fingerprint(glove)}
+
+
 def _tuner(
     config: PipelineConfig, classes: list[str], transform: Transform, schema: BaseChannel
 ) -> Tuner:
@@ -259,8 +265,7 @@ def _tuner(
             "training": config.training.model_dump(mode="json"),
             "tuning": config.tuning.model_dump(mode="json"),
             "classes": classes,
-            "glove": str(config.data.glove),
-            "glove_sha256": file_fingerprint(config.data.glove),
+            **_vectors(config.data.glove),
             "tuning_dir": str(config.folder.tuning_dir),
             "fingerprint": code_fingerprint(_TUNER),
         },

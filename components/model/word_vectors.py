@@ -32,6 +32,8 @@ _COMPRESSED: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
 # Errors of decompressors on damaged input.
 _DAMAGED = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
 
+# Standard deviation of the numbers of glove.6B.100d.
+_GLOVE_SD = 0.4
 # Number of words without a vector that the coverage lists.
 _NAMED = 30
 
@@ -219,6 +221,20 @@ def load_glove(
     matrix[rows] = [vectors[key] for key in keys if key in vectors]
     matrix[features.OOV_ID] = matrix[rows].mean(axis=0)
     return matrix, found
+
+
+def random_vectors(
+    words: int, dimension: int, seed: int
+) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Returns what :func:`load_glove` does, for a run without vectors.
+
+    Words and the out-of-vocabulary row are normally distributed, with the spread of GloVe 6B's
+    numbers.
+    """
+    rows = (words + features.FIRST_WORD_ID, dimension)
+    matrix = np.random.default_rng(seed).normal(0, _GLOVE_SD, rows).astype(np.float32)
+    matrix[features.PAD_ID] = 0
+    return matrix, np.zeros(words, bool)
 
 
 def coverage(

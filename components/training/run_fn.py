@@ -28,7 +28,7 @@ from components.contracts.training_report import (
 )
 from components.model.architectures import adapt, build_model
 from components.model.model_settings import ModelSettings
-from components.model.word_vectors import coverage, load_glove
+from components.model.word_vectors import coverage, load_glove, random_vectors
 from components.training import dataset, export, golden_predictions, objective
 from components.training.checkpoint import prune_states
 from components.training.device import prepare_device, uses_cudnn
@@ -53,7 +53,7 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
         fn_args: TFX's FnArgs. ``custom_config`` has ``model`` and ``training`` (dumps of their
-            settings), ``classes``, ``columns`` (a dump of `Columns`), ``glove`` (path),
+            settings), ``classes``, ``columns`` (a dump of `Columns`), ``glove`` (path, "" for random vectors),
             ``glove_sha256``, ``checkpoint_dir`` (outside the pipeline root, since TFX removes a
             failed node's folders), ``fingerprint`` of the sources, and ``raw_files`` (patterns of
             the raw eval split), without which neither warm-up requests nor golden predictions are
@@ -82,10 +82,16 @@ def run_fn(fn_args: Any) -> None:
         fn_args.eval_files, fn_args.data_accessor, schema, len(classes), features.EVAL
     )
     vocabulary_size = len(words) + features.FIRST_WORD_ID
-    matrix, has_vector = load_glove(Path(config["glove"]), words, settings.embedding_dim)
+    matrix, has_vector = (
+        load_glove(Path(config["glove"]), words, settings.embedding_dim)
+        if config["glove"]
+        else random_vectors(len(words), settings.embedding_dim, settings.seed)
+    )
     glove = coverage(matrix, has_vector, words, train.token_counts(vocabulary_size))
     sizes = f"training: {train.size} + {evaluation.size} examples on {device.description}"
     found = f"GloVe has {glove.word_share:.1%} of the words, {glove.token_share:.1%} of the text"
+    if not config["glove"]:
+        found = "no word vectors given (data.glove), so they start from random ones"
     logging.info("%s", Note(f"{sizes}; {found}"))
 
     groups = dataset.category_groups(train, len(classes)).tolist()

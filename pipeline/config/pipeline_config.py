@@ -147,8 +147,11 @@ class DataSettings(Settings):
 
     parquet: ExistingPattern = Field(json_schema_extra=BASIC)
     """Parquet file, or a glob of several, with the columns that data.columns names."""
-    glove: ExistingFile = Field(json_schema_extra=BASIC)
-    """GloVe vectors as .txt, .txt.gz, .txt.xz or .zip; `make glove` fetches glove.6B.100d."""
+    glove: ExistingFile | None = Field(None, json_schema_extra=BASIC)
+    """GloVe vectors as .txt, .txt.gz, .txt.xz or .zip (`make glove` fetches glove.6B.100d); by
+    default, the vectors start from random ones."""
+    description: str = "abstracts of arXiv papers"
+    """What the texts are, for the model card and the report."""
     schema_file: ExistingFile = Field(_SCHEMA / "schema.pbtxt", examples=["schema.pbtxt"])
     """Reviewed schema, whose class list is the order of the scores."""
     validations_file: ExistingFile = Field(
