@@ -53,7 +53,7 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
         fn_args: TFX's FnArgs. ``custom_config`` has ``model`` and ``training`` (dumps of their
-            settings), ``classes``, ``columns`` (a dump of `Columns`), ``glove`` (path, "" for random vectors),
+            settings), ``classes``, ``columns`` (a dump of `Columns`), ``glove`` (path, or ""),
             ``glove_sha256``, ``checkpoint_dir`` (outside the pipeline root, since TFX removes a
             failed node's folders), ``fingerprint`` of the sources, and ``raw_files`` (patterns of
             the raw eval split), without which neither warm-up requests nor golden predictions are
