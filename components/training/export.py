@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,7 +14,7 @@ from scipy.special import softmax
 
 from components.contracts import features
 from components.contracts.golden_predictions import GoldenPredictions, GoldenText
-from components.model.architectures import build_model, with_probabilities
+from components.model.architectures import build_model
 from components.model.model_settings import ModelSettings
 from components.text.tf_example_wire import string_columns
 
@@ -99,12 +98,12 @@ class Classifier(tf.Module):
     @tf.function
     def score_texts(self, abstract: tf.Tensor) -> dict[str, tf.Tensor]:
         """Maps raw abstracts, string [n], to label [n], scores [n, k] and classes [n, k]."""
-        return self._answer(abstract)
+        return self._scored(abstract)
 
     @tf.function
     def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Maps serialized raw tf.Examples, string [n], to the outputs of :meth:`score_texts`."""
-        return self._answer(string_columns(examples, [features.ABSTRACT])[features.ABSTRACT])
+        return self._scored(string_columns(examples, [features.ABSTRACT])[features.ABSTRACT])
 
     @tf.function
     def transform_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -112,7 +111,7 @@ class Classifier(tf.Module):
         columns = string_columns(examples, list(self._raw_spec))
         return dict(self._transform({name: self._raw(name, columns[name]) for name in columns}))
 
-    def _answer(self, abstracts: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _scored(self, abstracts: tf.Tensor) -> dict[str, tf.Tensor]:
         raw = {features.ABSTRACT: self._raw(features.ABSTRACT, abstracts)}
         tokens = self._transform(raw)[features.TOKENS]
         if self._trim:
@@ -172,27 +171,3 @@ def read_abstracts(files: Sequence[str]) -> Iterator[bytes]:
     records = tf.data.TFRecordDataset(names, compression_type="GZIP").batch(_READ_ROWS)
     for batch in records.map(lambda rows: string_columns(rows, [features.ABSTRACT])):
         yield from filter(None, batch[features.ABSTRACT].numpy())
-
-
-def export_model(
-    folder: Path,
-    model: keras.Model,
-    transform: tft.TFTransformOutput,
-    classes: Sequence[str],
-    *,
-    temperature: float,
-    bias: npt.NDArray[np.float64] | None,
-    trim: bool,
-) -> None:
-    """Writes the SavedModel with its three signatures.
-
-    Args:
-        folder: created by this function.
-        model: from :func:`rebuild_for_serving`.
-        transform: output of the Transform node.
-        classes: class names, in the order of the logits.
-        temperature, bias: scores are ``softmax((logits + bias) / temperature)``.
-        trim: see :class:`Classifier`.
-    """
-    module = Classifier(with_probabilities(model, temperature, bias), transform, classes, trim)
-    tf.saved_model.save(module, str(folder), signatures=module.signatures())
