@@ -56,7 +56,7 @@ lint: env ## ruff: rules and format
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 
-format: env ## let ruff mend and format the code
+format: env ## let ruff fix and format the code
 	@$(PYTHON) -m ruff check --fix .
 	@$(PYTHON) -m ruff format .
 

@@ -473,9 +473,8 @@ def notebook_examples(
         for row, text in zip(tokens, words[name], strict=True):
             kept = text[-settings.sequence_length :]
             row[: len(kept)] = [ids.get(word, features.OOV_ID) for word in kept]
-        lengths = (tokens != features.PAD_ID).sum(axis=1).astype(np.int32)
         none = np.full(len(tokens), -1, np.int32)
-        splits[name] = dataset.Examples(tokens, split.labels.astype(np.int32), none, lengths)
+        splits[name] = dataset.Examples(tokens, split.labels.astype(np.int32), none)
     return splits, vocabulary
 
 

@@ -200,12 +200,12 @@ def _fuzz(loaded: Any, seed: int, count: int) -> int:
         for start in range(0, count, _ROWS):
             rows = texts[start : start + _ROWS]
             try:
-                answer = loaded.signatures[name](**{argument: tf.constant(rows)})
+                outputs = loaded.signatures[name](**{argument: tf.constant(rows)})
             except tf.errors.OpError as error:
                 print(f"{name}, inputs {start} to {start + len(rows) - 1}: {error.message}")
                 failed += len(rows)
                 continue
-            sums = answer[features.SCORES_OUTPUT].numpy().sum(axis=1)
+            sums = outputs[features.SCORES_OUTPUT].numpy().sum(axis=1)
             failed += int((~(np.abs(sums - 1) <= 1e-5)).sum()) + len(rows) - len(sums)
     return failed
 

@@ -129,7 +129,7 @@ def main(
     parquet: Annotated[Path, typer.Argument(exists=True, dir_okay=False, resolve_path=True)],
     papers: Annotated[int, typer.Option(help="Papers in an epoch.")] = 6400,
     repeats: Annotated[int, typer.Option(help="Timed epochs of each; the median counts.")] = 3,
-    out: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the measurements as JSON.")] = None,
 ) -> None:
     """Prints commit, hardware and the measurements of both phases."""
     keras.utils.set_random_seed(0)
@@ -193,7 +193,7 @@ def main(
         for _ in range(repeats):
             for name, epoch in epochs.items():
                 runs[name].append(_time(epoch))
-        figures: dict[str, dict[str, float]] = {}
+        measured: dict[str, dict[str, float]] = {}
         for name, times in runs.items():
             before = contenders[name].before if name in contenders else (0.0, 0.0)
             clock, cpu = (
@@ -206,18 +206,18 @@ def main(
                 else (64, -(-len(labels) // 64))
             )
             clocks[name] += clock * phase.own.epochs
-            figures[name] = {
+            measured[name] = {
                 "batch_size": batch,
                 "ms_per_step": 1e3 * clock / steps,
                 "examples_per_second": len(labels) / clock,
                 "cpu_ms_per_example": 1e3 * cpu / len(labels),
             }
-        theirs = figures["notebook"]
+        theirs = measured["notebook"]
         for name in contenders:
-            own = figures[name]
+            own = measured[name]
             own["time_over_notebook"] = theirs["examples_per_second"] / own["examples_per_second"]
             own["cpu_over_notebook"] = own["cpu_ms_per_example"] / theirs["cpu_ms_per_example"]
-        report[phase.name] = figures
+        report[phase.name] = measured
     report["time_over_notebook_with_the_default_epochs_of_both_phases"] = {
         name: clocks[name] / clocks["notebook"] for name in contenders
     }

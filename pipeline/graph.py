@@ -22,6 +22,7 @@ from components.contracts import features, node_ids
 from components.evaluation.node import EvaluationSummary
 from components.infra_validation.node import ServingValidator
 from components.ingestion.node import ParquetExampleGen
+from components.model_card.node import TEMPLATE_FILE as CARD_TEMPLATE
 from components.model_card.node import ModelCardWriter
 from components.predictions.node import Predictions
 from components.pushing.node import VersionedPusher
@@ -164,7 +165,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         metrics=summary.outputs["metrics"],
         infra_blessing=infra_validator.outputs["blessing"],
         pipeline_name=config.name,
-        fingerprint=code_fingerprint("components.model_card.node"),
+        fingerprint=code_fingerprint("components.model_card.node", files=[CARD_TEMPLATE]),
     ).with_id(node_ids.MODEL_CARD)
     served = Resolver(
         strategy_class=LatestPushStrategy,

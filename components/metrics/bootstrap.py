@@ -6,7 +6,7 @@ add noise to their difference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -90,12 +90,11 @@ class _Rows(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Sums over r resamples of n rows each, from which the metrics are computed."""
+    """Sums over the rows of r resamples, from which the metrics are computed."""
 
     matrices: Array  # [r, classes, classes]: confusion matrices
     losses: Floats  # [r]: mean log loss in nats
     gaps: Array  # [r, CALIBRATION_BINS]: sum of the gaps of a bin's rows
-    rows: int
 
 
 def bootstrap(
@@ -137,15 +136,15 @@ def bootstrap(
     models = [scores] if baseline is None else [scores, baseline]
     rows = [_rows(labels, model) for model in models]
     tails = 100 * (1 - level) / 2
-    sums = [_sums(model, np.ones(len(labels), np.int64)) for model in rows]
-    drawn = _draw(rows, resamples, seed)
-    values, metrics = [_metrics(one) for one in sums], [_metrics(one) for one in drawn]
+    whole = np.ones(len(labels), np.int64)
+    sums, drawn = _sums(rows, [whole]), _sums(rows, _resamples(len(labels), resamples, seed))
+    values, metrics = ([_metrics(one, len(labels)) for one in part] for part in (sums, drawn))
     intervals = [
         {name: _intervals(value[name], resampled[name], tails) for name in value}
         for value, resampled in zip(values, metrics, strict=True)
     ]
     for found, own, resampled in zip(intervals, sums, drawn, strict=True):
-        found[ECE] = [_calibration_interval(own, resampled, tails)]
+        found[ECE] = [_calibration_interval(own.gaps, resampled.gaps, len(labels), tails)]
     if baseline is None:
         return Comparison(_named(intervals[0]), None, None)
     change = {
@@ -168,53 +167,45 @@ def wilson(hits: int, rows: int, level: float = LEVEL) -> Interval:
 
 def _rows(labels: Ints, scores: Scores) -> _Rows:
     classes = scores.shape[1]
-    answers, confidence = scores.argmax(axis=1), scores.max(axis=1)
+    predicted, confidence = scores.argmax(axis=1), scores.max(axis=1)
     # fmax: NaN counts as the smallest score.
     bounded = np.fmin(np.fmax(scores.astype(np.float64), _SMALLEST), 1 - _SMALLEST)
     return _Rows(
-        labels * classes + answers,
+        labels * classes + predicted,
         classification.log_losses(labels, np.log(bounded)),
         classification.calibration_bins(confidence),
-        np.nan_to_num(confidence.astype(np.float64)) - (answers == labels),
+        np.nan_to_num(confidence.astype(np.float64)) - (predicted == labels),
         classes,
     )
 
 
-def _draw(models: list[_Rows], resamples: int, seed: int) -> list[_Sums]:
-    """Returns the sums of each model over the same resamples."""
+def _resamples(size: int, resamples: int, seed: int) -> Iterator[Ints]:
+    """Yields how often each row occurs in a resample, int64 [n], one resample at a time.
+
+    All resamples of a million rows would not fit in memory.
+    """
     generator = np.random.default_rng(seed)
-    size = len(models[0].cells)
-    parts: list[list[_Sums]] = [[] for _ in models]
-    # One at a time: all resamples of a million rows would not fit in memory.
     for _ in range(resamples):
-        counts = np.bincount(generator.integers(0, size, size), minlength=size)
+        yield np.bincount(generator.integers(0, size, size), minlength=size)
+
+
+def _sums(models: list[_Rows], resamples: Iterable[Ints]) -> list[_Sums]:
+    """Returns the sums of each model over the same resamples."""
+    parts: list[list[tuple[Array, Array, Array]]] = [[] for _ in models]
+    for counts in resamples:
         for part, model in zip(parts, models, strict=True):
-            part.append(_sums(model, counts))
-    return [
-        _Sums(
-            np.concatenate([one.matrices for one in part]),
-            np.concatenate([one.losses for one in part]),
-            np.concatenate([one.gaps for one in part]),
-            size,
-        )
-        for part in parts
-    ]
+            cells = np.bincount(model.cells, weights=counts, minlength=model.classes**2)
+            part.append(
+                (
+                    cells.reshape(model.classes, model.classes),
+                    counts @ model.losses / len(counts),
+                    np.bincount(model.bins, counts * model.gaps, minlength=CALIBRATION_BINS),
+                )
+            )
+    return [_Sums(*map(np.stack, zip(*part, strict=True))) for part in parts]
 
 
-def _sums(model: _Rows, counts: Ints) -> _Sums:
-    """Returns the sums of one resample (r = 1), in which row i occurs ``counts[i]`` times."""
-    rows = int(counts.sum())
-    matrix = np.bincount(model.cells, weights=counts, minlength=model.classes**2)
-    gaps = np.bincount(model.bins, weights=counts * model.gaps, minlength=CALIBRATION_BINS)
-    return _Sums(
-        matrix.reshape(1, model.classes, model.classes),
-        np.array([counts @ model.losses / rows]),
-        gaps.reshape(1, -1),
-        rows,
-    )
-
-
-def _metrics(sums: _Sums) -> dict[str, Floats]:
+def _metrics(sums: _Sums, rows: int) -> dict[str, Floats]:
     """Returns metrics of r resamples by name: [r], or [r, classes] for per-class ones."""
     by_class = classification.per_class_scores(sums.matrices)
     return {
@@ -222,7 +213,7 @@ def _metrics(sums: _Sums) -> dict[str, Floats]:
         F1_MACRO: classification.f1_macro(sums.matrices),
         F1_WEIGHTED: classification.f1_weighted(sums.matrices),
         LOG_LOSS: sums.losses,
-        ECE: classification.expected_calibration_error(sums.gaps, sums.rows),
+        ECE: classification.expected_calibration_error(sums.gaps, rows),
         **{name: by_class[name] for name in PER_CLASS},
     }
 
@@ -247,13 +238,13 @@ def _basic(percentile: Interval) -> Interval:
     return Interval(value, 2 * value - percentile.high, 2 * value - percentile.low)
 
 
-def _calibration_interval(own: _Sums, resampled: _Sums, tails: float) -> Interval:
+def _calibration_interval(gaps: Floats, resampled: Floats, rows: int, tails: float) -> Interval:
     error = classification.expected_calibration_error
-    value = error(own.gaps, own.rows)
-    (percentile,) = _intervals(value, error(resampled.gaps, own.rows), tails)
+    value = error(gaps, rows)
+    (percentile,) = _intervals(value, error(resampled, rows), tails)
     _, low, high = _basic(percentile)
     # Resampled minus observed gaps show what a model without gaps would have by chance.
-    by_chance = np.percentile(error(resampled.gaps - own.gaps, own.rows), 100 - tails)
+    by_chance = np.percentile(error(resampled - gaps, rows), 100 - tails)
     low = 0.0 if value[0] <= by_chance else max(0.0, low)
     return Interval(float(value[0]), low, max(float(value[0]), high))
 

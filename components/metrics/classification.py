@@ -45,8 +45,8 @@ def confusion_matrix(labels: Array, scores: Array) -> Ints:
         labels: class ids, integer [n].
         scores: float [n, classes]; the highest is the prediction, the first one of a tie.
     """
-    answers, classes = scores.argmax(axis=1), np.arange(scores.shape[1])
-    matrix: Ints = metrics.confusion_matrix(labels, answers, labels=classes)
+    predicted, classes = scores.argmax(axis=1), np.arange(scores.shape[1])
+    matrix: Ints = metrics.confusion_matrix(labels, predicted, labels=classes)
     return matrix
 
 

@@ -105,14 +105,14 @@ def adapt(model: keras.Model, tokens: npt.NDArray[np.integer[Any]], words: Seque
 
 
 def with_probabilities(
-    model: keras.Model, temperature: float = 1.0, bias: npt.NDArray[np.floating[Any]] | None = None
+    model: keras.Model, temperature: float, bias: npt.NDArray[np.floating[Any]]
 ) -> keras.Model:
     """Adds the calibrated softmax: ``softmax((logits + bias) / temperature)``, float32.
 
     Args:
         model: from :func:`build_model`; its weights are shared, not copied.
         temperature: above 0, fitted on the eval split.
-        bias: float ``[classes]`` logit adjustment, usually ``-tau * log(prior)``; None for 0.
+        bias: float ``[classes]`` logit adjustment, usually ``-tau * log(prior)``.
 
     Raises:
         ValueError: an argument is out of range or has a wrong shape.
@@ -120,11 +120,10 @@ def with_probabilities(
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, received {temperature}")
     classes = model.output_shape[-1]
-    offset = np.zeros(classes) if bias is None else np.asarray(bias)
-    if offset.shape != (classes,):
-        raise ValueError(f"bias must have shape ({classes},), received {offset.shape}")
+    if bias.shape != (classes,):
+        raise ValueError(f"bias must have shape ({classes},), received {bias.shape}")
     scaled = keras.layers.Rescaling(
-        1.0 / temperature, (offset / temperature).tolist(), dtype="float32", name="calibration"
+        1.0 / temperature, (bias / temperature).tolist(), dtype="float32", name="calibration"
     )(model.output)
     scores = keras.layers.Softmax(dtype="float32", name="scores")(scaled)
     return keras.Model(model.input, scores, name=f"{model.name}_scores")

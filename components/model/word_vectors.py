@@ -133,7 +133,7 @@ def _split(line: bytes, number: int, dimension: int, source: str) -> tuple[bytes
         if len(line) >= _LONGEST_LINE:
             raise UserError(
                 f"{source}:{number}: the line has more than {_LONGEST_LINE:,} bytes, which no row "
-                "of vectors has; mend or remove it"
+                "of vectors has; correct or remove it"
             )
         raise UserError(
             f"{source}:{number}: the last line has no line end, so the file is cut short; "
@@ -165,7 +165,7 @@ def _not_a_number(word: bytes, numbers: Sequence[bytes], where: str) -> UserErro
     shown = shown if len(shown) <= 40 else shown[:40] + "…"
     return UserError(
         f"{where}: {bad[:40].decode('utf-8', 'replace')!r} after the word {shown!r} is not a "
-        "finite number; mend the line, or give GloVe text, a word and its numbers a line"
+        "finite number; correct the line, or give GloVe text, a word and its numbers a line"
     )
 
 

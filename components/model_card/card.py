@@ -15,104 +15,7 @@ from components.training.training_settings import TrainingSettings
 # With fewer papers, the standard error of a proportion can exceed 5 points.
 FEW_PAPERS = 100
 
-_TEMPLATE = """\
-# Model card: {{ card.name }}
-
-A classifier of arXiv papers: it reads an abstract and scores {{ card.classes | length }} subjects
-({{ card.classes | join(", ") }}).
-{{ card.network }}, exported for TF Serving.
-
-## Data
-
-{{ data.rows_read | count }} papers read, {{ data.rows_kept | count }} kept. Left out:
-{{ data.dropped_without_abstract | count }} without abstract,
-{{ data.dropped_without_label | count }} without subject,
-{{ data.dropped_duplicate_ids | count }} whose id comes again. Of the papers kept,
-{{ data.duplicate_texts | count }} repeat the text of another; they share its split.
-
-| subject | {{ data.splits | join(" | ") }} |
-|---|{{ "---|" * (data.splits | length) }}
-{% for name in card.classes %}
-| {{ name | cell }} |{% for rows in data.splits.values() %} {{ rows.get(name, 0) | count }} |\
-{% endfor +%}
-{% endfor %}
-| all |{% for rows in data.splits.values() %} {{ rows.values() | sum | count }} |{% endfor +%}
-
-## Quality
-
-On the test split ({{ overall.examples | count }} papers), which training never saw.
-
-| metric | value |
-|---|---|
-{% for key, value in overall if key not in ("examples", "per_class") %}
-| {{ key | replace("_", " ") }} | {{ value | digits }} |
-{% endfor %}
-
-| subject | precision | recall | F1 | papers |
-|---|---|---|---|---|
-{% for name, scores in overall.per_class.items() %}
-| {{ name | cell }} | {{ scores.precision | digits }} | {{ scores.recall | digits }} | \
-{{ scores.f1 | digits }} | {{ scores.support | count }} |
-{% endfor %}
-
-{{ "Accepted" if card.evaluation.blessed else "Not accepted" }}:
-
-{% for reason in card.evaluation.reasons %}
-- {{ reason }}
-{% endfor %}
-
-| slice | value | papers | accuracy | cross-entropy |
-|---|---|---|---|---|
-{% for one in card.evaluation.slices %}
-| {{ one.feature }} | {{ one.value | cell }} | {{ one.examples | count }} | \
-{{ one.accuracy | digits }} | {{ one.cross_entropy | digits }} |
-{% endfor %}
-
-## Limits of use
-
-{% for limit in card.limits %}
-- {{ limit }}
-{% endfor %}
-
-## Serving
-
-Checked in {{ card.serving.runtime }}: \
-{{ "every check passed." if card.serving.blessed else "not fit to be served:" }}
-
-{% for reason in card.serving.reasons %}
-- {{ reason }}
-{% endfor %}
-{% if card.serving.measurements %}
-| what | measured |
-|---|---|
-| time to load | {{ card.serving.measurements.load_seconds | digits }} s |
-| a request of 512 abstracts | {{ card.serving.measurements.batch_seconds | digits }} s |
-{% if card.serving.measurements.memory_mib is not none %}
-| peak memory | {{ card.serving.measurements.memory_mib | round | int | count }} MiB |
-{% endif %}
-{% endif %}
-
-## Training
-
-| what | value |
-|---|---|
-| parameters | {{ training.parameters | count }} |
-| words in the vocabulary | {{ training.vocabulary_size | count }} |
-| words read of an abstract | {{ training.sequence_length | count }} |
-| best epoch | phase {{ training.best.phase }}, epoch {{ training.best.epoch }} |
-| device | {{ training.device }}, {{ training.mixed_precision }} |
-| time | {{ training.seconds | digits }} s |
-
-## Origin
-
-Code: commit {{ card.code.commit or "not known" }}, fingerprint `{{ card.code.fingerprint }}`.
-
-| library | version |
-|---|---|
-{% for name, version in card.versions.items() %}
-| {{ name }} | {{ version }} |
-{% endfor %}
-"""
+TEMPLATE = "model_card.md.j2"
 
 
 def make_card(
@@ -132,7 +35,7 @@ def make_card(
             # The card's types select the parts of each record.
             "training": training.model_dump(),
             "evaluation": evaluation.model_dump(),
-            "serving": infra.model_dump(),
+            "serving": infra,
             "limits": _limits(training, evaluation),
             "versions": training.versions,
             "code": training.code,
@@ -186,12 +89,15 @@ def _limits(training: TrainingReport, evaluation: Evaluation) -> list[str]:
 def to_markdown(card: Card) -> str:
     """Renders the card as Markdown: numbers with four digits, counts with separators."""
     environment = jinja2.Environment(
-        trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("components.model_card"),
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
     )
     environment.filters["digits"] = _digits
     environment.filters["count"] = _count
     environment.filters["cell"] = _cell
-    return environment.from_string(_TEMPLATE).render(
+    return environment.get_template(TEMPLATE).render(
         card=card, data=card.data, overall=card.evaluation.overall, training=card.training
     )
 

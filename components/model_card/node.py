@@ -15,7 +15,9 @@ from components.contracts.ingestion_summary import IngestionSummary
 from components.contracts.training_report import TrainingReport
 from components.evaluation.node import EvaluationMetrics
 from components.model_card.artifact import ModelCard
-from components.model_card.card import make_card, to_markdown
+from components.model_card.card import TEMPLATE, make_card, to_markdown
+
+TEMPLATE_FILE = Path(__file__).parent / "templates" / TEMPLATE
 
 
 @component  # type: ignore[untyped-decorator]

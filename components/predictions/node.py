@@ -59,13 +59,13 @@ def write_predictions(
         writer: pq.ParquetWriter | None = None
         for chunk in read_records(files).batch(_CHUNK).as_numpy_iterator():
             records = chunk.tolist()
-            answer = score_by_length(scorer, records, _BATCH, features.SERVING_EXAMPLES)
+            scored = score_by_length(scorer, records, _BATCH, features.SERVING_EXAMPLES)
             if writer is None:
-                schema = schema_of(answer.classes)
+                schema = schema_of(scored.classes)
                 writer = stack.enter_context(pq.ParquetWriter(scratch, schema))
             columns = tf.io.parse_example(tf.constant(records), spec)
             ids, labels = (columns[name].numpy() for name in spec)
-            writer.write_batch(record_batch(rows, ids, labels, answer.scores, writer.schema))
+            writer.write_batch(record_batch(rows, ids, labels, scored.scores, writer.schema))
             rows += len(records)
         if not rows:
             raise ValueError(f"{', '.join(files) or 'the split'}: no rows to score")

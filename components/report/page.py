@@ -89,7 +89,7 @@ def render(facts: Facts) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        figure=figure,
+        number=number,
         signed=signed,
         share=share,
         count=count,
@@ -124,7 +124,7 @@ def render(facts: Facts) -> str:
     )
 
 
-def figure(value: float | None, digits: int = 4) -> str:
+def number(value: float | None, digits: int = 4) -> str:
     """Formats a number; a dash for None or NaN, as in the functions below."""
     return NOTHING if _none(value) else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
@@ -148,7 +148,7 @@ def between(interval: Interval | None, digits: int = 4, *, sign: bool = False) -
     """Formats an interval's ends."""
     if interval is None or _none(interval.low):
         return NOTHING
-    show = signed if sign else figure
+    show = signed if sign else number
     return f"{show(interval.low, digits)} to {show(interval.high, digits)}"
 
 
@@ -200,7 +200,7 @@ def _change_words(interval: Interval | None, name: str) -> str:
     return "better" if (interval.value > 0) != (name in _LESS_IS_BETTER) else "worse"
 
 
-def length_figures(words: Mapping[int, int]) -> dict[str, float]:
+def length_statistics(words: Mapping[int, int]) -> dict[str, float]:
     """Returns mean, sd, min, percentiles and max of lengths, given {length: rows}, not empty."""
     lengths = np.repeat(np.array(sorted(words)), [words[length] for length in sorted(words)])
     return {
@@ -217,13 +217,13 @@ def _data(facts: Facts) -> dict[str, Any]:
     classes = list(facts.evaluation.classes)
     classes += sorted({label for rows in splits.values() for label in rows} - set(classes))
     by_class = {name: [rows.get(name, 0) for rows in splits.values()] for name in classes}
-    figures = length_figures(lengths) if lengths else None
-    marks = {name: figures[name] for name in ("p50", "p99")} if figures else {}
+    statistics = length_statistics(lengths) if lengths else None
+    marks = {name: statistics[name] for name in ("p50", "p99")} if statistics else {}
     read = facts.training.sequence_length or None
     return {
         "by_class": by_class,
         "class_chart": charts.class_bars(classes, [sum(rows) for rows in by_class.values()]),
-        "lengths": figures,
+        "lengths": statistics,
         "length_chart": charts.length_histogram(lengths, marks, read) if lengths else None,
         "length_bins": _length_bins(lengths),
         "longest_read": read,

@@ -66,14 +66,14 @@ class Mistake:
 
     Attributes:
         id: the paper's id; empty if it has none.
-        label, answer: the true and the predicted class.
+        label, predicted: the true and the predicted class.
         score, label_score: the scores of the predicted and of the true class.
         text: the raw abstract.
     """
 
     id: str
     label: str
-    answer: str
+    predicted: str
     score: float
     label_score: float
     text: str
@@ -179,17 +179,17 @@ def find_mistakes(
         files: files of the rows' split.
         feature: name of the text in the examples.
     """
-    answers = rows.scores.argmax(axis=1)
-    wrong = np.flatnonzero(answers != rows.labels)
-    confidence = rows.scores[wrong, answers[wrong]]
+    predicted = rows.scores.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != rows.labels)
+    confidence = rows.scores[wrong, predicted[wrong]]
     chosen = [int(row) for row in wrong[np.argsort(-confidence, kind="stable")][:MISTAKES]]
     texts = read_texts(files, chosen, feature)
     return len(wrong), [
         Mistake(
             id=rows.ids[row],
             label=rows.classes[rows.labels[row]],
-            answer=rows.classes[answers[row]],
-            score=float(rows.scores[row, answers[row]]),
+            predicted=rows.classes[predicted[row]],
+            score=float(rows.scores[row, predicted[row]]),
             label_score=float(rows.scores[row, rows.labels[row]]),
             text=texts[row],
         )

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,16 @@ class Examples:
         tokens: int32 [n, sequence_length], padded with 0 on the right.
         labels: int32 [n], class ids.
         categories: int32 [n], finer labels, -1 for none.
-        lengths: int32 [n], tokens without padding.
     """
 
     tokens: IntArray
     labels: IntArray
     categories: IntArray
-    lengths: IntArray
+
+    @cached_property
+    def lengths(self) -> IntArray:
+        """Tokens without padding, int32 [n]."""
+        return (self.tokens != features.PAD_ID).sum(axis=1).astype(np.int32)
 
     @property
     def size(self) -> int:
@@ -87,8 +91,7 @@ def make_examples(
         1, 2**63, size=columns.shape[1], dtype=np.uint64
     ) * np.uint64(2) + np.uint64(1)
     order = np.argsort((columns * multipliers).sum(axis=1, dtype=np.uint64), kind="stable")
-    lengths = (tokens[order] != features.PAD_ID).sum(axis=1).astype(np.int32)
-    return Examples(tokens[order], labels[order], categories[order], lengths)
+    return Examples(tokens[order], labels[order], categories[order])
 
 
 def load_examples(
@@ -153,14 +156,6 @@ def category_targets(examples: Examples, groups: IntArray) -> IntArray:
     return np.where(usable, examples.categories, categories + examples.labels).astype(np.int32)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Rows of one step, int32 [b], and the width in tokens to which they are trimmed."""
-
-    rows: IntArray
-    width: int
-
-
 def plan_epoch(
     lengths: IntArray,
     sequence_length: int,
@@ -168,7 +163,7 @@ def plan_epoch(
     batch_size: int,
     seed: int,
     epoch: int,
-) -> list[Batch]:
+) -> list[tuple[IntArray, np.int32]]:
     """Plans the batches of one epoch: each row once, grouped by length.
 
     Rows are shuffled, assigned to the narrowest bucket that fits and cut into batches. A bucket's
@@ -184,23 +179,24 @@ def plan_epoch(
         epoch: number of the epoch.
 
     Returns:
-        ceil(n / batch_size) batches.
+        ceil(n / batch_size) batches: the rows, int32 [b], and the width to which they are trimmed.
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(len(lengths)).astype(np.int32)
     widths = [width for width in buckets if width < sequence_length] + [sequence_length]
     bucket_of = np.searchsorted(widths, lengths[order])
-    batches: list[Batch] = []
+    batches = []
     rest = np.empty(0, np.int32)
     for index, width in enumerate(widths):
         rows = np.concatenate([rest, order[bucket_of == index]])
         full = len(rows) // batch_size * batch_size
         batches += [
-            Batch(rows[start : start + batch_size], width) for start in range(0, full, batch_size)
+            (rows[start : start + batch_size], np.int32(width))
+            for start in range(0, full, batch_size)
         ]
         rest = rows[full:]
     if len(rest):
-        batches.append(Batch(rest, widths[-1]))
+        batches.append((rest, np.int32(sequence_length)))
     return [batches[index] for index in generator.permutation(len(batches))]
 
 
@@ -229,10 +225,9 @@ def training_dataset(
 
     def plans() -> Iterator[tuple[IntArray, np.int32]]:
         for epoch in itertools.count(first_epoch):
-            for batch in plan_epoch(
+            yield from plan_epoch(
                 examples.lengths, examples.sequence_length, buckets, batch_size, seed, epoch
-            ):
-                yield batch.rows, np.int32(batch.width)
+            )
 
     return _gathered(plans, examples, targets, further)
 

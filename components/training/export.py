@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,7 +16,7 @@ from scipy.special import softmax
 from components.contracts import features
 from components.contracts.columns import Columns
 from components.contracts.golden_predictions import GoldenPredictions, GoldenText
-from components.model.architectures import build_model, with_probabilities
+from components.model.architectures import build_model
 from components.model.model_settings import ModelSettings
 from components.scoring import signatures
 from components.text.tf_example_wire import string_columns
@@ -96,7 +95,7 @@ class Classifier(tf.Module):
         """Returns concrete functions by signature name."""
         strings = tf.TensorSpec([None], tf.string, name=features.EXAMPLES_INPUT)
         return {
-            features.SERVING_TEXT: text_function(self._answer, self._columns.text),
+            features.SERVING_TEXT: text_function(self._scored, self._columns.text),
             features.SERVING_EXAMPLES: self.score_examples.get_concrete_function(strings),
             features.TRANSFORM_FEATURES: self.transform_examples.get_concrete_function(strings),
         }
@@ -111,7 +110,7 @@ class Classifier(tf.Module):
         found = string_columns(examples, list(dict.fromkeys(names)))
         parts = joined_texts([found[name] for name in self._columns.text])
         text = found[self._columns.feature]
-        return self._answer(tf.where(tf.equal(text, ""), parts, text))
+        return self._scored(tf.where(tf.equal(text, ""), parts, text))
 
     @tf.function
     def transform_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -119,7 +118,7 @@ class Classifier(tf.Module):
         columns = string_columns(examples, list(self._raw_spec))
         return dict(self._transform({name: self._raw(name, columns[name]) for name in columns}))
 
-    def _answer(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _scored(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Maps texts, string [n], to label [n], scores [n, k] and classes [n, k]."""
         name = self._columns.feature
         raw = {name: self._raw(name, texts)}
@@ -220,31 +219,3 @@ def read_texts(files: Sequence[str], feature: str) -> Iterator[bytes]:
     records = tf.data.TFRecordDataset(names, compression_type="GZIP").batch(_READ_ROWS)
     for batch in records.map(lambda rows: string_columns(rows, [feature])):
         yield from filter(None, batch[feature].numpy())
-
-
-def export_model(
-    folder: Path,
-    model: keras.Model,
-    transform: tft.TFTransformOutput,
-    classes: Sequence[str],
-    columns: Columns,
-    *,
-    temperature: float,
-    bias: npt.NDArray[np.float64] | None,
-    trim: bool,
-) -> None:
-    """Writes the SavedModel with its three signatures.
-
-    Args:
-        folder: created by this function.
-        model: from :func:`rebuild_for_serving`.
-        transform: output of the Transform node.
-        classes: class names, in the order of the logits.
-        columns: see :class:`Classifier`.
-        temperature, bias: scores are ``softmax((logits + bias) / temperature)``.
-        trim: see :class:`Classifier`.
-    """
-    module = Classifier(
-        with_probabilities(model, temperature, bias), transform, classes, columns, trim
-    )
-    tf.saved_model.save(module, str(folder), signatures=module.signatures())

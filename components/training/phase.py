@@ -100,6 +100,7 @@ class Phase:
             layer.trainable = not self.freezes(layer.name)
         weights = self.loss_weights(model)
         counts = train.class_counts(model.output_shape[-1])
+        steps = dataset.steps_per_epoch(train, self.shared.batch_size)
         by_class = objective.class_weights(counts, self.shared.class_weighting)
         with model.distribute_strategy.scope():
             frozen = [model.get_layer(name).output for name in self.frozen_paths(model)]
@@ -109,7 +110,7 @@ class Phase:
                 name=f"{model.name}_training",
             )
             compiled.compile(
-                optimizer=self.make_optimizer(dataset.steps_per_epoch(train, self.batch_size)),
+                optimizer=self.make_optimizer(steps),
                 loss={
                     name: objective.WeightedCrossEntropy(
                         np.ones(compiled.output[name].shape[-1])
@@ -125,10 +126,6 @@ class Phase:
             # Compiling may have wrapped the optimizer for loss scaling.
             compiled.optimizer.build(compiled.trainable_variables)
         return compiled
-
-    @property
-    def batch_size(self) -> int:
-        return self.shared.batch_size
 
     def training_batches(
         self,
@@ -149,7 +146,7 @@ class Phase:
             examples,
             *self._columns(model, examples, groups),
             self.shared.length_buckets,
-            self.batch_size,
+            self.shared.batch_size,
             self.shared.seed,
             first_epoch,
         )
@@ -162,7 +159,7 @@ class Phase:
             examples,
             *self._columns(model, examples, groups),
             self.shared.length_buckets,
-            self.batch_size * _EVALUATION_FACTOR,
+            self.shared.batch_size * _EVALUATION_FACTOR,
         )[0]
 
     def _columns(

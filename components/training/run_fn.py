@@ -26,7 +26,7 @@ from components.contracts.training_report import (
     EvalMetrics,
     TrainingReport,
 )
-from components.model.architectures import adapt, build_model
+from components.model.architectures import adapt, build_model, with_probabilities
 from components.model.model_settings import ModelSettings
 from components.model.word_vectors import coverage, load_glove, random_vectors
 from components.training import dataset, export, golden_predictions, objective
@@ -73,14 +73,7 @@ def run_fn(fn_args: Any) -> None:
     device = prepare_device(len(os.sched_getaffinity(0)))
 
     transform = tft.TFTransformOutput(fn_args.transform_output)
-    words = _words(transform)
-    schema = transform.transformed_metadata.schema
-    train = dataset.load_examples(
-        fn_args.train_files, fn_args.data_accessor, schema, len(classes), features.TRAIN
-    )
-    evaluation = dataset.load_examples(
-        fn_args.eval_files, fn_args.data_accessor, schema, len(classes), features.EVAL
-    )
+    words, train, evaluation = load_data(fn_args, transform, len(classes))
     vocabulary_size = len(words) + features.FIRST_WORD_ID
     matrix, has_vector = (
         load_glove(Path(config["glove"]), words, settings.embedding_dim)
@@ -106,7 +99,7 @@ def run_fn(fn_args: Any) -> None:
         cudnn = uses_cudnn(model, train.sequence_length) if device.gpus else False
         used = "used" if cudnn else "not used"
         logging.info("%s", Note(f"training: cuDNN's LSTM kernel is {used}"))
-        key = _key(config, words, train, evaluation)
+        key = state_key(config, words, train, evaluation)
         state_dir = Path(config["checkpoint_dir"]) / key
         prune_states(state_dir.parent, key)
         outcome = train_phases(
@@ -125,16 +118,9 @@ def run_fn(fn_args: Any) -> None:
     if settings.fit_temperature:
         temperature = objective.fit_temperature(logits + bias, evaluation.labels)
     folder = Path(fn_args.serving_model_dir)
-    export.export_model(
-        folder,
-        serving,
-        transform,
-        classes,
-        columns,
-        temperature=temperature,
-        bias=bias,
-        trim=trim,
-    )
+    scorer = with_probabilities(serving, temperature, bias)
+    module = export.Classifier(scorer, transform, classes, columns, trim)
+    tf.saved_model.save(module, str(folder), signatures=module.signatures())
     extra = folder / artifact_files.EXTRA_ASSETS
     extra.mkdir()
     if config.get(RAW_FILES):
@@ -182,12 +168,24 @@ def run_fn(fn_args: Any) -> None:
     shutil.rmtree(state_dir)
 
 
-def _words(transform: tft.TFTransformOutput) -> list[str]:
+def load_data(
+    fn_args: Any, transform: tft.TFTransformOutput, classes: int
+) -> tuple[list[str], dataset.Examples, dataset.Examples]:
+    """Returns the vocabulary, and the splits train and eval."""
     path = transform.vocabulary_file_by_name(features.VOCABULARY)
-    return Path(path).read_text(encoding="utf-8").split("\n")[:-1]
+    words = Path(path).read_text(encoding="utf-8").split("\n")[:-1]
+    schema = transform.transformed_metadata.schema
+    train, evaluation = (
+        dataset.load_examples(files, fn_args.data_accessor, schema, classes, split)
+        for files, split in (
+            (fn_args.train_files, features.TRAIN),
+            (fn_args.eval_files, features.EVAL),
+        )
+    )
+    return words, train, evaluation
 
 
-def _key(
+def state_key(
     config: dict[str, Any],
     words: list[str],
     train: dataset.Examples,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ def train(
             phase.training_batches(model, train_split, groups, next_epoch),
             initial_epoch=next_epoch,
             epochs=next_epoch - len(done) + phase.own.epochs,
-            steps_per_epoch=dataset.steps_per_epoch(train_split, phase.batch_size),
+            steps_per_epoch=dataset.steps_per_epoch(train_split, phase.shared.batch_size),
             validation_data=phase.validation_batches(model, eval_split, groups),
             callbacks=[
                 _Watch(model, state, phase, number, state_dir),
@@ -190,12 +190,8 @@ class _Watch(keras.callbacks.Callback):
         state.optimizer = read_variables(self.model.optimizer.variables)
         state.seeds = read_variables(seed_states(self._trained))
         save_state(self._state_dir, state)
-        shown = {field.name for field in fields(EpochProgress)} & record.keys()
         progress = EpochProgress(
-            **{name: record[name] for name in shown},
-            epochs=self._phase.own.epochs,
-            improved=improved,
-            done=done,
+            **record, epochs=self._phase.own.epochs, improved=improved, done=done
         )
         logging.info("%s", progress)
         if done:

@@ -8,9 +8,8 @@ from typing import Any
 import tomlkit
 
 from components.model.model_settings import ModelSettings
-from components.settings import flat
 from components.training.training_settings import TrainingSettings
-from components.tuning.tuning_settings import MODEL, TRAINING
+from components.tuning.tuning_settings import nested, values_of
 
 
 def to_toml(
@@ -23,18 +22,11 @@ def to_toml(
         shown: dotted keys that are written even with their default.
         comment: preceding lines, without ``#``.
     """
-    defaults = _values(ModelSettings(), TrainingSettings())
-    tables: dict[str, Any] = {}
-    for key, value in _values(model, training).items():
-        if value != defaults[key] or key in shown:
-            *groups, name = key.split(".")
-            table = tables
-            for group in groups:
-                table = table.setdefault(group, {})
-            table[name] = value
+    defaults = values_of(ModelSettings(), TrainingSettings())
+    written = {
+        key: value
+        for key, value in values_of(model, training).items()
+        if value != defaults[key] or key in shown
+    }
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
-    return "\n".join([*lines, "", tomlkit.dumps(tables)])
-
-
-def _values(model: ModelSettings, training: TrainingSettings) -> dict[str, Any]:
-    return flat({MODEL: model.model_dump(mode="json"), TRAINING: training.model_dump(mode="json")})
+    return "\n".join([*lines, "", tomlkit.dumps(nested(written))])

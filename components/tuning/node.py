@@ -43,26 +43,25 @@ class TunerExecutor(stock.Executor):  # type: ignore[misc]
                 standard_component_specs.TUNER_RESULTS_KEY,
             )
         )
-        (found,) = folder.glob("*.txt")
-        best = decoded(tuning, json.loads(found.read_text(encoding="utf-8"))["values"])
         (table,) = results.glob("*.json")
         trials = json.loads(table.read_text(encoding="utf-8"))
+        best = decoded(tuning, {key: trials[0][key] for key in tuning.space})
         model, training = apply(
             ModelSettings.model_validate(config["model"]),
             TrainingSettings.model_validate(config["training"]),
             best,
         )
-        figure = f"{tuning.objective} {trials[0]['score']:.4f} on the eval split"
+        measured = f"{tuning.objective} {trials[0]['score']:.4f} on the eval split"
         file = folder / artifact_files.BEST_VALUES
         limit = f", epochs a phase at most: {tuning.epochs}" if tuning.epochs else ""
         searched = textwrap.fill(f"Searched: {', '.join(tuning.space)}.", 98)
         comment = (
-            f"Best of {len(trials)} trials: {figure}{limit}.\n{searched}\n"
+            f"Best of {len(trials)} trials: {measured}{limit}.\n{searched}\n"
             "These tables replace all model and training keys of the configuration; put them at\n"
             "its end. Set tuning.enabled to false with them, or the search starts again from here."
         )
         file.write_text(to_toml(model, training, best, comment), encoding="utf-8")
-        best_of = Note(f"tuning: best of {len(trials)} trials: {figure}; {shown(best)}")
+        best_of = Note(f"tuning: best of {len(trials)} trials: {measured}; {shown(best)}")
         logging.info("%s", best_of)
         logging.info("%s", Note(f"tuning: to train with these values: {file}"))
 

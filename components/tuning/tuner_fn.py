@@ -20,13 +20,13 @@ from keras_tuner.oracles import BayesianOptimizationOracle, RandomSearchOracle
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from components.contracts import artifact_files, features
+from components.contracts import artifact_files
 from components.contracts.progress import Note
 from components.contracts.record import Record
-from components.contracts.training_report import Epoch, EvalMetrics, TrainingReport
+from components.contracts.training_report import EvalMetrics, TrainingReport
 from components.errors import UserError
 from components.model.model_settings import ModelSettings
-from components.training import dataset, run_fn
+from components.training import run_fn
 from components.training.training_settings import PhaseSettings, TrainingSettings
 from components.tuning.tuning_settings import (
     Range,
@@ -37,29 +37,8 @@ from components.tuning.tuning_settings import (
     current,
 )
 
-
-class _FromCurrent:
-    """Sets the first trial's values; the base class picks the others."""
-
-    first: dict[str, Any] | None = None
-
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
-        if self.first is not None and not self.trials:  # type: ignore[attr-defined]
-            return {"status": TrialStatus.RUNNING, "values": self.first}
-        return super().populate_space(trial_id)  # type: ignore[misc]
-
-
-class _Bayesian(_FromCurrent, BayesianOptimizationOracle):  # type: ignore[misc]
-    pass
-
-
-class _Random(_FromCurrent, RandomSearchOracle):  # type: ignore[misc]
-    pass
-
-
-_ORACLES = {"bayesian": _Bayesian, "random": _Random}
+_ORACLES = {"bayesian": BayesianOptimizationOracle, "random": RandomSearchOracle}
 _DIRECTIONS = {"log_loss": "min", "accuracy": "max", "macro_f1": "max"}
-_RESULTS = "results"
 # Settings of the search's extent: a search resumes when they change.
 _EXTENT = {"enabled", "trials"}
 
@@ -79,39 +58,17 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     training = TrainingSettings.model_validate(config["training"])
     tuning = TuningSettings.model_validate(config["tuning"])
     check_tuning(model, training, tuning)
-    folder = Path(config["tuning_dir"])
-    name = _key(config, fn_args)
-    try:
-        search = Search(fn_args, model, training, tuning, folder, name)
-    except (ValueError, KeyError, OSError, RuntimeError) as error:
-        # Killed while KerasTuner wrote its files. Finished trials' results are in our own files.
-        logging.warning("tuning: the state in %s cannot be read: %s", folder / name, error)
-        for path in (folder / name).iterdir():
-            if path.name.startswith("trial_"):
-                shutil.rmtree(path)
-            elif path.suffix == ".json":
-                path.unlink()
-        search = Search(fn_args, model, training, tuning, folder, name)
+    folder = Path(config["tuning_dir"]) / _key(config, fn_args)
+    search = Search(fn_args, model, training, tuning, folder)
     return TunerFnResult(tuner=search, fit_kwargs={"verbose": 0})
 
 
 def _key(config: dict[str, Any], fn_args: FnArgs) -> str:
     """Returns a hash of all that trials and their choice depend on."""
-    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    schema = transform.transformed_metadata.schema
-    splits = [
-        dataset.load_examples(files, fn_args.data_accessor, schema, len(config["classes"]), split)
-        for files, split in (
-            (fn_args.train_files, features.TRAIN),
-            (fn_args.eval_files, features.EVAL),
-        )
-    ]
-    words = Path(transform.vocabulary_file_by_name(features.VOCABULARY)).read_bytes()
-    kept = {key: config[key] for key in config if key not in ("checkpoint_dir", "tuning_dir")}
+    kept = {key: config[key] for key in config if key != "tuning_dir"}
     kept["tuning"] = {key: kept["tuning"][key] for key in kept["tuning"] if key not in _EXTENT}
-    parts = [json.dumps(kept, sort_keys=True), hashlib.sha256(words).hexdigest()]
-    parts += [split.digest() for split in splits]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    return run_fn.state_key(kept, *run_fn.load_data(fn_args, transform, len(config["classes"])))
 
 
 def make_oracle(tuning: TuningSettings, first: dict[str, Any] | None) -> Any:
@@ -126,7 +83,19 @@ def make_oracle(tuning: TuningSettings, first: dict[str, Any] | None) -> Any:
     if tuning.algorithm == "bayesian":
         # With KerasTuner's default, three times the number of keys, most searches would be random.
         arguments["num_initial_points"] = max(3, len(tuning.space))
-    made = _ORACLES[tuning.algorithm](
+
+    base: Any = _ORACLES[tuning.algorithm]
+
+    class StartsFromCurrent(base):  # type: ignore[misc]
+        """Sets the first trial's values; the base class picks the others."""
+
+        def populate_space(self, trial_id: str) -> Any:
+            if first is None or self.trials:
+                return super().populate_space(trial_id)
+            values = {key: _encoded(tuning.space[key], value) for key, value in first.items()}
+            return {"status": TrialStatus.RUNNING, "values": values}
+
+    return StartsFromCurrent(
         objective=keras_tuner.Objective(tuning.objective, _DIRECTIONS[tuning.objective]),
         max_trials=tuning.trials,
         seed=tuning.seed,
@@ -135,9 +104,6 @@ def make_oracle(tuning: TuningSettings, first: dict[str, Any] | None) -> Any:
         tune_new_entries=False,
         **arguments,
     )
-    if first is not None:
-        made.first = {key: _encoded(tuning.space[key], value) for key, value in first.items()}
-    return made
 
 
 def make_space(tuning: TuningSettings) -> keras_tuner.HyperParameters:
@@ -147,7 +113,7 @@ def make_space(tuning: TuningSettings) -> keras_tuner.HyperParameters:
         if values.choices:
             space.Choice(key, [_encoded(values, choice) for choice in values.choices])
         elif annotation(key) is int:
-            space.Int(key, int(values.low or 0), int(values.high or 0), sampling=values.scale)
+            space.Int(key, values.low, values.high, sampling=values.scale)
         else:
             space.Float(key, values.low, values.high, sampling=values.scale)
     return space
@@ -176,13 +142,16 @@ class TrialResult(Record):
 
     values: dict[str, Any] = {}  # noqa: RUF012
     eval: EvalMetrics | None = None
-    seconds: float = 0.0
-    best: Epoch = Epoch()
     error: str = ""
 
 
 class Search(base_tuner.BaseTuner):  # type: ignore[misc]
-    """Runs the Trainer's function for each trial, and saves the trial's metrics."""
+    """Runs the Trainer's function for each trial, and saves the trial's metrics.
+
+    A search resumes by starting over: the oracle picks the same values again, and trials whose
+    metrics were saved are not trained again. So KerasTuner's own files, which a kill may leave
+    unreadable, are not needed.
+    """
 
     def __init__(
         self,
@@ -191,30 +160,25 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
         training: TrainingSettings,
         tuning: TuningSettings,
         folder: Path,
-        name: str,
     ) -> None:
-        """Resumes the search in ``folder / name``, or starts it.
-
-        Raises:
-            ValueError, KeyError, OSError, RuntimeError: its files cannot be read.
-        """
+        """Resumes the search in ``folder``, or starts it."""
         self._fn_args, self._model, self._training = fn_args, model, training
         self._tuning = tuning
-        self._results = folder / name / _RESULTS
+        self._results = folder / "results"
         self._error = ""
         super().__init__(
             make_oracle(tuning, current(model, training, tuning)),
             directory=str(folder),
-            project_name=name,
+            project_name="keras_tuner",
+            overwrite=True,
         )
 
     def on_search_begin(self) -> None:
-        """Logs how many trials are done, and saves the search so that it can be resumed."""
-        done = len(self.oracle.end_order)
+        """Logs how many trials are done."""
+        done = len(list(self._results.glob("*.json")))
         trials = f"{min(done, self._tuning.trials)} of {self._tuning.trials} trials done"
         by = f"by {self._tuning.objective} on the eval split"
         logging.info("%s", Note(f"tuning: {trials}, {by}"))
-        self.save()
 
     def run_trial(self, trial: Any, **_: Any) -> dict[str, float]:
         """Trains with the trial's values.
@@ -266,9 +230,7 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
                 )
             )
             report = TrainingReport.read(place / "run" / artifact_files.TRAINING_REPORT)
-            result = TrialResult(
-                values=values, eval=report.eval, seconds=report.seconds, best=report.best
-            )
+            result = TrialResult(values=values, eval=report.eval)
         except UserError as error:
             # For example, a learning rate at which the loss diverges: other trials may succeed.
             result = TrialResult(values=values, error=str(error))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from components.errors import UserError
 from components.model.model_settings import ModelSettings
-from components.settings import Settings, declared_keys
+from components.settings import Settings, declared_keys, flat
 from components.training.training_settings import Monitor, TrainingSettings, check_settings
 
 Algorithm = Literal["bayesian", "random"]
@@ -20,9 +21,9 @@ MODEL, TRAINING = "model", "training"
 class Range(Settings):
     """Values that one key may take: numbers between two bounds, or one of a list."""
 
-    low: float | None = None
+    low: int | float | None = None
     """Lowest value, inclusive."""
-    high: float | None = None
+    high: int | float | None = None
     """Highest value, inclusive."""
     scale: Scale = "linear"
     """Scale on which values are drawn; log suits learning rates."""
@@ -44,12 +45,8 @@ class Range(Settings):
 
     def holds(self, value: Any) -> bool:
         if self.choices:
-            return _plain(value) in [_plain(choice) for choice in self.choices]
+            return value in self.choices
         return self.low is not None and self.high is not None and self.low <= value <= self.high
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 _SPACE = {
@@ -104,6 +101,23 @@ def annotation(key: str) -> Any:
     return declared[key]
 
 
+def values_of(model: ModelSettings, training: TrainingSettings) -> dict[str, Any]:
+    """Returns all values by dotted key, lists for tuples."""
+    return flat({MODEL: model.model_dump(mode="json"), TRAINING: training.model_dump(mode="json")})
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the tables of values by dotted key."""
+    tables: dict[str, Any] = {}
+    for key, value in values.items():
+        *groups, name = key.split(".")
+        table = tables
+        for group in groups:
+            table = table.setdefault(group, {})
+        table[name] = value
+    return tables
+
+
 def apply(
     model: ModelSettings, training: TrainingSettings, values: dict[str, Any]
 ) -> tuple[ModelSettings, TrainingSettings]:
@@ -116,17 +130,11 @@ def apply(
     Raises:
         UserError: a value or a combination of values is invalid.
     """
-    dumps = {MODEL: model.model_dump(mode="json"), TRAINING: training.model_dump(mode="json")}
-    for key, value in values.items():
-        *groups, name = key.split(".")
-        place: Any = dumps
-        for group in groups:
-            place = place[group]
-        place[name] = _plain(value)
+    tables = nested(values_of(model, training) | values)
     try:
         changed = (
-            ModelSettings.model_validate(dumps[MODEL]),
-            TrainingSettings.model_validate(dumps[TRAINING]),
+            ModelSettings.model_validate(tables[MODEL]),
+            TrainingSettings.model_validate(tables[TRAINING]),
         )
     except ValidationError as error:
         shown = ", ".join(f"{key} = {value!r}" for key, value in values.items())
@@ -153,13 +161,8 @@ def check_tuning(model: ModelSettings, training: TrainingSettings, tuning: Tunin
                 "to 0, or leave this key out"
             )
         for value in values.choices or (values.low, values.high):
-            typed = value
-            if kind is int and isinstance(value, float) and not values.choices:
-                if not value.is_integer():
-                    raise UserError(f"{where}: {value:g} is no integer")
-                typed = int(value)
             try:
-                apply(model, training, {key: typed})
+                apply(model, training, {key: value})
             except UserError as error:
                 raise UserError(f"{where}: {error}") from None
 
@@ -168,12 +171,7 @@ def current(
     model: ModelSettings, training: TrainingSettings, tuning: TuningSettings
 ) -> dict[str, Any] | None:
     """Returns the searched keys' current values, or None if the space does not contain them all."""
-    values: dict[str, Any] = {}
-    for key, allowed in tuning.space.items():
-        value: Any = {MODEL: model, TRAINING: training}
-        for name in key.split("."):
-            value = value[name] if isinstance(value, dict) else getattr(value, name)
-        if not allowed.holds(value):
-            return None
-        values[key] = _plain(value)
-    return values
+    now = values_of(model, training)
+    if all(allowed.holds(now[key]) for key, allowed in tuning.space.items()):
+        return {key: now[key] for key in tuning.space}
+    return None

@@ -79,8 +79,8 @@ def AnomalyGate(  # noqa: N802
         hidden = len(sentences) - _SHOWN
         more = f" (and {hidden} more, in the log)" if hidden > 0 else ""
         raise UserError(
-            f"the data break the reviewed schema: {'; '.join(sentences[:_SHOWN])}{more}. Mend the "
-            f"parquet, or review and edit {schema_file} or {validations_file}."
+            f"the data break the reviewed schema: {'; '.join(sentences[:_SHOWN])}{more}. Correct "
+            f"the parquet, or review and edit {schema_file} or {validations_file}."
         )
 
     folder = Path(accepted.uri)

@@ -177,7 +177,7 @@ def test_probabilities_follow_their_formula() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((0.0, None), "temperature must be above 0"), ((1.0, np.zeros(3)), r"shape \(7,\)")],
+    [((0.0, np.zeros(7)), "temperature must be above 0"), ((1.0, np.zeros(3)), r"shape \(7,\)")],
 )
 def test_impossible_calibration_is_refused(arguments: tuple[Any, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

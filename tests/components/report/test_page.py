@@ -14,7 +14,15 @@ import pytest
 from bs4 import BeautifulSoup, Tag
 
 from components.metrics.bootstrap import bootstrap
-from components.report.page import NOTHING, between, figure, length_figures, render, signed, visible
+from components.report.page import (
+    NOTHING,
+    between,
+    length_statistics,
+    number,
+    render,
+    signed,
+    visible,
+)
 from components.report.run_facts import collect
 
 from .conftest import CLASSES, HUGE, MadeRun
@@ -130,17 +138,17 @@ def test_percentiles_are_numpys() -> None:
     rng = np.random.default_rng(0)
     lengths = rng.integers(1, 400, 5000)
     values, rows = np.unique(lengths, return_counts=True)
-    found = length_figures(dict(zip(values.tolist(), rows.tolist(), strict=True)))
+    found = length_statistics(dict(zip(values.tolist(), rows.tolist(), strict=True)))
     assert found["p95"] == np.percentile(lengths, 95)
     assert found["sd"] == pytest.approx(lengths.std(ddof=1))
-    assert length_figures({7: 1})["sd"] == 0
+    assert length_statistics({7: 1})["sd"] == 0
 
 
 def test_words_and_vectors_are_the_trainers(parsed) -> None:
     data = words(parsed.find(id="data"))
     assert "94.1 % of running words" in data
     assert "<gans> 77, qubits 5." in data
-    rows = {row["Words of the vocabulary"]: row["Count or figure"]
+    rows = {row["Words of the vocabulary"]: row["Count or value"]
             for row in table(parsed, "Words and their vectors")}  # fmt: skip
     assert rows["mean of the embedding matrix"] == "0.0011"
     assert rows["standard deviation of the embedding matrix"] == "0.4242"
@@ -324,7 +332,7 @@ def test_characters_that_steer_are_taken_out(text: str, shown: str) -> None:
     ("value", "shown"), [(None, NOTHING), (float("nan"), NOTHING), (0.5, "0.5000")]
 )
 def test_figures_that_are_none_are_dashes(value: float | None, shown: str) -> None:
-    assert figure(value) == shown
+    assert number(value) == shown
 
 
 def test_page_says_which_code_made_it(run: MadeRun) -> None:

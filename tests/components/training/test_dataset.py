@@ -42,18 +42,18 @@ def test_plan_holds_every_row_once_within_its_width(
 ) -> None:
     array = np.array(lengths, np.int32)
     plan = plan_epoch(array, 30, buckets, batch_size, 3, epoch)
-    rows = np.concatenate([batch.rows for batch in plan])
+    rows = np.concatenate([rows for rows, _ in plan])
     assert sorted(rows) == list(range(len(lengths)))
-    assert all(array[batch.rows].max() <= batch.width <= 30 for batch in plan)
+    assert all(array[rows].max() <= width <= 30 for rows, width in plan)
     assert len(plan) == -(-len(lengths) // batch_size)
-    assert sum(len(batch.rows) < batch_size for batch in plan) <= 1
+    assert sum(len(rows) < batch_size for rows, _ in plan) <= 1
 
 
 def test_plan_depends_on_seed_and_epoch_alone() -> None:
     lengths = np.random.default_rng(0).integers(1, 30, size=300).astype(np.int32)
 
     def rows(seed: int, epoch: int) -> list[list[int]]:
-        return [list(b.rows) for b in plan_epoch(lengths, 30, (10, 20), 16, seed, epoch)]
+        return [list(rows) for rows, _ in plan_epoch(lengths, 30, (10, 20), 16, seed, epoch)]
 
     assert rows(1, 0) == rows(1, 0)
     assert rows(1, 0) != rows(1, 1)
@@ -65,7 +65,7 @@ def test_bucketing_saves_most_of_the_padding() -> None:
 
     def cells(buckets: tuple[int, ...]) -> int:
         plan = plan_epoch(lengths, 256, buckets, 64, 0, 0)
-        return sum(len(batch.rows) * batch.width for batch in plan)
+        return sum(len(rows) * width for rows, width in plan)
 
     assert cells((64, 96, 128, 160, 192, 224)) < 0.62 * cells(())
 
@@ -90,13 +90,13 @@ def test_batches_hold_the_rows_with_only_padding_trimmed() -> None:
     taken = list(itertools.islice(batches.as_numpy_iterator(), 2 * steps))
     for epoch in (0, 1):
         plan = plan_epoch(examples.lengths, 20, (5, 10), 16, 9, 2 + epoch)
-        for batch, (tokens, targets) in zip(
+        for (rows, width), (tokens, targets) in zip(
             plan, taken[epoch * steps : (epoch + 1) * steps], strict=True
         ):
-            assert tokens.shape == (len(batch.rows), batch.width)
-            np.testing.assert_array_equal(tokens, examples.tokens[batch.rows, : batch.width])
-            assert not examples.tokens[batch.rows, batch.width :].any()
-            np.testing.assert_array_equal(targets["logits"], examples.labels[batch.rows])
+            assert tokens.shape == (len(rows), width)
+            np.testing.assert_array_equal(tokens, examples.tokens[rows, :width])
+            assert not examples.tokens[rows, width:].any()
+            np.testing.assert_array_equal(targets["logits"], examples.labels[rows])
     assert {tokens.shape[1] for tokens, _ in taken} == {5, 10, 20}
 
 

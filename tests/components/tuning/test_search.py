@@ -168,7 +168,7 @@ def test_torn_files_and_more_trials_cost_no_finished_trial(
     node = Node(workbench, tmp_path)
     best = (node.run("first", trials=4) / BEST_VALUES).read_text()
     assert len(set(rates)) == len(rates) == 4
-    (oracle,) = (tmp_path / "tuning").glob("*/oracle.json")
+    (oracle,) = (tmp_path / "tuning").glob("**/oracle.json")
     oracle.write_text('{"ongoing_tri')
     assert (node.run("torn", trials=4) / BEST_VALUES).read_text() == best
     assert len(rates) == 4

@@ -52,7 +52,7 @@ def test_impossible_ranges_are_refused(values: dict[str, Any], message: str) -> 
         ("training.phase2", {"choices": [1]}, "there is no such key"),
         ("training", {"choices": [1]}, "there is no such key"),
         ("training.phase2.epochs.most", {"low": 1, "high": 2}, "there is no such key"),
-        ("model.lstm_units", {"low": 1.5, "high": 8}, "1.5 is no integer"),
+        ("model.lstm_units", {"low": 1.5, "high": 8}, "valid integer"),
         ("model.lstm_units", {"choices": [32, 64.0]}, "valid integer"),
         ("model.dense_dropout", {"low": 0, "high": 1}, "less than 1"),
         ("model.lstm_pooling", {"low": 0, "high": 1}, "is no number; give choices"),

@@ -9,7 +9,6 @@ import re
 import struct
 import termios
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,7 +88,16 @@ def test_training_shows_epoch_loss_and_at_most_what_is_left_of_both_phases(
     shown = LiveDisplay(silent(), Expected({}, {1: 2, 2: 6}))
     shown.start("[ 9/14]", "Trainer")
     shown.epoch(
-        replace(EPOCH, phase=1, epoch=1, epochs=2, loss=0.9, val_accuracy=0.5, seconds=10.0)
+        EPOCH.model_copy(
+            update={
+                "phase": 1,
+                "epoch": 1,
+                "epochs": 2,
+                "loss": 0.9,
+                "val_accuracy": 0.5,
+                "seconds": 10.0,
+            }
+        )
     )
     # One epoch of this phase and six of the next, at ten seconds each.
     assert (
@@ -100,7 +108,7 @@ def test_training_shows_epoch_loss_and_at_most_what_is_left_of_both_phases(
     assert "at most 1:06 left" in drawn(shown, 100)[1]
     shown.epoch(EPOCH)
     assert "phase 2 epoch 3/6  at most 0:15 left" in drawn(shown, 100)[1]
-    shown.epoch(replace(EPOCH, epoch=4, done=True))
+    shown.epoch(EPOCH.model_copy(update={"epoch": 4, "done": True}))
     assert "phase 2 epoch 4/6  exporting" in drawn(shown, 100)[1]
 
 
