@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from components.arrow import pa, pc
 from components.contracts import features
-from components.errors import UserError
+from components.errors import UserError, listed
+from components.input_files import partition_values
 
 # Strings are valid UTF-8, dates are "YYYY-MM-DD", and missing values (null or blank) are null.
 CANONICAL = pa.schema([(name, pa.string()) for name in features.RAW_COLUMNS])
@@ -37,23 +38,33 @@ def _accepts(name: str, kind: pa.DataType) -> bool:
     return bool(name == features.ID and pa.types.is_integer(kind))
 
 
+def with_partitions(batch: pa.RecordBatch, path: str) -> pa.RecordBatch:
+    """Adds the required columns that only the names of the file's folders hold, as strings."""
+    arrays, names = list(batch.columns), list(batch.schema.names)
+    for name, value in partition_values(path).items():
+        if name in features.RAW_COLUMNS and name not in names:
+            arrays.append(pa.array([value] * len(batch), pa.string()))
+            names.append(name)
+    return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
 def check_schema(schema: pa.Schema, path: str) -> None:
     """Checks that a parquet file has every required column once, with a readable type.
 
     Args:
         schema: the file's Arrow schema.
-        path: the file, for the message.
+        path: the file, for the message and for columns in the names of its folders.
 
     Raises:
         UserError: it does not; names the file, the column and what the file has instead.
     """
     for name in features.RAW_COLUMNS:
         found = schema.get_all_field_indices(name)
-        if not found and name in features.OPTIONAL_COLUMNS:
+        if not found and (name in features.OPTIONAL_COLUMNS or name in partition_values(path)):
             continue
         if not found:
             raise UserError(
-                f"{path}: column {name!r} is missing; the file has {', '.join(schema.names)}. "
+                f"{path}: column {name!r} is missing; the file has {listed(schema.names)}. "
                 "Rename or add it."
             )
         if len(found) > 1:

@@ -85,7 +85,7 @@ def test_a_missing_column_is_named_with_what_is_there() -> None:
     with pytest.raises(UserError) as error:
         columns.check_schema(schema, "/d/x.parquet")
     assert str(error.value) == (
-        "/d/x.parquet: column 'abstract' is missing; the file has id, summary, update_date. "
+        "/d/x.parquet: column 'abstract' is missing; the file has 'id', 'summary', 'update_date'. "
         "Rename or add it."
     )
 
