@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
 from components.arrow import pa, pc
 from components.contracts.columns import ARXIV, Columns
-from components.errors import UserError
+from components.errors import UserError, listed
+from components.input_files import partition_values
 
 # Columns by their role, whatever the user calls them.
 ID, TEXT, LABEL, DATE, CATEGORY = "id", "text", "label", "date", "category"
@@ -50,21 +51,32 @@ _TYPES = {
 }
 
 
+def with_partitions(batch: pa.RecordBatch, path: str, wanted: Collection[str]) -> pa.RecordBatch:
+    """Adds the wanted columns that only the names of the file's folders hold, as strings."""
+    arrays, names = list(batch.columns), list(batch.schema.names)
+    for name, value in partition_values(path).items():
+        if name in wanted and name not in names:
+            arrays.append(pa.array([value] * len(batch), pa.string()))
+            names.append(name)
+    return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
 def check_schema(schema: pa.Schema, path: str, columns: Columns = ARXIV) -> None:
     """Checks that a parquet file has every required column once, with a readable type.
 
     Args:
         schema: the file's Arrow schema.
-        path: the file, for the message.
+        path: the file, for the message and for columns in the names of its folders.
         columns: the names of the columns.
 
     Raises:
         UserError: it does not; names the file, the columns and what the file has instead.
     """
-    missing = [name for name in columns.required if name not in schema.names]
+    present = {*schema.names, *partition_values(path)}
+    missing = [name for name in columns.required if name not in present]
     if missing:
         raise UserError(
-            f"{path}: {_missing(missing, schema.names)}; the file has {', '.join(schema.names)}. "
+            f"{path}: {_missing(missing, schema.names)}; the file has {listed(schema.names)}. "
             "Name yours in [data.columns]."
         )
     for role, names in columns.by_role().items():

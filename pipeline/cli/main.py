@@ -10,7 +10,18 @@ import sys
 import typer
 
 from components.errors import UserError
-from pipeline.cli import corpus_import, gc, health, inputs, report, run, runs, serving, versions
+from pipeline.cli import (
+    corpus_import,
+    gc,
+    health,
+    initialize,
+    inputs,
+    report,
+    run,
+    runs,
+    serving,
+    versions,
+)
 from pipeline.launch.exit_codes import USAGE
 
 _PROGRAM = "arxiv-pipeline"
@@ -34,6 +45,7 @@ app.command("serve", epilog=serving.SERVE_EPILOG)(serving.serve)
 app.command("labels", epilog=serving.LABELS_EPILOG)(serving.labels)
 app.command("doctor", epilog=health.EPILOG)(health.doctor)
 app.command("gc", epilog=gc.EPILOG)(gc.gc)
+app.command("init", epilog=initialize.EPILOG)(initialize.init)
 app.command("import", epilog=corpus_import.EPILOG)(corpus_import.import_)
 app.add_typer(inputs.glove_app, name="glove")
 app.add_typer(inputs.sample_app, name="sample")

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.input_files import find_files
-
 from components.arrow import is_text, open_parquet, pa, pq
 from components.contracts.columns import ARXIV, Columns
 from components.errors import UserError
 from components.ingestion.columns import canonical, check_schema, with_partitions
+from components.input_files import find_files, partition_values
 from pipeline.corpora import paper_import, row_source, starter
 from pipeline.corpora.profile import Profile, profile
 from pipeline.corpora.roles import find_columns
@@ -139,7 +138,7 @@ def _parquet_head(path: str) -> pa.Table:
         batch = next(file.iter_batches(_HEAD_ROWS, columns=flat), None)
         if batch is None:
             raise UserError(f"{path}: no rows in it")
-        return pa.Table.from_batches([with_partitions(batch, path)])
+        return pa.Table.from_batches([with_partitions(batch, path, partition_values(path))])
 
 
 def _as_table(rows: list[row_source.Row]) -> pa.Table:
@@ -179,7 +178,7 @@ def _profile(files: list[str], columns: Columns) -> Profile:
             with open_parquet(path) as file:
                 check_schema(file.schema_arrow, path, columns)
                 for batch in file.iter_batches(columns=names):
-                    yield canonical(with_partitions(batch, path), columns).batch
+                    yield canonical(with_partitions(batch, path, names), columns).batch
 
     return profile(batches(), clean_bytes)
 

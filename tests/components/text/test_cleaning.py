@@ -1,5 +1,6 @@
 import re
 import sys
+import unicodedata
 
 import pytest
 import tensorflow as tf
@@ -9,13 +10,17 @@ from hypothesis import strategies as st
 from components.arrow import pq
 from components.text.cleaning import clean_python, clean_tensor, without_formulas
 
+FORMS = ("NFC", "NFD", "NFKC", "NFKD")
+
 
 def cleaned(texts: list[str]) -> list[str]:
     return [row.decode() for row in clean_tensor(tf.constant(texts)).numpy()]
 
 
 def notebook(text: str) -> str:
-    """The notebook's three substitutions, as it has them."""
+    """The notebook's three substitutions, as it has them, on letters without accents."""
+    text = unicodedata.normalize("NFKD", text)
+    text = "".join(char for char in text if not unicodedata.combining(char))
     text = re.sub(r"\$.*?\$", " ", text.lower())
     text = re.sub(r"[^a-z0-9\s]", " ", text)
     return re.sub(r"\s+", " ", text).strip()
@@ -30,7 +35,12 @@ def notebook(text: str) -> str:
         ("$a$b$c$", "b"),
         ("across $x\ny$ lines", "across x y lines"),
         ("$$E=mc^2$$ display", "e mc 2 display"),
-        ("naïve Schrödinger", "na ve schr dinger"),
+        ("naïve Schrödinger", "naive schrodinger"),
+        ("Erdős, Rényi, e\u0301tale", "erdos renyi etale"),
+        ("Ｆｕｌｌ＿ｗｉｄｔｈ　２", "full width 2"),  # noqa: RUF001
+        ("cost ＄x＄ of eﬃcient 𝐀𝟙", "cost of efficient a1"),  # noqa: RUF001
+        ("Москва 東京 Łódź ß", "odz"),
+        ("x\u0305\u0323y", "xy"),
         ("  tabs\tand\u00a0spaces \n", "tabs and spaces"),
         ("\u212aelvin", "kelvin"),
         ("nul\x00byte", "nul byte"),
@@ -52,6 +62,35 @@ tricky = st.text(st.sampled_from("aZ09 $\n\r\t\v\x00\x1c\x85\u00a0\u2028İKſß�
 @given(st.lists(st.one_of(tricky, st.text(max_size=60)), min_size=1, max_size=20))
 def test_ops_and_python_give_the_notebooks_text_on_any_text(texts: list[str]) -> None:
     assert cleaned(texts) == [clean_python(text) for text in texts] == list(map(notebook, texts))
+
+
+# Letters with marks in any order and number, compatibility characters, and what surrounds them.
+accented = st.text(
+    st.one_of(
+        st.sampled_from("aeKsvyz19 $"),
+        st.sampled_from("éöűǘọ̄ſﬁÅＺ９＄½²㎏ẛΣжİ가"),  # noqa: RUF001
+        st.characters(whitelist_categories=["Mn"]),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(accented, min_size=1, max_size=20))
+def test_unicode_forms_of_a_text_are_one_text(texts: list[str]) -> None:
+    forms = [unicodedata.normalize(form, text) for text in texts for form in FORMS]
+    expected = [clean_python(text) for text in texts for _ in FORMS]
+    assert [clean_python(text) for text in forms] == expected
+    assert cleaned(forms) == expected
+
+
+@pytest.mark.slow
+def test_accented_pairs_and_triples_fold_in_every_form() -> None:
+    """All ASCII letters with every two of the marks that compose with one."""
+    marks = [chr(n) for n in range(0x300, 0x345)]
+    texts = [a + b + c for a in "aeghosuyKNY7$" for b in marks for c in marks]
+    forms = [unicodedata.normalize(form, text) for text in texts for form in FORMS]
+    assert cleaned(forms) == [clean_python(text[0]) for text in texts for _ in FORMS]
 
 
 @settings(max_examples=50, deadline=None)

@@ -256,9 +256,9 @@ def test_bad_parquet_files(run, tmp_path):
 
 
 def test_files_that_cannot_be_read(run, tmp_path):
-    fails(run("-f", str(tmp_path / "absent.txt")), 7, "No such file")
-    fails(run("-f", str(tmp_path / "absent.parquet")), 7, "absent.parquet", "cannot be read")
-    fails(run("-f", str(tmp_path)), 7, "Is a directory")
+    fails(run("-f", str(tmp_path / "absent.txt")), 7, "absent.txt'", "no such file")
+    fails(run("-f", str(tmp_path / "absent.parquet")), 7, "absent.parquet", "no such file")
+    fails(run("-f", str(tmp_path)), 7, "no file matches")
 
 
 @pytest.mark.parametrize("form", ["lines", "whole", "jsonl", "parquet", "arguments"])
@@ -332,7 +332,7 @@ def test_nobody_listens(run):
         (["a", "--deadline", "0"], "deadline"),
         (["a", "--batch-size", "0"], "batch_size"),
         (["a", "--header", "secret"], "needs NAME:VALUE"),
-        (["a", "--id", "id"], "--id needs jsonl or parquet"),
+        (["a", "--id", "id"], "--id needs files with fields"),
         (["a", "--token-file", "/nonexistent"], "/nonexistent: the token cannot be read"),
         (["a", "--model", "/nonexistent"], "not both"),
         (["status"], "put it first"),
