@@ -25,6 +25,8 @@ class Canonical(NamedTuple):
     batch: pa.RecordBatch
     unreadable_dates: int
     """Rows whose date was not an ISO date and is null now."""
+    padded_labels: int
+    """Rows whose label had blanks around it."""
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -165,13 +167,15 @@ def canonical(batch: pa.RecordBatch, columns: Columns = ARXIV) -> Canonical:
         role: _joined([_text(one) for one in arrays]) for role, arrays in raw.items() if arrays
     }
     # Blanks around a label never mean another class.
-    found[LABEL] = pc.utf8_trim_whitespace(found[LABEL])
-    found[DATE] = dates
+    trimmed = pc.utf8_trim_whitespace(found[LABEL])
+    padded = pc.sum(pc.not_equal(trimmed, found[LABEL])).as_py() or 0
+    found |= {LABEL: trimmed, DATE: dates}
     return Canonical(
         pa.RecordBatch.from_arrays(
             [found.get(role, nothing) for role in CANONICAL.names], schema=CANONICAL
         ),
         unreadable,
+        padded,
     )
 
 

@@ -77,7 +77,7 @@ class _ReadKeys(beam.DoFn):  # type: ignore[misc]
         number, row_group = element
         first_row = 0
         for raw in self._reader.batches(row_group):
-            batch, unreadable_dates = columns.canonical(raw, self._names)
+            batch, unreadable_dates, padded_labels = columns.canonical(raw, self._names)
             keyed = splits.row_keys(batch, number, first_row, cleaning.clean_bytes, self._seed)
             first_row += len(batch)
             yield from _packed_parts(keyed.keys, splits.id_buckets(keyed.keys, _BUCKETS))
@@ -88,6 +88,7 @@ class _ReadKeys(beam.DoFn):  # type: ignore[misc]
                 rows_without_id=keyed.without_id,
                 cleaned_to_nothing=keyed.cleaned_to_nothing,
                 unreadable_dates=unreadable_dates,
+                padded_labels=padded_labels,
             )
 
 

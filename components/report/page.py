@@ -61,6 +61,7 @@ _DROPPED = {
 _NOTED = {
     "rows_without_id": "without id",
     "unreadable_dates": "with a date that cannot be read",
+    "padded_labels": "with blanks around the label (ignored)",
     "cleaned_to_nothing": "with no word left after cleaning",
     "duplicate_texts": "with the text of another paper (in the same split)",
     "conflicting_texts": "texts under more than one class",

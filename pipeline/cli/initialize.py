@@ -66,8 +66,10 @@ def init(
     from the data. Review them; the command that trains is printed. CSV, JSON lines and arXiv's
     metadata dump are converted to a parquet in the folder.
     """
+    from pipeline import environment
     from pipeline.corpora.initialize import InitRequest, initialize
 
+    environment.prepare(quiet=True)
     if glove and not glove.is_file():
         raise UserError(f"--glove: there is no file {glove}")
     request = InitRequest(

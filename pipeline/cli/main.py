@@ -28,7 +28,7 @@ _PROGRAM = "arxiv-pipeline"
 
 app = typer.Typer(
     name=_PROGRAM,
-    help="From a parquet of arXiv papers to a gated, served subject classifier.",
+    help="From labelled texts, such as arXiv papers, to a gated and served classifier.",
     epilog="The configuration is one TOML file: the option --config of most commands, or else the "
     "environment variable ARXIV_PIPELINE_CONFIG, names it. Every command explains its options, "
     "exit codes and examples with --help. NO_COLOR=1 takes the colors away.",

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from components.arrow import is_text, open_parquet, pa, pq
 from components.contracts.columns import ARXIV, Columns
 from components.errors import UserError
-from components.ingestion.columns import canonical, check_schema, with_partitions
+from components.ingestion.columns import Canonical, canonical, check_schema, with_partitions
 from components.input_files import find_files, partition_values
 from pipeline.corpora import paper_import, row_source, starter
 from pipeline.corpora.profile import Profile, profile
@@ -24,6 +24,8 @@ CONVERTED = "data.parquet"
 
 _HEAD_ROWS = 10_000
 _FEW_ROWS = 10
+# A longer name of a CSV column is rather a text.
+_HEADER_WORDS = 5
 _MANY_WITHOUT_WORDS = 0.05
 # The keys by which a file of JSON lines is arXiv's metadata dump.
 _DUMP_KEYS = {"id", "abstract", "categories", "update_date", "authors_parsed"}
@@ -112,15 +114,35 @@ def _corpus(request: InitRequest, scratch: Path) -> tuple[list[str], Columns, li
     with row_source.opened(source) as opened:
         parts = row_source.rows(opened, row_source.Tally())
         first = next(parts, [])
+        if not first:
+            raise UserError(f"{source}: no rows in it")
         head = _as_table([row for _, row in first][:_HEAD_ROWS])
-        if set(head.column_names) >= _DUMP_KEYS - {"authors_parsed"} and _is_dump(first):
+        if not opened.starts_with(b"{["):
+            _check_header(opened.name, head.column_names)
+        if _is_dump(first) and not (request.text or request.label):
             columns = ARXIV
         else:
             columns = find_columns(head, **asked)
             _convert(itertools.chain([first], parts), columns, target)
-    if columns is ARXIV and not target.exists():
+    if columns is ARXIV:
         paper_import.run(paper_import.ImportRequest(source, target))
+        return [str(target)], columns, []
     return [str(target)], columns, _other_texts(head, columns)
+
+
+def _check_header(name: str, header: list[str]) -> None:
+    """Checks that the first line of a CSV file names columns.
+
+    Raises:
+        UserError: a name is empty, a number, or a sentence.
+    """
+    for cell in header:
+        words = cell.split()
+        if not 0 < len(words) <= _HEADER_WORDS or re.fullmatch(r"[\d.,+-]+", words[0]):
+            raise UserError(
+                f"{name}:1: the first line must name the columns, but one of them reads "
+                f"{cell[:40]!r}; add a line of names"
+            )
 
 
 def _is_parquet(path: str) -> bool:
@@ -173,12 +195,12 @@ def _profile(files: list[str], columns: Columns) -> Profile:
 
     names = [*columns.required, *columns.optional]
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def batches() -> Iterator[Canonical]:
         for path in files:
             with open_parquet(path) as file:
                 check_schema(file.schema_arrow, path, columns)
                 for batch in file.iter_batches(columns=names):
-                    yield canonical(with_partitions(batch, path, names), columns).batch
+                    yield canonical(with_partitions(batch, path, names), columns)
 
     return profile(batches(), clean_bytes)
 
@@ -213,15 +235,15 @@ def _notes(found: Profile, columns: Columns, others: list[str], glove: Path | No
     similar = ", ".join(f"{a!r} and {b!r}" for a, b in found.similar_labels[:5])
     joined = " ".join(f"--text {name}" for name in [*others, *columns.text])
     notes = {
-        f"{found.without_text:,} rows without a text are left out": found.without_text,
-        f"{found.without_label:,} rows without a label are left out": found.without_label,
-        f"{found.duplicate_texts:,} rows repeat a text of another; they share its split":
+        f"rows without a text, which are left out: {found.without_text:,}": found.without_text,
+        f"rows without a label, which are left out: {found.without_label:,}": found.without_label,
+        f"rows that repeat the text of another, and share its split: {found.duplicate_texts:,}":
             found.duplicate_texts,
-        f"{found.padded_labels:,} labels have blanks around them, which are ignored":
+        f"labels with blanks around them, which are ignored: {found.padded_labels:,}":
             found.padded_labels,
         f"labels that differ only in case or punctuation: {similar}; are they one class?": similar,
         f"classes with fewer than {_FEW_ROWS} rows, too few to learn: {', '.join(few)}": few,
-        f"{found.without_words:,} texts have no word of the letters a to z and digits; other "
+        f"texts without a word of the letters a to z and digits: {found.without_words:,}; other "
         "scripts are not read": found.without_words > _MANY_WITHOUT_WORDS * found.kept,
         "no column of ids: repeated rows are told by their text": not columns.id,
         "no column of dates: no slices by year": not columns.date,

@@ -65,11 +65,11 @@ class Profile(NamedTuple):
         return -sum(share * math.log(share) for share in shares)
 
 
-def profile(batches: Iterable[pa.RecordBatch], clean: Callable[[bytes], bytes]) -> Profile:
+def profile(batches: Iterable[roles.Canonical], clean: Callable[[bytes], bytes]) -> Profile:
     """Counts a corpus in one pass; memory grows with its distinct words and by 8 bytes per row.
 
     Args:
-        batches: canonical columns; see `components.ingestion.columns.canonical`.
+        batches: from `components.ingestion.columns.canonical`.
         clean: the text cleaning, from UTF-8 to UTF-8.
     """
     rows = without_text = without_label = padded = without_words = total_bytes = 0
@@ -78,7 +78,8 @@ def profile(batches: Iterable[pa.RecordBatch], clean: Callable[[bytes], bytes]) 
     documents: Counter[bytes] = Counter()
     lengths: Counter[int] = Counter()
     hashes: list[bytes] = []
-    for batch in batches:
+    for batch, _, padded_labels in batches:
+        padded += padded_labels
         rows += len(batch)
         text, label = batch.column(roles.TEXT), batch.column(roles.LABEL)
         with_id += len(batch) - batch.column(roles.ID).null_count
@@ -88,8 +89,7 @@ def profile(batches: Iterable[pa.RecordBatch], clean: Callable[[bytes], bytes]) 
             without_label += one is not None and name is None
             if one is None or name is None:
                 continue
-            padded += name != name.strip()
-            classes[name.strip()] += 1
+            classes[name] += 1
             total_bytes += len(one)
             words = clean(one).split()
             without_words += not words

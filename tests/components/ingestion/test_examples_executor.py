@@ -147,6 +147,7 @@ def test_counts_are_in_the_folder_and_on_the_artifact(
         "rows_kept": 396,
         "rows_without_id": 1,
         "unreadable_dates": 1,
+        "padded_labels": 0,
         "cleaned_to_nothing": 1,
         "duplicate_texts": 2,
         "conflicting_texts": 1,

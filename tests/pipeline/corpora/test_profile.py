@@ -1,11 +1,11 @@
 import pytest
 
 from components.arrow import pa
-from components.ingestion.columns import CANONICAL
+from components.ingestion.columns import CANONICAL, Canonical
 from pipeline.corpora.profile import profile
 
 
-def batch(*rows: tuple[str | None, str | None]) -> pa.RecordBatch:
+def batch(*rows: tuple[str | None, str | None]) -> Canonical:
     columns = {
         "id": [None] * len(rows),
         "text": [text for text, _ in rows],
@@ -13,7 +13,7 @@ def batch(*rows: tuple[str | None, str | None]) -> pa.RecordBatch:
         "date": ["2020-01-01"] + [None] * (len(rows) - 1),
         "category": [None] * len(rows),
     }
-    return pa.RecordBatch.from_pydict(columns, CANONICAL)
+    return Canonical(pa.RecordBatch.from_pydict(columns, CANONICAL), 0, 3)
 
 
 def test_rows_classes_words_and_repeats_are_counted() -> None:
@@ -28,6 +28,7 @@ def test_rows_classes_words_and_repeats_are_counted() -> None:
     assert found.classes == {"9": 1, "10": 1, "CS": 1, "cs": 1, "math": 1}
     assert list(found.classes) == ["9", "10", "CS", "cs", "math"]
     assert found.similar_labels == [("CS", "cs")]
+    assert found.padded_labels == 6
     assert found.duplicate_texts == 1
     assert found.without_words == 1
     assert found.words == (3, 4, 4)
