@@ -160,9 +160,11 @@ def _chosen(papers: Iterable[pa.Table], request: ImportRequest, tally: Tally) ->
 
 def _hashes(ids: pa.ChunkedArray, seed: int) -> Hashes:
     salt = seed.to_bytes(blake2b.SALT_SIZE, "little")
-    texts = (text.encode() for chunk in ids.iterchunks() for text in chunk.to_pylist())
-    digests = (blake2b(text, digest_size=8, salt=salt).digest() for text in texts)
-    return np.fromiter((int.from_bytes(one, "little") for one in digests), np.uint64, len(ids))
+    hashes = bytearray()
+    for chunk in ids.iterchunks():
+        texts = chunk.cast(pa.binary()).to_pylist()
+        hashes += b"".join([blake2b(one, digest_size=8, salt=salt).digest() for one in texts])
+    return np.frombuffer(hashes, "<u8").astype(np.uint64)
 
 
 def _sample(path: Path, request: ImportRequest, tally: Tally) -> Iterator[pa.Table]:

@@ -430,9 +430,11 @@ def test_an_output_is_kept_unless_it_is_told_to_go(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limit", [None, 100])
-def test_a_killed_import_leaves_the_old_output_and_the_next_one_tidies_up(
-    tmp_path: Path, limit: int | None
+@pytest.mark.parametrize(
+    ("number", "limit"), [(signal.SIGKILL, None), (signal.SIGKILL, 100), (signal.SIGINT, None)]
+)
+def test_a_stopped_import_leaves_the_old_output_and_the_next_one_tidies_up(
+    tmp_path: Path, number: signal.Signals, limit: int | None
 ) -> None:
     request = dump(tmp_path, line(id="old"))
     run(request)
@@ -440,15 +442,18 @@ def test_a_killed_import_leaves_the_old_output_and_the_next_one_tidies_up(
     request = dump(tmp_path, *(line(id=f"{n}", abstract="text " * 200) for n in range(60_000)))
     command = [sys.executable, "-m", "pipeline", "import", request.source, "-o", request.output]
     options = ["--overwrite", *(["--limit", str(limit)] if limit else [])]
-    process = subprocess.Popen([*map(str, command), *options])
+    process = subprocess.Popen([*map(str, command), *options], stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob(".papers.parquet.*.tmp")) and time.monotonic() < deadline:
             time.sleep(0.01)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert list(tmp_path.glob(".papers.parquet.*.tmp"))
+        process.send_signal(number)
+        errors = process.communicate()[1]
+    killed = number == signal.SIGKILL
+    assert process.returncode == (-number if killed else 130), errors
+    assert bool(list(tmp_path.glob(".papers.parquet.*.tmp"))) == killed
+    assert "Traceback" not in errors
     assert request.output.read_bytes() == old
     tally, _ = imported(replace(request, limit=limit, overwrite=True))
     assert tally.classes.total() == limit or 60_000
