@@ -119,8 +119,9 @@ def run(
 def _is_there(request: ImportRequest, made_from: bytes) -> bool:
     """Returns whether an equal import made the output."""
     output = request.output
-    if output.is_dir() or output.resolve() == request.source.resolve():
-        raise UserError(f"{output}: is a folder or the source; name a parquet file to write")
+    regular = output.is_file() or not output.exists()
+    if not regular or output.resolve() == request.source.resolve():
+        raise UserError(f"{output}: not a regular file, or the source; name a parquet to write")
     if request.overwrite or not output.exists():
         return False
     with contextlib.suppress(UnreadableFileError), open_parquet(str(output)) as file:
@@ -159,7 +160,7 @@ def _chosen(papers: Iterable[pa.Table], request: ImportRequest, tally: Tally) ->
 
 
 def _hashes(ids: pa.ChunkedArray, seed: int) -> Hashes:
-    salt = seed.to_bytes(blake2b.SALT_SIZE, "little")
+    salt = (seed % (1 << 128)).to_bytes(blake2b.SALT_SIZE, "little")
     hashes = bytearray()
     for chunk in ids.iterchunks():
         texts = chunk.cast(pa.binary()).to_pylist()
