@@ -344,7 +344,7 @@ def test_damage_anywhere_in_an_archive_is_one_line_or_does_no_harm(
         with zipfile.ZipFile(path, "w", methods[method]) as archive:
             archive.writestr("é.json", content)
     whole, chance, refused = path.read_bytes(), random.Random(method), list[str]()
-    for _ in range(60):
+    for _ in range(25):
         damaged = bytearray(whole)
         for at in chance.choices([*range(4, 40), *range(len(whole) - 100, len(whole))], k=2):
             damaged[at] = chance.randrange(256)
@@ -353,7 +353,7 @@ def test_damage_anywhere_in_an_archive_is_one_line_or_does_no_harm(
             assert run(ImportRequest(path, tmp_path / "out", overwrite=True)).rows == 30
         except UserError as error:
             refused.append(str(error))
-    assert len(refused) > 20
+    assert len(refused) > 8
     assert not any("\n" in message for message in refused)
 
 
