@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -25,7 +25,6 @@ Examples:
   arxiv-pipeline import archive.zip --output recent.parquet --from 2019-01-01 --limit 240000
   arxiv-pipeline import news.csv --output news.parquet --text title --text body --label topic
 """
-_MOST_CLASSES = 30
 
 
 def import_(
@@ -76,17 +75,17 @@ def import_(
     from pipeline.corpora.paper_import import ImportRequest, run
     from pipeline.corpora.paper_rows import SUBJECTS_FILE, Columns
 
-    if bool(text) != bool(label) or ((id_ or date_) and not label):
+    own = bool(label)
+    if own != bool(text) or ((id_ or date_) and not own):
         raise UserError("a file of your own needs --text and --label; --id and --date are optional")
-    if subjects and label:
-        raise UserError(
-            "--subjects is for arXiv's dump; --label names the classes of your own file"
-        )
+    if own and (subjects or ((first or last) and not date_)):
+        raise UserError("with --label, --from and --to need --date, and --subjects has no meaning")
     if first and last and first > last:
         raise UserError(f"--from {first:%Y-%m-%d} is after --to {last:%Y-%m-%d}")
     request = ImportRequest(
-        source, output, Columns(text, label, id_, date_) if label else None,
-        subjects or SUBJECTS_FILE, _day(first), _day(last), limit, seed, overwrite,
+        source, output, Columns(text, label, id_, date_) if own else None,
+        subjects or SUBJECTS_FILE, first and first.date(), last and last.date(),
+        limit, seed, overwrite,
     )  # fmt: skip
     console = Console(stderr=True)
     try:
@@ -101,10 +100,6 @@ def import_(
         _show(done, output)
 
 
-def _day(moment: datetime | None) -> date | None:
-    return moment and moment.date()
-
-
 def _show(done: Tally, output: Path) -> None:
     """Prints how rows in, rows out and rows left out add up."""
     from rich.markup import escape
@@ -117,9 +112,8 @@ def _show(done: Tally, output: Path) -> None:
         lines = ", ".join(map(str, done.first_lines.get(reason, [])))
         table.add_row(f"- {rows:,}", f"left out: {reason}", lines)
     table.add_row(f"= {done.classes.total():,}", "imported", "")
-    for name, rows in done.classes.most_common(_MOST_CLASSES):
+    for name, rows in done.classes.most_common(30):
         table.add_row(f"{rows:,}", f"  {escape(printable(name))}", "")
-    if (others := len(done.classes) - _MOST_CLASSES) > 0:
-        table.add_row("", f"  and {others:,} other classes", "")
     shown.console().print(table)
-    print(printable(f"Imported {done.classes.total():,} rows: {output}"))
+    classes = f"{len(done.classes):,} classes"
+    print(printable(f"Imported {done.classes.total():,} rows of {classes}: {output}"))

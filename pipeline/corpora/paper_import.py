@@ -119,8 +119,9 @@ def run(
 def _is_there(request: ImportRequest, made_from: bytes) -> bool:
     """Returns whether an equal import made the output."""
     output = request.output
-    if output.is_dir() or output.resolve() == request.source.resolve():
-        raise UserError(f"{output}: is a folder or the source; name a parquet file to write")
+    regular = output.is_file() or not output.exists()
+    if not regular or output.resolve() == request.source.resolve():
+        raise UserError(f"{output}: not a regular file, or the source; name a parquet to write")
     if request.overwrite or not output.exists():
         return False
     with contextlib.suppress(UnreadableFileError), open_parquet(str(output)) as file:
@@ -159,10 +160,12 @@ def _chosen(papers: Iterable[pa.Table], request: ImportRequest, tally: Tally) ->
 
 
 def _hashes(ids: pa.ChunkedArray, seed: int) -> Hashes:
-    salt = seed.to_bytes(blake2b.SALT_SIZE, "little")
-    texts = (text.encode() for chunk in ids.iterchunks() for text in chunk.to_pylist())
-    digests = (blake2b(text, digest_size=8, salt=salt).digest() for text in texts)
-    return np.fromiter((int.from_bytes(one, "little") for one in digests), np.uint64, len(ids))
+    salt = (seed % (1 << 128)).to_bytes(blake2b.SALT_SIZE, "little")
+    hashes = bytearray()
+    for chunk in ids.iterchunks():
+        texts = chunk.cast(pa.binary()).to_pylist()
+        hashes += b"".join([blake2b(one, digest_size=8, salt=salt).digest() for one in texts])
+    return np.frombuffer(hashes, "<u8").astype(np.uint64)
 
 
 def _sample(path: Path, request: ImportRequest, tally: Tally) -> Iterator[pa.Table]:

@@ -193,13 +193,14 @@ def _table(part: Rows, schema: pa.Schema, tally: Tally) -> pa.Table:
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    if pa.types.is_list(kind) and any(isinstance(one, str) for v in values if v for one in v):
+    if pa.types.is_list(kind) and str in {type(one) for value in values if value for one in value}:
         raise TypeError("Arrow would take a string for a list of characters")
     return pa.array(values, kind)
 
 
 def _fits(value: Any, kind: pa.DataType) -> bool:
     try:
-        return bool(_array([value], kind))
+        _array([value], kind)
     except (TypeError, ValueError, OverflowError):
         return False
+    return True

@@ -10,13 +10,12 @@ import gzip
 import io
 import re
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import orjson
 
@@ -24,11 +23,10 @@ from components.errors import UserError
 
 BLOCK = 8 << 20  # bytes, unpacked
 MAX_LINE = 8 << 20
-_CSV_ROWS = 4096
+_MOST_ROWS = 1 << 14  # at a time
 _DELIMITERS = ",;\t|"
 _FIRST_LINES = 3
 _OTHER_FORMATS = (b"PAR1", b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd")
-_DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
 
 Item = TypeVar("Item")
 Row = dict[str, Any]
@@ -82,39 +80,63 @@ def opened(path: Path, track: Callable[[BinaryIO], BinaryIO] = lambda raw: raw) 
     """
     if not path.is_file():
         raise UserError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
-    try:
-        with contextlib.ExitStack() as stack:
-            file = stack.enter_context(path.open("rb", 0))
-            raw: Any = stack.enter_context(io.BufferedReader(track(file), 1 << 18))  # type: ignore
-            head = raw.peek(6)
-            unpacked: Any = None
-            if head.startswith(_OTHER_FORMATS):
-                raise UserError(
-                    f"{path}: is parquet, or packed by bzip2, xz or zstd; give CSV or JSON lines, "
-                    "plain, .gz or .zip (the pipeline reads a parquet as it is)"
-                )
-            if head.startswith(b"\x1f\x8b"):
-                unpacked = stack.enter_context(gzip.GzipFile(fileobj=raw))
-            elif head.startswith(b"PK\x03\x04"):
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(path.open("rb", 0))
+        raw: Any = stack.enter_context(io.BufferedReader(track(file), 1 << 18))  # type: ignore
+        head = raw.peek(6)
+        if head.startswith(_OTHER_FORMATS):
+            raise UserError(
+                f"{path}: is parquet, or packed by bzip2, xz or zstd; give CSV or JSON lines, "
+                "plain, .gz or .zip (the pipeline reads a parquet as it is)"
+            )
+        if head.startswith(b"\x1f\x8b"):
+            raw = io.BufferedReader(_Unpacked(path, gzip.GzipFile(fileobj=raw)))
+        elif head.startswith(b"PK\x03\x04"):
+            with _unpacking(path):
                 archive = stack.enter_context(zipfile.ZipFile(raw))
-                unpacked = stack.enter_context(_only_member(path, archive))
-            yield Source(str(path), io.BufferedReader(unpacked) if unpacked else raw)
-    except _DAMAGED as error:
-        raise UserError(f"{path}: damaged or cut short ({error}); fetch it again") from None
+                raw = io.BufferedReader(_Unpacked(path, archive.open(_only_member(path, archive))))
+        yield Source(str(path), raw)
 
 
-def _only_member(path: Path, archive: zipfile.ZipFile) -> IO[bytes]:
+def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
     names = [name for name in archive.namelist() if not name.endswith("/")]
     # macOS puts a hidden companion beside each file of an archive.
     shown = [name for name in names if not re.search(r"(^|/)(\.|__MACOSX/)", name)]
     if len(shown) != 1:
         listed = ", ".join(map(repr, shown[:5])) or "none"
         raise UserError(f"{path}: holds {len(shown)} files ({listed}); unpack the one to read")
+    return shown[0]
+
+
+@contextlib.contextmanager
+def _unpacking(path: Path) -> Iterator[None]:
     try:
-        return archive.open(shown[0])
-    # Encrypted, or compressed in another way.
-    except (RuntimeError, NotImplementedError) as error:
-        raise UserError(f"{path}: cannot be unpacked ({error}); unpack it yourself") from None
+        yield
+    except UserError:
+        raise
+    # zipfile and the decompressors raise a dozen kinds, ValueError and OSError among them.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path}: damaged, cut short or encrypted ({reason}); fetch it again, or unpack it "
+            "yourself"
+        ) from None
+
+
+class _Unpacked(io.RawIOBase):
+    """Reads from a decompressor; each of its errors is one line."""
+
+    def __init__(self, path: Path, stream: Any) -> None:
+        self._path, self._stream = path, stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with _unpacking(self._path):
+            data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
@@ -176,7 +198,8 @@ def _line_blocks(stream: BinaryIO) -> Iterator[tuple[int, list[bytes]]]:
         rest = lines.pop()[: MAX_LINE + 1]
         if number == 1 and lines:
             lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
-        yield number, lines
+        for start in range(0, len(lines), _MOST_ROWS):
+            yield number + start, lines[start : start + _MOST_ROWS]
         number += len(lines)
     yield number, [rest.removeprefix(codecs.BOM_UTF8)]
 
@@ -217,7 +240,7 @@ def _csv_rows(source: Source, tally: Tally, wanted: Sequence[str]) -> Iterator[R
                 if fields:
                     part.append((number, dict(zip(header, fields, strict=True))))
                 number = reader.line_num + 2
-                if len(part) == _CSV_ROWS:
+                if len(part) == _MOST_ROWS:
                     break
             tally.rows += len(part)
             if not part:

@@ -196,7 +196,7 @@ def test_the_command_shows_how_rows_add_up(tmp_path: Path) -> None:
     assert "- 1 left out: outside the dates 3" in shown
     assert "= 1 imported" in shown
     assert "1 [red]x?[31m" in shown
-    assert f"Imported 1 rows: {output}" in shown
+    assert f"Imported 1 rows of 1 classes: {output}" in shown
     again = command(source, "-o", output, *options)
     assert again.exit_code == 0
     assert "is already there" in again.output
@@ -208,7 +208,8 @@ def test_the_command_shows_how_rows_add_up(tmp_path: Path) -> None:
         (["--text", "a"], "needs --text and --label"),
         (["--label", "a"], "needs --text and --label"),
         (["--id", "a"], "needs --text and --label"),
-        (["--text", "a", "--label", "b", "--subjects", "c"], "--subjects is for arXiv's dump"),
+        (["--text", "a", "--label", "b", "--subjects", "c"], "--subjects has no meaning"),
+        (["--text", "a", "--label", "b", "--from", "2020-01-02"], "--from and --to need --date"),
         (["--from", "2020-01-02", "--to", "2020-01-01"], "--from 2020-01-02 is after --to"),
     ],
 )

@@ -147,6 +147,7 @@ def test_overlong_and_split_lines_over_many_blocks(
 ) -> None:
     monkeypatch.setattr(row_source, "MAX_LINE", 3000)
     monkeypatch.setattr(row_source, "BLOCK", 100)
+    monkeypatch.setattr(row_source, "_MOST_ROWS", 7)
     papers = [line(id=f"{number}", comments="x" * number) for number in range(60)]
     long = [b"x" * 10_000, line(id="long", title="é" * 5000)]
     request = dump(tmp_path, *papers[:30], *long, *papers[30:])
@@ -301,7 +302,7 @@ _SOURCES: dict[str, tuple[Any, str]] = {
     "short zip": (lambda path: path.write_bytes(b"PK\x03\x04" + b"x" * 500), "damaged"),
     "bad zip": (_damaged_zip, "damaged"),
     "two members": (_two_members, "holds 2 files ('a\\x1b[31m.json', 'b.json')"),
-    "encrypted": (_encrypted, "cannot be unpacked"),
+    "encrypted": (_encrypted, "is encrypted, password required"),
     "empty": (lambda path: path.write_bytes(b""), "no row to import (it is empty)"),
     "blank": (lambda path: path.write_bytes(b"\n \n"), "no row to import (it is empty)"),
     "text": (lambda path: path.write_bytes(b"Dear all,\n"), "(the first: not JSON)"),
@@ -327,6 +328,33 @@ def test_what_cannot_be_read_is_one_line_and_leaves_the_output(tmp_path: Path, k
     assert said in message
     assert output.read_bytes() == b"old"
     assert {path.name for path in tmp_path.iterdir()} <= {"source", "papers.parquet"}
+
+
+@pytest.mark.parametrize("method", [None, *range(4)])
+def test_damage_anywhere_in_an_archive_is_one_line_or_does_no_harm(
+    tmp_path: Path, method: int | None
+) -> None:
+    """Methods of zip members: stored, deflated, bzip2, LZMA; None: gzip."""
+    content = b"".join(line(id=f"{number}") + b"\n" for number in range(30))
+    path = tmp_path / "dump"
+    if method is None:
+        path.write_bytes(gzip.compress(content))
+    else:
+        methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+        with zipfile.ZipFile(path, "w", methods[method]) as archive:
+            archive.writestr("é.json", content)
+    whole, chance, refused = path.read_bytes(), random.Random(method), list[str]()
+    for _ in range(25):
+        damaged = bytearray(whole)
+        for at in chance.choices([*range(4, 40), *range(len(whole) - 100, len(whole))], k=2):
+            damaged[at] = chance.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            assert run(ImportRequest(path, tmp_path / "out", overwrite=True)).rows == 30
+        except UserError as error:
+            refused.append(str(error))
+    assert len(refused) > 8
+    assert not any("\n" in message for message in refused)
 
 
 @pytest.mark.parametrize(
@@ -423,16 +451,18 @@ def test_an_output_is_kept_unless_it_is_told_to_go(tmp_path: Path) -> None:
     assert "exists, and was not made from this file" in mistake(grown)
     request.output.write_bytes(b"something else")
     assert "exists, and was not made from this file" in mistake(request)
-    for output in (tmp_path, request.source):
-        assert "is a folder or the source" in mistake(
+    for output in (tmp_path, request.source, Path("/dev/null")):
+        assert "not a regular file, or the source" in mistake(
             replace(request, output=output, overwrite=True)
         )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limit", [None, 100])
-def test_a_killed_import_leaves_the_old_output_and_the_next_one_tidies_up(
-    tmp_path: Path, limit: int | None
+@pytest.mark.parametrize(
+    ("number", "limit"), [(signal.SIGKILL, None), (signal.SIGKILL, 100), (signal.SIGINT, None)]
+)
+def test_a_stopped_import_leaves_the_old_output_and_the_next_one_tidies_up(
+    tmp_path: Path, number: signal.Signals, limit: int | None
 ) -> None:
     request = dump(tmp_path, line(id="old"))
     run(request)
@@ -440,15 +470,18 @@ def test_a_killed_import_leaves_the_old_output_and_the_next_one_tidies_up(
     request = dump(tmp_path, *(line(id=f"{n}", abstract="text " * 200) for n in range(60_000)))
     command = [sys.executable, "-m", "pipeline", "import", request.source, "-o", request.output]
     options = ["--overwrite", *(["--limit", str(limit)] if limit else [])]
-    process = subprocess.Popen([*map(str, command), *options])
+    process = subprocess.Popen([*map(str, command), *options], stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob(".papers.parquet.*.tmp")) and time.monotonic() < deadline:
             time.sleep(0.01)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert list(tmp_path.glob(".papers.parquet.*.tmp"))
+        process.send_signal(number)
+        errors = process.communicate()[1]
+    killed = number == signal.SIGKILL
+    assert process.returncode == (-number if killed else 130), errors
+    assert bool(list(tmp_path.glob(".papers.parquet.*.tmp"))) == killed
+    assert "Traceback" not in errors
     assert request.output.read_bytes() == old
     tally, _ = imported(replace(request, limit=limit, overwrite=True))
     assert tally.classes.total() == limit or 60_000
