@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +61,8 @@ class Options:
         version_label: such as ``stable``, instead of a version; servers only.
         deadline: seconds that one request may take, including retries.
         retries: how often a request is sent again after a transient failure; this is safe, since
-            scoring changes nothing on the server.
+            scoring changes nothing on the server. By default until the deadline if the server
+            answers that it is overloaded, and three times if it cannot be reached.
         batch_size: maximum texts per request.
         max_text_bytes: maximum length of a text, bytes of UTF-8.
         headers: additional headers (REST) or metadata (gRPC) of each request.
@@ -70,6 +70,7 @@ class Options:
         ca_file: PEM file of the trusted authorities; by default the system's.
         cert_file: PEM file of the client's certificate, and of its key if there is no ``key_file``.
         key_file: PEM file of the certificate's key.
+        key_password: pass phrase of an encrypted key (REST only).
         insecure: whether credentials may be sent in plaintext to another host.
 
     Raises:
@@ -80,7 +81,7 @@ class Options:
     version: int | None = None
     version_label: str | None = None
     deadline: float = 30.0
-    retries: int = 3
+    retries: int | None = None
     batch_size: int = 32
     max_text_bytes: int = 1_000_000
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -88,14 +89,16 @@ class Options:
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    key_password: str | None = field(default=None, repr=False)
     insecure: bool = False
 
     def __post_init__(self) -> None:
         for name, lowest in (("batch_size", 1), ("max_text_bytes", 1), ("retries", 0)):
-            if getattr(self, name) < lowest:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be {lowest} or more")
-        if not 0 < self.deadline < math.inf:
-            raise UserError(f"deadline is {self.deadline:g} s; it must be more than 0 and finite")
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                raise UserError(f"{name} is {value}; it must be {lowest} or more")
+        if not 0 < self.deadline <= 1e6:
+            raise UserError(f"deadline is {self.deadline:g} s; it must be in (0, 1e6]")
         if not self.model_name or set(self.model_name) & set("/:?# \t\r\n"):
             raise UserError(f"model name {self.model_name!r}: must be one word without / : ? #")
         if self.version is not None and not 0 <= self.version < 2**63:
@@ -107,6 +110,11 @@ class Options:
         for name, value in self.all_headers().items():
             if not (name.isascii() and value.isascii() and (name + value).isprintable()):
                 raise UserError(f"header {name!r}: name and value must be printable ASCII")
+
+    @property
+    def max_reply_bytes(self) -> int:
+        """Longest reply that is read, in bytes: 1 MiB, and 64 KiB for each text of a request."""
+        return min(2**20 + self.batch_size * 2**16, 2**31 - 1)
 
     def all_headers(self) -> dict[str, str]:
         """Returns the headers, including the token's, with names in lower case."""

@@ -40,6 +40,10 @@ _INPUT_HELP = (
     "lines: each line is a text; whole: the file is one text; jsonl: an object a line; "
     "auto: by the suffix, else lines."
 )
+_OUTPUT_HELP = (
+    "json: an object a line; csv: a column a subject, with an apostrophe before a text that a "
+    "spreadsheet would take for a formula; csv-raw: without."
+)
 _SKIP_HELP = "Name rows of JSON lines and parquet that cannot be used, and go on; exit code 7."
 
 
@@ -105,7 +109,7 @@ def classify(
     ] = None,
     output: Annotated[
         outputs.Format,
-        typer.Option("--output", "-o", help="json: an object a line; csv: a column a subject."),
+        typer.Option("--output", "-o", help=_OUTPUT_HELP),
     ] = "table",
     max_text_bytes: Annotated[
         int, typer.Option(help="Longest text, in bytes of UTF-8.")
