@@ -13,9 +13,9 @@ from typing import Any
 
 from components.contracts import features
 from pipeline.client.errors import ClientError, ServerError
-from pipeline.client.transports import tf_serving_pb2 as messages
 from pipeline.client.transports.base import OUTPUTS
 from pipeline.client.transports.server import ServerClient
+from pipeline.client.transports.tf_serving import messages
 from pipeline.client.types import Address, Options, VersionStatus
 
 if "grpc" not in sys.modules:
@@ -67,10 +67,11 @@ class GrpcClient(ServerClient):
 
     def status(self) -> list[VersionStatus]:
         request = messages.GetModelStatusRequest(model_spec={"name": self.options.model_name})
-        response = messages.GetModelStatusResponse
-        found = self._call("ModelService/GetModelStatus", request, response).model_version_status
+        reply = self._call("ModelService/GetModelStatus", request, messages.GetModelStatusResponse)
+        names = dict(map(reversed, messages.ModelVersionStatus.State.items()))
         return self._versions(
-            (one.version, _state(one.state), one.status.error_message) for one in found
+            (one.version, names.get(one.state, one.state), one.status.error_message)
+            for one in reply.model_version_status
         )
 
     def close(self) -> None:
@@ -108,22 +109,22 @@ class GrpcClient(ServerClient):
         return self._refusal(code.name, details, code.name)
 
 
-def string_tensor(values: Sequence[bytes]) -> messages.Tensor:
+def string_tensor(values: Sequence[bytes]) -> Any:
     """Returns a string tensor [n]."""
     shape = {"dim": [{"size": len(values)}]}
-    return messages.Tensor(dtype=messages.DT_STRING, tensor_shape=shape, string_val=values)
+    return messages.Tensor(dtype=messages.Tensor.DT_STRING, tensor_shape=shape, string_val=values)
 
 
-def read_tensor(tensor: messages.Tensor) -> list[Any]:
+def read_tensor(tensor: Any) -> list[Any]:
     """Returns the values of a string or float32 tensor: a list for [n], n lists for [n, k].
 
     Raises:
         ValueError: another type or rank, or the wrong number of values for its shape.
     """
     values: Sequence[Any]
-    if tensor.dtype == messages.DT_STRING:
+    if tensor.dtype == tensor.DT_STRING:
         values = [value.decode("utf-8", "replace") for value in tensor.string_val]
-    elif tensor.dtype != messages.DT_FLOAT:
+    elif tensor.dtype != tensor.DT_FLOAT:
         raise ValueError(f"tensor of type {tensor.dtype}, neither float32 nor string")
     elif tensor.tensor_content:
         # Little-endian, like every platform that TensorFlow runs on.
@@ -140,12 +141,6 @@ def read_tensor(tensor: messages.Tensor) -> list[Any]:
     if len(shape) == 1:
         return values
     return [values[row * shape[1] : (row + 1) * shape[1]] for row in range(shape[0])]
-
-
-def _state(number: int) -> str:
-    """Returns the name of a version's state; the number of an unknown one."""
-    states = messages.ModelVersionStatus.State
-    return states.Name(number) if number in states.values() else str(number)
 
 
 def _credentials(options: Options) -> grpc.ChannelCredentials:

@@ -89,7 +89,12 @@ class RestClient(ServerClient):
             self._loop.close()
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        finally:
+            # Ctrl-C ends the waiting here, not the work there.
+            future.cancel()
 
     def _outputs(self, texts: Sequence[bytes]) -> Mapping[str, Any]:
         inputs = {features.ABSTRACT: [_json_string(text) for text in texts]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import socket
 import ssl
 import threading
@@ -12,10 +13,6 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import SplitResult, urlsplit
-
-from tenacity import RetryCallState, Retrying, retry_if_exception
-from tenacity.stop import stop_before_delay
-from tenacity.wait import wait_random_exponential
 
 from components.errors import UserError
 from pipeline.client.errors import (
@@ -35,7 +32,8 @@ Answer = TypeVar("Answer")
 
 # Seconds. Full jitter, so that clients that failed together do not retry together:
 # https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-_backoff = wait_random_exponential(multiplier=0.2, min=0.1, max=5.0)
+_SHORTEST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
 # Without a connection, waiting for the deadline helps only where a server is starting.
 _UNREACHED_RETRIES = 3
 _UNREACHED_HINT = "is the server running there?"
@@ -113,7 +111,7 @@ class ServerClient(Client):
         try:
             self._connect_once()
         except ssl.SSLCertVerificationError as error:
-            told = _CERTIFICATE_FAULTS.get(error.verify_code, "is not trusted, give its authority")
+            told = _CERTIFICATE_FAULTS.get(error.verify_code, "is not trusted; give its authority")
             return DeniedError(
                 f"{self._where}: the server's certificate {told} ({error.verify_message})"
             )
@@ -232,27 +230,19 @@ def retried(
         ClientError: the last failure.
     """
     ends = time.monotonic() + deadline
-    out_of_time = stop_before_delay(deadline)
-
-    def spent(state: RetryCallState) -> bool:
-        most = _UNREACHED_RETRIES if _asked_pause(state) is None else math.inf
-        return state.attempt_number > (most if retries is None else retries) or out_of_time(state)
-
-    attempts = Retrying(
-        stop=spent,
-        # The backoff on top: a pause of 0 is no hot loop, and clients do not return together.
-        wait=lambda state: (_asked_pause(state) or 0) + _backoff(state),
-        retry=retry_if_exception(lambda error: isinstance(error, ClientError) and error.transient),
-        sleep=sleep,
-        reraise=True,
-    )
-    return attempts(lambda: send(max(ends - time.monotonic(), 0.001)))
-
-
-def _asked_pause(state: RetryCallState) -> float | None:
-    """Returns the seconds that the server asks to wait; None if it did not answer."""
-    error = state.outcome.exception() if state.outcome else None
-    return error.retry_after if isinstance(error, ClientError) else None
+    attempt, longest = 0, _SHORTEST_PAUSE
+    while True:
+        attempt, longest = attempt + 1, min(2 * longest, _LONGEST_PAUSE)
+        try:
+            return send(max(ends - time.monotonic(), 0.001))
+        except ClientError as error:
+            # The backoff on top: a pause of 0 is no hot loop, and clients do not return together.
+            pause = (error.retry_after or 0) + random.uniform(_SHORTEST_PAUSE, longest)
+            most = _UNREACHED_RETRIES if error.retry_after is None else math.inf
+            spent = attempt > (most if retries is None else retries)
+            if not error.transient or spent or time.monotonic() + pause >= ends:
+                raise
+        sleep(pause)
 
 
 def _find_proxy(address: Address) -> SplitResult | None:

@@ -557,10 +557,11 @@ def test_interrupt_is_quiet(server, process_options):
     assert process.returncode == 130
 
 
-def test_interrupt_while_a_request_waits_is_quiet(server, stand_in, process_options):
+@pytest.mark.parametrize("interface", ["rest", "grpc"])
+def test_interrupt_while_a_request_waits_is_quiet(server, stand_in, process_options, interface):
     server.fail(stand_in.Failure(delay=3.0))
     process = subprocess.Popen(
-        command("--url", server.grpc, "a"),
+        command("--url", getattr(server, interface), "a"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -690,7 +691,7 @@ def test_nothing_heavy_is_imported(server, process_options, interface):
     arguments = ["a", "--url", server.rest if interface == "rest" else server.grpc]
     if interface == "help":
         arguments = ["--help"]
-        heavy += ["httpx", "grpc", "tenacity", "google.protobuf", "rich", "numpy"]
+        heavy += ["httpx", "grpc", "google.protobuf", "rich", "numpy"]
     code = ISOLATED.format(arguments=arguments, heavy=", ".join(map(repr, heavy)))
     result = subprocess.run(
         [sys.executable, "-c", code],
