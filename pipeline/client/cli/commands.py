@@ -33,8 +33,8 @@ _EPILOG = """
 Exit codes: 0 all answered; 1 the server answered with an error, or the output cannot be written;
 2 an option cannot be used; 3 the server is not reachable, overloaded or slower than the deadline;
 4 the model is not loaded; 5 the model has another signature; 6 a text is too long; 7 an input file
-or row cannot be read; 8 credentials, certificates or keys are refused; 130 Ctrl-C; 141 the reader of the
-output went away.
+or row cannot be read; 8 credentials, certificates or keys are refused; 130 Ctrl-C; 141 the reader
+of the output went away.
 """
 _INPUT_HELP = (
     "lines: each line is a text; whole: the file is one text; jsonl: an object a line; "

@@ -34,16 +34,16 @@ def table_writer(stream: IO[str], identifier: str | None) -> Writer:
     """Writes the two best subjects and the start of the text, in columns."""
     widths: list[int] = []
 
-    def write_cells(*cells: str | None) -> None:
-        *shown, text = (cell for cell in cells if cell is not None)
-        padded = [cell.ljust(width) for cell, width in zip(shown, widths, strict=True)]
-        stream.write("  ".join([*padded, text]).rstrip() + "\n")
+    def write_cells(*cells: str) -> None:
+        padded = [cell.ljust(width) for cell, width in zip(cells, [*widths, 0], strict=True)]
+        stream.write("  ".join(padded).rstrip() + "\n")
 
     def write(row: Row, answer: Classification) -> None:
         if not widths:
             name = max(map(len, ["label", *answer.scores]))
-            widths.extend([name, len("score")] * 2 + ([_ID_WIDTH] if identifier else []))
-            write_cells("label", "score", "next", "score", identifier, "text")
+            widths.extend([name, len("score")] * 2 + [_ID_WIDTH] * bool(identifier))
+            names = [one_line(identifier)] if identifier else []
+            write_cells("label", "score", "next", "score", *names, "text")
         room = _TEXT_WIDTH
         if stream.isatty():
             room = max(shutil.get_terminal_size().columns - sum(widths) - 2 * len(widths), 10)
@@ -52,7 +52,7 @@ def table_writer(stream: IO[str], identifier: str | None) -> Writer:
         second, score = next((pair for pair in best if pair[0] != answer.label), ("", 0.0))
         write_cells(
             *(answer.label, f"{answer.score:.3f}", second, f"{score:.3f}"),
-            one_line(str(row.identifier)) if identifier else None,
+            *([one_line(str(row.identifier))] if identifier else []),
             _excerpt(row.text, room),
         )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from components.contracts import features
@@ -16,7 +17,7 @@ from pipeline.client.types import Classification, Options, VersionStatus
 OUTPUTS = (features.LABEL_OUTPUT, features.SCORES_OUTPUT, features.CLASSES_OUTPUT)
 
 
-class Client(ABC):
+class Client(AbstractContextManager["Client"]):
     """Client of one model; thread-safe, and a context manager that closes its connections.
 
     ``where`` names the server or the folder in messages.
@@ -57,9 +58,8 @@ class Client(ABC):
             ClientError: as for :meth:`classify`.
         """
 
-    @abstractmethod
     def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections, if there are any."""
 
     @abstractmethod
     def _outputs(self, texts: Sequence[bytes]) -> Mapping[str, Any]:
@@ -87,9 +87,6 @@ class Client(ABC):
                 f"{self._where}: label, scores or classes are missing or malformed "
                 f"({one_line(str(error))}); is it an abstract classifier?"
             ) from None
-
-    def __enter__(self) -> Client:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

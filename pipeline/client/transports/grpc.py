@@ -44,7 +44,7 @@ class GrpcClient(ServerClient):
             # No compression: the limit would count the compressed bytes.
             ("grpc.compression_enabled_algorithms_bitset", 1),
             ("grpc.max_send_message_length", -1),
-            # Only transports.server.retried retries.
+            # Only ServerClient._ask retries.
             ("grpc.enable_retries", 0),
             # A retry must find a channel that reconnects, not one that waits a second. The minimum
             # backoff keeps its default, since it is also the timeout for connecting.
@@ -55,15 +55,11 @@ class GrpcClient(ServerClient):
             else ("grpc.enable_http_proxy", 0),
         ]
         if self._tls:
+            # Without it, a gRPC server closes a plain connection, too.
             self._tls.set_alpn_protocols(["h2"])
             self._channel = grpc.secure_channel(address.target, _credentials(options), settings)
         else:
             self._channel = grpc.insecure_channel(address.target, settings)
-        self._spec: dict[str, Any] = {"name": options.model_name}
-        if options.version is not None:
-            self._spec["version"] = {"value": options.version}
-        elif options.version_label is not None:
-            self._spec["version_label"] = options.version_label
 
     def status(self) -> list[VersionStatus]:
         request = messages.GetModelStatusRequest(model_spec={"name": self.options.model_name})
@@ -78,7 +74,14 @@ class GrpcClient(ServerClient):
         self._channel.close()
 
     def _outputs(self, texts: Sequence[bytes]) -> Mapping[str, Any]:
-        spec = {**self._spec, "signature_name": features.SERVING_TEXT}
+        version = self.options.version
+        # A field that is None stays unset.
+        spec = {
+            "name": self.options.model_name,
+            "version": None if version is None else {"value": version},
+            "version_label": self.options.version_label,
+            "signature_name": features.SERVING_TEXT,
+        }
         inputs = {features.ABSTRACT: string_tensor(texts)}
         request = messages.PredictRequest(model_spec=spec, inputs=inputs, output_filter=OUTPUTS)
         reply = self._call("PredictionService/Predict", request, messages.PredictResponse)

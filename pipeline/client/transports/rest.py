@@ -32,9 +32,7 @@ _CODES = {
     407: "UNAUTHENTICATED",
     413: "TOO_LARGE",
     429: "RESOURCE_EXHAUSTED",
-    502: "UNAVAILABLE",
-    503: "UNAVAILABLE",
-    504: "UNAVAILABLE",
+    **dict.fromkeys((502, 503, 504), "UNAVAILABLE"),
 }
 _NO_MODEL_WORDS = ("servable not found", "could not find", "version label")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 import random
@@ -36,7 +37,6 @@ _SHORTEST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 # Without a connection, waiting for the deadline helps only where a server is starting.
 _UNREACHED_RETRIES = 3
-_UNREACHED_HINT = "is the server running there?"
 _CONNECT_SECONDS = 1.0
 # Of one client, among all its threads; those that wait to be retried count.
 _MOST_IN_FLIGHT = 32
@@ -73,24 +73,37 @@ class ServerClient(Client):
         self._slots = threading.BoundedSemaphore(_MOST_IN_FLIGHT)
 
     def _ask(self, send: Callable[[float], Answer]) -> Answer:
-        """Sends a request, and again after transient failures; see :func:`retried`."""
-        ends = time.monotonic() + self.options.deadline
+        """Calls ``send`` with the seconds that remain, and again after transient failures."""
+        ends, retries = time.monotonic() + self.options.deadline, self.options.retries
         if not self._slots.acquire(timeout=self.options.deadline):
             raise self._too_slow()
+        attempt, longest = 0, _SHORTEST_PAUSE
         try:
-            return retried(send, ends - time.monotonic(), self.options.retries)
+            while True:
+                attempt, longest = attempt + 1, min(2 * longest, _LONGEST_PAUSE)
+                try:
+                    return send(max(ends - time.monotonic(), 0.001))
+                except ClientError as error:
+                    most = _UNREACHED_RETRIES if error.retry_after is None else math.inf
+                    spent = attempt > (most if retries is None else retries)
+                    asked = error.retry_after or 0
+                    remaining = ends - time.monotonic() - asked
+                    # On top of what is asked: 0 is no hot loop, and clients that were told the
+                    # same do not return together. The last attempts come closer to the deadline.
+                    backoff = min(random.uniform(_SHORTEST_PAUSE, longest), remaining / 2)
+                    if not error.transient or spent or backoff < _SHORTEST_PAUSE:
+                        raise
+                time.sleep(asked + backoff)
         finally:
             self._slots.release()
 
     def _versions(self, found: Iterable[tuple[Any, Any, Any]]) -> list[VersionStatus]:
         """Returns statuses from version, state and message, newest first."""
-        return sorted(
-            (
-                VersionStatus(int(number), one_line(str(state)), one_line(str(message)))
-                for number, state, message in found
-            ),
-            key=lambda one: -one.version,
+        statuses = (
+            VersionStatus(int(number), one_line(str(state)), one_line(str(message)))
+            for number, state, message in found
         )
+        return sorted(statuses, key=lambda one: -one.version)
 
     def _too_slow(self) -> ClientError:
         return UnavailableError(
@@ -106,10 +119,18 @@ class ServerClient(Client):
     def _unreached(self, reason: str, *, transient: bool = True) -> ClientError:
         """Returns the error for a request without a reply.
 
-        Opens a plain connection to learn the reason, which gRPC does not tell.
+        Opens a plain connection to the server, or to its proxy, to learn the reason, which gRPC
+        does not tell.
         """
+        peer = self._proxy or urlsplit(str(self._address))
+        port = peer.port or (443 if peer.scheme == "https" else 80)
         try:
-            self._connect_once()
+            with socket.create_connection((peer.hostname, port), _CONNECT_SECONDS) as plain:
+                if self._tls and not self._proxy:
+                    with self._tls.wrap_socket(plain, server_hostname=peer.hostname) as secure:
+                        # By TLS 1.3 a client's certificate is refused after the handshake.
+                        if not secure.recv(1):
+                            reason = "closed at once; does it ask for another certificate?"
         except ssl.SSLCertVerificationError as error:
             told = _CERTIFICATE_FAULTS.get(error.verify_code, "is not trusted; give its authority")
             return DeniedError(
@@ -123,25 +144,12 @@ class ServerClient(Client):
                 )
         except OSError as error:
             reason = error.strerror or reason
-        hint = "see to the proxy, or add the host to NO_PROXY" if self._proxy else _UNREACHED_HINT
+        hint = "is the server running there?"
+        if self._proxy:
+            hint = "see to the proxy, or add the host to NO_PROXY"
         return UnavailableError(
             f"{self._where}: not reachable ({one_line(reason)}); {hint}", transient=transient
         )
-
-    def _connect_once(self) -> None:
-        """Connects to the server or its proxy, and reads what a server sends unasked.
-
-        Raises:
-            OSError: there is no connection; ssl.SSLError where that is for TLS.
-        """
-        peer = self._proxy or urlsplit(str(self._address))
-        port = peer.port or (443 if peer.scheme == "https" else 80)
-        with socket.create_connection((peer.hostname, port), _CONNECT_SECONDS) as plain:
-            if self._tls and not self._proxy:
-                with self._tls.wrap_socket(plain, server_hostname=peer.hostname) as secure:
-                    # By TLS 1.3 a client's certificate is refused after the handshake.
-                    if not secure.recv(1):
-                        raise OSError(0, "closed at once; does it ask for another certificate?")
 
     def _refusal(
         self, code: str, message: str, status: str, retry_after: float = 0.0
@@ -211,40 +219,6 @@ class ServerClient(Client):
         return context
 
 
-def retried(
-    send: Callable[[float], Answer],
-    deadline: float,
-    retries: int | None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Answer:
-    """Calls ``send`` until it succeeds or fails permanently.
-
-    Args:
-        send: takes the remaining seconds; raises a ``ClientError``.
-        deadline: seconds for all attempts and waits.
-        retries: maximum further calls after transient failures. None: no maximum while the server
-            answers, ``_UNREACHED_RETRIES`` if it does not.
-        sleep: waits that many seconds.
-
-    Raises:
-        ClientError: the last failure.
-    """
-    ends = time.monotonic() + deadline
-    attempt, longest = 0, _SHORTEST_PAUSE
-    while True:
-        attempt, longest = attempt + 1, min(2 * longest, _LONGEST_PAUSE)
-        try:
-            return send(max(ends - time.monotonic(), 0.001))
-        except ClientError as error:
-            # The backoff on top: a pause of 0 is no hot loop, and clients do not return together.
-            pause = (error.retry_after or 0) + random.uniform(_SHORTEST_PAUSE, longest)
-            most = _UNREACHED_RETRIES if error.retry_after is None else math.inf
-            spent = attempt > (most if retries is None else retries)
-            if not error.transient or spent or time.monotonic() + pause >= ends:
-                raise
-        sleep(pause)
-
-
 def _find_proxy(address: Address) -> SplitResult | None:
     """Returns the proxy that the environment names for a server; None for this machine itself.
 
@@ -265,7 +239,9 @@ def _find_proxy(address: Address) -> SplitResult | None:
         return None
     try:
         proxy = urlsplit(url if "://" in url else f"http://{url}")
-        if proxy.scheme in schemes and proxy.hostname and proxy.port != 0:
+        if "[" in proxy.netloc:
+            ipaddress.ip_address(proxy.hostname or "")
+        if proxy.scheme in schemes and proxy.hostname and proxy.port != 0 and url.isprintable():
             return proxy
     except ValueError:
         pass

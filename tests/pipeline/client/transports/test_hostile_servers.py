@@ -113,6 +113,11 @@ def refusal(address, options=QUICK, ask=lambda client: client.classify(["text"])
     return failed.value
 
 
+def named(value):
+    """The name of a parameter; of a reply, not its bytes."""
+    return value if isinstance(value, str) else getattr(value, "__name__", "reply")
+
+
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 BOMB = gzip.compress(bytes(64 * MIB))
 ESCAPES = "\x1b[31mred\x1b]0;title\x07\r\n\u202eevil"
@@ -156,7 +161,7 @@ ESCAPES = "\x1b[31mred\x1b]0;title\x07\r\n\u202eevil"
         (http({"error": ["x"]}, status="500 no"), ServerError, "HTTP 500 no"),
         (http(b"", status="429 Slow down"), UnavailableError, "HTTP 429 Slow down"),
     ],
-    ids=lambda value: None if isinstance(value, str) else getattr(value, "__name__", "reply"),
+    ids=named,
 )
 def test_rest_replies(raw, reply, kind, words):
     server = raw(reply)
@@ -316,6 +321,7 @@ STATUS.model_version_status.add(version=1, state="END")
         (tensors(label=(7, [2], [b"a", b"b"])), WrongSignatureError, "1 texts got 2 labels"),
         (tensors(label=(7, [1], [b"\x1b[31m"])), WrongSignatureError, "label"),
     ],
+    ids=named,
 )
 def test_grpc_replies(reply, kind, words):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -457,6 +463,8 @@ def proxies(monkeypatch):
         "http://127.0.0.1:hush",
         "http://127.0.0.1:99999",
         "://",
+        "http://[v1.a]:80",
+        "http://127.0.0.1:80/\x1b[31m",
     ],
 )
 def test_a_proxy_that_cannot_be_used_is_one_line(proxies, scheme, proxy):
