@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from components.errors import UserError
 
@@ -108,8 +109,10 @@ class Options:
         if self.key_file and not self.cert_file:
             raise UserError("a client key needs its certificate too")
         for name, value in self.all_headers().items():
-            if not (name.isascii() and value.isascii() and (name + value).isprintable()):
-                raise UserError(f"header {name!r}: name and value must be printable ASCII")
+            # By gRPC's rules, which are narrower; values of names in -bin are bytes there.
+            legal = re.fullmatch(r"[a-z0-9_.-]+(?<!-bin)", name)
+            if not (legal and value.isascii() and value.isprintable()):
+                raise UserError(f"header {name!r}: must be a plain name and printable ASCII")
 
     @property
     def max_reply_bytes(self) -> int:
@@ -162,6 +165,18 @@ class Address(NamedTuple):
         return f"{self.scheme}://{self.target}{self.path}"
 
 
+def split_url(url: str) -> SplitResult:
+    """Splits a URL; raises ValueError if it has no host, or a host or port that cannot be one."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    host.encode("idna")
+    if "[" in parts.netloc:
+        ipaddress.ip_address(host)
+    if not (host and parts.port != 0 and url.isprintable()):
+        raise ValueError(url)
+    return parts
+
+
 def parse_address(url: str) -> Address:
     """Parses a server's address.
 
@@ -176,18 +191,15 @@ def parse_address(url: str) -> Address:
         # Not repeated in the message, since it may be a secret.
         raise UserError("the address holds a password; credentials go into the token or a header")
     try:
-        parts = urlsplit(url)
-        address = Address(parts.scheme, parts.hostname or "", parts.port, parts.path.rstrip("/"))
+        parts = split_url(url)
     except ValueError:
-        address = Address("", "", None, "")
-    if address.scheme not in ("http", "https", "grpc", "grpcs") or not address.host:
+        parts = urlsplit("")
+    path, grpc = parts.path.rstrip("/"), parts.scheme in ("grpc", "grpcs")
+    more = parts.query or parts.fragment or "/v1/models" in path or (grpc and path)
+    if more or not (grpc or parts.scheme in ("http", "https")):
         raise UserError(
             f"address {url!r}: give one such as http://HOST:8501, https://HOST, grpc://HOST:8500 "
-            "or grpcs://HOST:8500"
+            "or grpcs://HOST:8500; the model's name is an option"
         )
-    grpc = address.scheme.startswith("grpc")
-    if parts.query or parts.fragment or "/v1/models" in address.path or (grpc and address.path):
-        raise UserError(
-            f"address {url!r}: give the server's address alone; the model's name is an option"
-        )
-    return address._replace(port=address.port or _GRPC_PORT) if grpc else address
+    port = parts.port or (_GRPC_PORT if grpc else None)
+    return Address(parts.scheme, parts.hostname or "", port, path)

@@ -93,14 +93,11 @@ def read_source(
             header has no name, or a file cannot be read.
     """
     if url is not None and model is not None:
-        typed = {
-            name
-            for name in ("url", "model")
-            if "COMMANDLINE" in str(context.get_parameter_source(name))
-        }
-        if len(typed) != 1:
+        origins = [str(context.get_parameter_source(name)) for name in ("url", "model")]
+        typed = ["COMMANDLINE" in origin for origin in origins]
+        if typed[0] == typed[1]:
             raise UserError("give --url (a server) or --model (a folder), not both")
-        url, model = (url, None) if "url" in typed else (None, model)
+        url, model = (url, None) if typed[0] else (None, model)
     options = Options(
         model_name=model_name,
         deadline=deadline,
@@ -143,10 +140,10 @@ def _read_secret(file: Path | None, name: str) -> str | None:
     if file is None:
         return None
     try:
-        secret = file.read_text(encoding="utf-8").strip()
+        secret = file.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise UserError(f"{file}: the {name} cannot be read ({reason})") from None
-    if not secret:
+    if not secret.strip():
         raise UserError(f"{file}: holds no {name}")
     return secret

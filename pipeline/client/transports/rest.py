@@ -6,22 +6,21 @@ tensorflow_serving/model_servers/http_server.cc.
 
 from __future__ import annotations
 
-import asyncio
 import base64
+import contextlib
 import json
-import threading
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
+import anyio
 import httpx
+from anyio.from_thread import start_blocking_portal
 
 from components.contracts import features
 from pipeline.client.errors import ClientError, ServerError
 from pipeline.client.transports.server import ServerClient
 from pipeline.client.types import Address, Options, VersionStatus
-
-Result = TypeVar("Result")
 
 # gRPC status codes, or TOO_LARGE, by HTTP status, including those of proxies.
 _CODES = {
@@ -65,9 +64,10 @@ class RestClient(ServerClient):
             trust_env=False,
             timeout=None,
         )
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
+        self._open = contextlib.ExitStack()
+        self._loop = self._open.enter_context(start_blocking_portal())
+        self._open.callback(self._loop.call, self._loop.stop, True)
+        self._open.callback(self._loop.call, self._http.aclose)
 
     def status(self) -> list[VersionStatus]:
         answer = self._ask(lambda seconds: self._send("GET", self._model, None, seconds))
@@ -80,19 +80,7 @@ class RestClient(ServerClient):
             raise ServerError(f"{self._where}: not a model status of TF Serving's") from None
 
     def close(self) -> None:
-        if not self._loop.is_closed():
-            self._run(self._http.aclose())
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
-
-    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        finally:
-            # Ctrl-C ends the waiting here, not the work there.
-            future.cancel()
+        self._open.close()
 
     def _outputs(self, texts: Sequence[bytes]) -> Mapping[str, Any]:
         inputs = {features.ABSTRACT: [_json_string(text) for text in texts]}
@@ -102,10 +90,8 @@ class RestClient(ServerClient):
 
     def _send(self, method: str, url: str, body: bytes | None, seconds: float) -> Any:
         try:
-            response, content = self._run(
-                asyncio.wait_for(self._exchange(method, url, body), seconds)
-            )
-        except asyncio.TimeoutError:
+            response, content = self._loop.call(self._exchange, method, url, body, seconds)
+        except TimeoutError:
             raise self._too_slow() from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             permanent = (httpx.InvalidURL, httpx.ProxyError, httpx.LocalProtocolError)
@@ -124,14 +110,15 @@ class RestClient(ServerClient):
         return answer
 
     async def _exchange(
-        self, method: str, url: str, body: bytes | None
+        self, method: str, url: str, body: bytes | None, seconds: float
     ) -> tuple[httpx.Response, bytes]:
         content = bytearray()
-        async with self._http.stream(method, url, content=body) as response:
-            async for chunk in response.aiter_raw():
-                content += chunk
-                if len(content) > self.options.max_reply_bytes:
-                    raise self._too_long()
+        with anyio.fail_after(seconds):
+            async with self._http.stream(method, url, content=body) as response:
+                async for chunk in response.aiter_raw():
+                    content += chunk
+                    if len(content) > self.options.max_reply_bytes:
+                        raise self._too_long()
         return response, bytes(content)
 
     def _http_error(self, response: httpx.Response, answer: Any) -> ClientError:

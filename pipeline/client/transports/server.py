@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
+import contextlib
 import math
 import os
 import random
@@ -27,7 +27,7 @@ from pipeline.client.errors import (
     one_line,
 )
 from pipeline.client.transports.base import Client
-from pipeline.client.types import Address, Options, VersionStatus
+from pipeline.client.types import Address, Options, VersionStatus, split_url
 
 Answer = TypeVar("Answer")
 
@@ -41,11 +41,11 @@ _CONNECT_SECONDS = 1.0
 # Of one client, among all its threads; those that wait to be retried count.
 _MOST_IN_FLIGHT = 32
 # https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/
-_CERTIFICATE_FAULTS = {
+_FAULTS = {
     9: "is not valid yet",
     10: "has expired",
-    62: "is for another host name",
-    64: "is for another address",
+    62: "is another host's",
+    64: "is another host's",
 }
 # In the names of TLS alerts by which a server refuses a client certificate, or the lack of one.
 _CLIENT_CERTIFICATE_WORDS = ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE")
@@ -132,9 +132,9 @@ class ServerClient(Client):
                         if not secure.recv(1):
                             reason = "closed at once; does it ask for another certificate?"
         except ssl.SSLCertVerificationError as error:
-            told = _CERTIFICATE_FAULTS.get(error.verify_code, "is not trusted; give its authority")
+            fault = _FAULTS.get(error.verify_code, "is not trusted; give its authority")
             return DeniedError(
-                f"{self._where}: the server's certificate {told} ({error.verify_message})"
+                f"{self._where}: the server's certificate {fault} ({error.verify_message})"
             )
         except ssl.SSLError as error:
             reason = error.reason or reason
@@ -237,14 +237,10 @@ def _find_proxy(address: Address) -> SplitResult | None:
     url = next(filter(None, named), None)
     if url is None:
         return None
-    try:
-        proxy = urlsplit(url if "://" in url else f"http://{url}")
-        if "[" in proxy.netloc:
-            ipaddress.ip_address(proxy.hostname or "")
-        if proxy.scheme in schemes and proxy.hostname and proxy.port != 0 and url.isprintable():
+    with contextlib.suppress(ValueError):
+        proxy = split_url(url if "://" in url else f"http://{url}")
+        if proxy.scheme in schemes:
             return proxy
-    except ValueError:
-        pass
     # The URL is not repeated in the message, since it may hold a password.
     raise UserError(
         f"{address}: the environment names a proxy that is not {schemes[-1]}://HOST:PORT; SOCKS is "

@@ -760,6 +760,11 @@ def test_addresses(url, shown, loopback):
         "grpc://host/path",
         "http://host/v1/models/arxiv:predict",
         "http://[::1",
+        "http://[v1.a]",
+        "http://a..b",
+        "grpc://" + "a" * 64,
+        "http://a\x00b",
+        "http://host:0",
         "",
     ],
 )
@@ -788,6 +793,11 @@ def test_a_password_in_the_address_is_not_repeated():
         {"version": 1, "version_label": "stable"},
         {"key_file": "key.pem"},
         {"headers": {"x": "a\nb"}},
+        {"headers": {"x y": "a"}},
+        {"headers": {":path": "/"}},
+        {"headers": {"": "a"}},
+        {"headers": {"x-bin": "a"}},
+        {"deadline": 1e300},
         {"token": "é"},
     ],
 )

@@ -631,7 +631,7 @@ def test_texts_on_stdin_stay_whole_beside_an_encrypted_key(
 ):
     tls = (certificates.server_pem, certificates.server_key, certificates.authority_pem)
     running = stand_in.StandIn(stand_in.Model(server_signature), tls)
-    (tmp_path / "phrase").write_text("open sesame\n")
+    (tmp_path / "phrase").write_text("open sesame\r\n")
     arguments = (
         *("--url", running.rest, "--output", "json"),
         *("--ca-file", str(certificates.authority_pem)),
