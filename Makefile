@@ -95,7 +95,7 @@ lock: env ## resolve the requirements anew, with hashes
 	@$(COMPILE) --extra gpu -o requirements-gpu.lock
 
 protos: env ## make the client's gRPC messages anew from their definitions
-	@$(PYTHON) -m grpc_tools.protoc -I. --python_out=. pipeline/client/transports/tf_serving.proto
+	@cd pipeline/client/transports && $(CURDIR)/$(PYTHON) -m grpc_tools.protoc -I. --descriptor_set_out=tf_serving.binpb tf_serving.proto
 
 clean: ## remove the environment and everything that was made
 	rm -rf .venv var build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

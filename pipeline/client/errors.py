@@ -13,7 +13,8 @@ class ClientError(UserError):
     Attributes:
         exit_code: of ``arxiv-classify``.
         transient: whether the same request may succeed later.
-        retry_after: seconds that the server asks to wait before a retry; None if it does not.
+        retry_after: seconds that the server asks to wait before a retry; 0 if it names none, None
+            if it did not answer at all.
     """
 
     exit_code: ClassVar[int] = 1
@@ -61,7 +62,7 @@ class BadInputError(ClientError):
 
 
 class DeniedError(ClientError):
-    """The server refuses the credentials, or its certificate is not trusted."""
+    """Credentials, a certificate or a key are refused, by the server or by this client."""
 
     exit_code = 8
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from components.errors import UserError
 
@@ -62,7 +62,8 @@ class Options:
         version_label: such as ``stable``, instead of a version; servers only.
         deadline: seconds that one request may take, including retries.
         retries: how often a request is sent again after a transient failure; this is safe, since
-            scoring changes nothing on the server.
+            scoring changes nothing on the server. By default until the deadline if the server
+            answers that it is overloaded, and three times if it cannot be reached.
         batch_size: maximum texts per request.
         max_text_bytes: maximum length of a text, bytes of UTF-8.
         headers: additional headers (REST) or metadata (gRPC) of each request.
@@ -70,6 +71,7 @@ class Options:
         ca_file: PEM file of the trusted authorities; by default the system's.
         cert_file: PEM file of the client's certificate, and of its key if there is no ``key_file``.
         key_file: PEM file of the certificate's key.
+        key_password: pass phrase of an encrypted key (REST only).
         insecure: whether credentials may be sent in plaintext to another host.
 
     Raises:
@@ -80,7 +82,7 @@ class Options:
     version: int | None = None
     version_label: str | None = None
     deadline: float = 30.0
-    retries: int = 3
+    retries: int | None = None
     batch_size: int = 32
     max_text_bytes: int = 1_000_000
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -88,14 +90,16 @@ class Options:
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    key_password: str | None = field(default=None, repr=False)
     insecure: bool = False
 
     def __post_init__(self) -> None:
         for name, lowest in (("batch_size", 1), ("max_text_bytes", 1), ("retries", 0)):
-            if getattr(self, name) < lowest:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be {lowest} or more")
-        if not 0 < self.deadline < math.inf:
-            raise UserError(f"deadline is {self.deadline:g} s; it must be more than 0 and finite")
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                raise UserError(f"{name} is {value}; it must be {lowest} or more")
+        if not 0 < self.deadline <= 1e6:
+            raise UserError(f"deadline is {self.deadline:g} s; it must be in (0, 1e6]")
         if not self.model_name or set(self.model_name) & set("/:?# \t\r\n"):
             raise UserError(f"model name {self.model_name!r}: must be one word without / : ? #")
         if self.version is not None and not 0 <= self.version < 2**63:
@@ -105,8 +109,15 @@ class Options:
         if self.key_file and not self.cert_file:
             raise UserError("a client key needs its certificate too")
         for name, value in self.all_headers().items():
-            if not (name.isascii() and value.isascii() and (name + value).isprintable()):
-                raise UserError(f"header {name!r}: name and value must be printable ASCII")
+            # By gRPC's rules, which are narrower; values of names in -bin are bytes there.
+            legal = re.fullmatch(r"[a-z0-9_.-]+(?<!-bin)", name)
+            if not (legal and value.isascii() and value.isprintable()):
+                raise UserError(f"header {name!r}: must be a plain name and printable ASCII")
+
+    @property
+    def max_reply_bytes(self) -> int:
+        """Longest reply that is read, in bytes: 1 MiB, and 64 KiB for each text of a request."""
+        return min(2**20 + self.batch_size * 2**16, 2**31 - 1)
 
     def all_headers(self) -> dict[str, str]:
         """Returns the headers, including the token's, with names in lower case."""
@@ -154,6 +165,18 @@ class Address(NamedTuple):
         return f"{self.scheme}://{self.target}{self.path}"
 
 
+def split_url(url: str) -> SplitResult:
+    """Splits a URL; raises ValueError if it has no host, or a host or port that cannot be one."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    host.encode("idna")
+    if "[" in parts.netloc:
+        ipaddress.ip_address(host)
+    if not (host and parts.port != 0 and url.isprintable()):
+        raise ValueError(url)
+    return parts
+
+
 def parse_address(url: str) -> Address:
     """Parses a server's address.
 
@@ -168,18 +191,15 @@ def parse_address(url: str) -> Address:
         # Not repeated in the message, since it may be a secret.
         raise UserError("the address holds a password; credentials go into the token or a header")
     try:
-        parts = urlsplit(url)
-        address = Address(parts.scheme, parts.hostname or "", parts.port, parts.path.rstrip("/"))
+        parts = split_url(url)
     except ValueError:
-        address = Address("", "", None, "")
-    if address.scheme not in ("http", "https", "grpc", "grpcs") or not address.host:
+        parts = urlsplit("")
+    path, grpc = parts.path.rstrip("/"), parts.scheme in ("grpc", "grpcs")
+    more = parts.query or parts.fragment or "/v1/models" in path or (grpc and path)
+    if more or not (grpc or parts.scheme in ("http", "https")):
         raise UserError(
             f"address {url!r}: give one such as http://HOST:8501, https://HOST, grpc://HOST:8500 "
-            "or grpcs://HOST:8500"
+            "or grpcs://HOST:8500; the model's name is an option"
         )
-    grpc = address.scheme.startswith("grpc")
-    if parts.query or parts.fragment or "/v1/models" in address.path or (grpc and address.path):
-        raise UserError(
-            f"address {url!r}: give the server's address alone; the model's name is an option"
-        )
-    return address._replace(port=address.port or _GRPC_PORT) if grpc else address
+    port = parts.port or (_GRPC_PORT if grpc else None)
+    return Address(parts.scheme, parts.hostname or "", port, path)

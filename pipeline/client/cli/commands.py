@@ -34,12 +34,16 @@ _EPILOG = """
 Exit codes: 0 all answered; 1 the server answered with an error, or the output cannot be written;
 2 an option cannot be used; 3 the server is not reachable, overloaded or slower than the deadline;
 4 the model is not loaded; 5 the model has another signature; 6 a text is too long; 7 an input file
-or row cannot be read; 8 credentials or certificates are refused; 130 Ctrl-C; 141 the reader of the
-output went away.
+or row cannot be read; 8 credentials, certificates or keys are refused; 130 Ctrl-C; 141 the reader
+of the output went away.
 """
 _INPUT_HELP = (
     "lines: each line is a text; whole: the file is one text; jsonl: an object a line; json: an "
     "array; csv: with a header; auto: by content and suffix. Files may be gzip."
+)
+_OUTPUT_HELP = (
+    "json: an object a line; csv: a column a class, with an apostrophe before a text that a "
+    "spreadsheet would take for a formula; csv-raw: without."
 )
 _FILE_HELP = "File, folder or quoted glob to read, - for stdin; may be repeated."
 _SKIP_HELP = "Name rows with fields that cannot be used, and go on; exit code 7."
@@ -118,7 +122,7 @@ def classify(
     ] = None,
     output: Annotated[
         outputs.Format,
-        typer.Option("--output", "-o", help="json: an object a line; csv: a column a subject."),
+        typer.Option("--output", "-o", help=_OUTPUT_HELP),
     ] = "table",
     max_text_bytes: Annotated[
         int, typer.Option(help="Longest text, in bytes of UTF-8.")

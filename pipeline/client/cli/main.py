@@ -20,13 +20,14 @@ def main() -> None:
 def _run() -> int:
     import typer
 
-    from components.errors import UserError
+    from components.errors import UserError, printable
     from pipeline.client.cli.commands import BROKEN_PIPE, app
 
     try:
         code = app(prog_name="arxiv-classify", standalone_mode=False)
     except typer.TyperException as error:
-        print(f"error: {error.format_message()}; see arxiv-classify --help", file=sys.stderr)
+        message = printable(error.format_message())
+        print(f"error: {message}; see arxiv-classify --help", file=sys.stderr)
         return 2
     except typer.Abort:
         return INTERRUPTED

@@ -50,6 +50,11 @@ _TOKEN_HELP = (
     "File with a token for the header Authorization: Bearer. "
     f"{TOKEN_VARIABLE} holds the token itself."
 )
+_RETRIES_HELP = (
+    "Attempts after a transient failure. By default until the deadline if the server is "
+    "overloaded, and 3 if it cannot be reached."
+)
+_KEY_PASSWORD_HELP = "File with the pass phrase of an encrypted key (https:// only)."
 _CA_HELP = "PEM file of the authorities to trust; by default the system's."
 
 
@@ -63,9 +68,7 @@ def read_source(
     deadline: Annotated[
         float, _from("DEADLINE", "Seconds that a request may take, retries included.")
     ] = DEFAULTS.deadline,
-    retries: Annotated[
-        int, _from("RETRIES", "Attempts after a transient failure.")
-    ] = DEFAULTS.retries,
+    retries: Annotated[int | None, _from("RETRIES", _RETRIES_HELP)] = DEFAULTS.retries,
     header: Annotated[
         list[str] | None,
         typer.Option(help="Further header as NAME:VALUE; may be repeated.", metavar="NAME:VALUE"),
@@ -76,6 +79,9 @@ def read_source(
         Path | None, _from("CERT_FILE", "PEM file of the client's certificate.")
     ] = None,
     key_file: Annotated[Path | None, _from("KEY_FILE", "PEM file of its key.")] = None,
+    key_password_file: Annotated[
+        Path | None, _from("KEY_PASSWORD_FILE", _KEY_PASSWORD_HELP)
+    ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Let credentials go to another host without TLS.")
     ] = False,
@@ -87,23 +93,21 @@ def read_source(
             header has no name, or a file cannot be read.
     """
     if url is not None and model is not None:
-        typed = {
-            name
-            for name in ("url", "model")
-            if "COMMANDLINE" in str(context.get_parameter_source(name))
-        }
-        if len(typed) != 1:
+        origins = [str(context.get_parameter_source(name)) for name in ("url", "model")]
+        typed = ["COMMANDLINE" in origin for origin in origins]
+        if typed[0] == typed[1]:
             raise UserError("give --url (a server) or --model (a folder), not both")
-        url, model = (url, None) if "url" in typed else (None, model)
+        url, model = (url, None) if typed[0] else (None, model)
     options = Options(
         model_name=model_name,
         deadline=deadline,
         retries=retries,
         headers=dict(_split_header(one) for one in header or []),
-        token=_read_token(token_file) if token_file else os.environ.get(TOKEN_VARIABLE) or None,
+        token=_read_secret(token_file, "token") or os.environ.get(TOKEN_VARIABLE) or None,
         ca_file=ca_file,
         cert_file=cert_file,
         key_file=key_file,
+        key_password=_read_secret(key_password_file, "pass phrase"),
         insecure=insecure,
     )
     return Source(None if model else url or DEFAULT_URL, model, options)
@@ -132,12 +136,14 @@ def _split_header(header: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _read_token(file: Path) -> str:
+def _read_secret(file: Path | None, name: str) -> str | None:
+    if file is None:
+        return None
     try:
-        token = file.read_text(encoding="utf-8").strip()
+        secret = file.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise UserError(f"{file}: the token cannot be read ({reason})") from None
-    if not token:
-        raise UserError(f"{file}: holds no token")
-    return token
+        raise UserError(f"{file}: the {name} cannot be read ({reason})") from None
+    if not secret.strip():
+        raise UserError(f"{file}: holds no {name}")
+    return secret

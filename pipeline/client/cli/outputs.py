@@ -6,21 +6,26 @@ if the stream cannot be written to.
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import functools
 import json
 import shutil
 from collections.abc import Callable
 from typing import IO, Any, Literal
 
+from components.errors import printable
 from pipeline.client.cli.inputs import Row
 from pipeline.client.errors import WrongSignatureError, one_line
 from pipeline.client.types import Classification, VersionStatus
 
-Format = Literal["table", "json", "csv"]
+Format = Literal["table", "json", "csv", "csv-raw"]
 Writer = Callable[[Row, Classification], None]
 
 _TEXT_WIDTH = 60
 _ID_WIDTH = 20
+# The last four are the full-width forms of the first four.
+_FORMULA_SIGNS = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 # More than the width of any terminal.
 _EXCERPT_BYTES = 2000
 
@@ -29,16 +34,16 @@ def table_writer(stream: IO[str], identifier: str | None) -> Writer:
     """Writes the two best subjects and the start of the text, in columns."""
     widths: list[int] = []
 
-    def write_cells(*cells: str | None) -> None:
-        *shown, text = (cell for cell in cells if cell is not None)
-        padded = [cell.ljust(width) for cell, width in zip(shown, widths, strict=True)]
-        stream.write("  ".join([*padded, text]).rstrip() + "\n")
+    def write_cells(*cells: str) -> None:
+        padded = [cell.ljust(width) for cell, width in zip(cells, [*widths, 0], strict=True)]
+        stream.write("  ".join(padded).rstrip() + "\n")
 
     def write(row: Row, answer: Classification) -> None:
         if not widths:
             name = max(map(len, ["label", *answer.scores]))
-            widths.extend([name, len("score")] * 2 + ([_ID_WIDTH] if identifier else []))
-            write_cells("label", "score", "next", "score", identifier, "text")
+            widths.extend([name, len("score")] * 2 + [_ID_WIDTH] * bool(identifier))
+            names = [one_line(identifier)] if identifier else []
+            write_cells("label", "score", "next", "score", *names, "text")
         room = _TEXT_WIDTH
         if stream.isatty():
             room = max(shutil.get_terminal_size().columns - sum(widths) - 2 * len(widths), 10)
@@ -47,7 +52,7 @@ def table_writer(stream: IO[str], identifier: str | None) -> Writer:
         second, score = next((pair for pair in best if pair[0] != answer.label), ("", 0.0))
         write_cells(
             *(answer.label, f"{answer.score:.3f}", second, f"{score:.3f}"),
-            one_line(str(row.identifier)) if identifier else None,
+            *([one_line(str(row.identifier))] if identifier else []),
             _excerpt(row.text, room),
         )
 
@@ -77,17 +82,24 @@ def json_writer(stream: IO[str], identifier: str | None) -> Writer:
     return write
 
 
-def csv_writer(stream: IO[str], identifier: str | None) -> Writer:
-    """Writes a column per subject's score; raises WrongSignatureError if the subjects change."""
+def csv_writer(stream: IO[str], identifier: str | None, *, raw: bool = False) -> Writer:
+    """Writes a column per subject's score; raises WrongSignatureError if the subjects change.
+
+    Control characters are replaced. Unless ``raw``, an apostrophe goes before a text that a
+    spreadsheet would take for a formula: https://owasp.org/www-community/attacks/CSV_Injection.
+    """
     table = csv.writer(stream, lineterminator="\n")
     columns: list[str] = []
+
+    def write_cells(*cells: object) -> None:
+        table.writerow([_inert(cell, raw) if isinstance(cell, str) else cell for cell in cells])
 
     def write(row: Row, answer: Classification) -> None:
         classes = list(answer.scores)
         if not columns:
             columns.extend(classes)
             name = [identifier] if identifier else []
-            table.writerow(["source", "row", *name, "label", "score", *classes])
+            write_cells("source", "row", *name, "label", "score", *classes)
         if classes != columns:
             raise WrongSignatureError(
                 f"{row.source}, row {row.number}: the model's classes changed since the first row; "
@@ -95,15 +107,25 @@ def csv_writer(stream: IO[str], identifier: str | None) -> Writer:
             )
         value = [row.identifier] if identifier else []
         scores = [_digits(score) for score in (answer.score, *answer.scores.values())]
-        table.writerow([row.source, row.number, *value, answer.label, *scores])
+        write_cells(row.source, row.number, *value, answer.label, *scores)
 
     return write
+
+
+def _inert(cell: str, raw: bool) -> str:
+    """Returns a text that is no formula; the text of a number stays as it is."""
+    risky = cell.startswith(("\t", "\r")) or cell.lstrip().startswith(_FORMULA_SIGNS)
+    with contextlib.suppress(ValueError):
+        float(cell)
+        risky = False
+    return ("'" if risky and not raw else "") + printable(cell)
 
 
 WRITERS: dict[Format, Callable[[IO[str], str | None], Writer]] = {
     "table": table_writer,
     "json": json_writer,
     "csv": csv_writer,
+    "csv-raw": functools.partial(csv_writer, raw=True),
 }
 
 

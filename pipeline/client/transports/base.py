@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import math
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from components.contracts import features
-from pipeline.client.errors import ClientError, WrongSignatureError
+from pipeline.client.errors import ClientError, WrongSignatureError, one_line
 from pipeline.client.texts import batches, encode
 from pipeline.client.types import Classification, Options, VersionStatus
 
 OUTPUTS = (features.LABEL_OUTPUT, features.SCORES_OUTPUT, features.CLASSES_OUTPUT)
 
 
-class Client(ABC):
+class Client(AbstractContextManager["Client"]):
     """Client of one model; thread-safe, and a context manager that closes its connections.
 
     ``where`` names the server or the folder in messages.
@@ -56,9 +58,8 @@ class Client(ABC):
             ClientError: as for :meth:`classify`.
         """
 
-    @abstractmethod
     def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections, if there are any."""
 
     @abstractmethod
     def _outputs(self, texts: Sequence[bytes]) -> Mapping[str, Any]:
@@ -83,12 +84,9 @@ class Client(ABC):
             raise
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise WrongSignatureError(
-                f"{self._where}: label, scores or classes are missing or malformed ({error}); "
-                "is it an abstract classifier?"
+                f"{self._where}: label, scores or classes are missing or malformed "
+                f"({one_line(str(error))}); is it an abstract classifier?"
             ) from None
-
-    def __enter__(self) -> Client:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -97,6 +95,9 @@ class Client(ABC):
 def _answer(label: str, scores: Sequence[float], classes: Sequence[str]) -> Classification:
     # The same float32 whether it came as decimal digits or binary.
     named = dict(zip(classes, array("f", scores), strict=True))
-    if len(named) != len(classes) or label not in named:
+    printable = all(isinstance(name, str) and name.isprintable() for name in named)
+    if not printable or len(named) != len(classes) or label not in named:
         raise ValueError(f"label {label!r} with classes {', '.join(map(repr, classes))}")
+    if not all(map(math.isfinite, named.values())):
+        raise ValueError(f"scores {', '.join(map(str, scores))}")
     return Classification(label, named)

@@ -37,9 +37,6 @@ class LocalClient(Client):
     def status(self) -> list[VersionStatus]:
         return folder_status(self._root)
 
-    def close(self) -> None:
-        """Does nothing: the model is freed with the client."""
-
     def _outputs(self, texts: Sequence[bytes]) -> Mapping[str, Any]:
         try:
             found = self._scorer.score(texts)

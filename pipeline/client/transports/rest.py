@@ -7,23 +7,19 @@ tensorflow_serving/model_servers/http_server.cc.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+import anyio
 import httpx
+from anyio.from_thread import start_blocking_portal
 
 from components.contracts import features
-from pipeline.client.errors import (
-    ClientError,
-    DeniedError,
-    ServerError,
-    UnavailableError,
-    one_line,
-)
-from pipeline.client.transports.server import ServerClient, make_tls_context
+from pipeline.client.errors import ClientError, ServerError
+from pipeline.client.transports.server import ServerClient
 from pipeline.client.types import Address, Options, VersionStatus
 
 # gRPC status codes, or TOO_LARGE, by HTTP status, including those of proxies.
@@ -35,17 +31,17 @@ _CODES = {
     407: "UNAUTHENTICATED",
     413: "TOO_LARGE",
     429: "RESOURCE_EXHAUSTED",
-    502: "UNAVAILABLE",
-    503: "UNAVAILABLE",
-    504: "UNAVAILABLE",
+    **dict.fromkeys((502, 503, 504), "UNAVAILABLE"),
 }
 _NO_MODEL_WORDS = ("servable not found", "could not find", "version label")
-# In the names of TLS alerts by which a server refuses a client certificate, or the lack of one.
-_CLIENT_CERTIFICATE_WORDS = ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE")
 
 
 class RestClient(ServerClient):
-    """Uses HTTP; connections are kept between requests."""
+    """Uses HTTP; connections are kept between requests.
+
+    Requests run in an event loop on a thread of their own: only there has a whole exchange a
+    deadline, and not each of its reads.
+    """
 
     interface = "REST"
 
@@ -58,28 +54,33 @@ class RestClient(ServerClient):
         elif options.version_label is not None:
             chosen = f"/labels/{quote(options.version_label, safe='')}"
         self._predict = f"{self._model}{chosen}:predict"
-        self._http = httpx.Client(
-            headers={"accept": "application/json", **options.all_headers()},
-            verify=make_tls_context(options) if address.tls else False,
-            # No proxy to this machine itself, whatever the environment says.
-            trust_env=not address.loopback,
+        kind = "application/json"
+        # Not compressed: a short reply could expand to a huge one.
+        headers = {"accept": kind, "content-type": kind, "accept-encoding": "identity"}
+        self._http = httpx.AsyncClient(
+            headers={**headers, **options.all_headers()},
+            verify=self._tls or False,
+            proxy=self._proxy.geturl() if self._proxy else None,
+            trust_env=False,
+            timeout=None,
         )
+        self._open = contextlib.ExitStack()
+        self._loop = self._open.enter_context(start_blocking_portal())
+        self._open.callback(self._loop.call, self._loop.stop, True)
+        self._open.callback(self._loop.call, self._http.aclose)
 
     def status(self) -> list[VersionStatus]:
         answer = self._ask(lambda seconds: self._send("GET", self._model, None, seconds))
         try:
-            found = []
-            for one in answer["model_version_status"]:
-                message = one.get("status", {}).get("error_message", "")
-                found.append(
-                    VersionStatus(int(one["version"]), str(one["state"]), one_line(str(message)))
-                )
-        except (KeyError, TypeError, ValueError, AttributeError):
+            return self._versions(
+                (one["version"], one["state"], one.get("status", {}).get("error_message", ""))
+                for one in answer["model_version_status"]
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise ServerError(f"{self._where}: not a model status of TF Serving's") from None
-        return sorted(found, key=lambda one: -one.version)
 
     def close(self) -> None:
-        self._http.close()
+        self._open.close()
 
     def _outputs(self, texts: Sequence[bytes]) -> Mapping[str, Any]:
         inputs = {features.ABSTRACT: [_json_string(text) for text in texts]}
@@ -88,22 +89,14 @@ class RestClient(ServerClient):
         return answer["outputs"]
 
     def _send(self, method: str, url: str, body: bytes | None, seconds: float) -> Any:
-        ends = time.monotonic() + seconds
-        headers = {"content-type": "application/json"} if body is not None else {}
-        content = bytearray()
         try:
-            with self._http.stream(
-                method, url, content=body, headers=headers, timeout=seconds
-            ) as response:
-                for chunk in response.iter_bytes():
-                    content += chunk
-                    # httpx's timeout restarts with each chunk.
-                    if time.monotonic() > ends:
-                        raise self._too_slow()
-        except httpx.TimeoutException:
+            response, content = self._loop.call(self._exchange, method, url, body, seconds)
+        except TimeoutError:
             raise self._too_slow() from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._no_connection(error) from error
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            permanent = (httpx.InvalidURL, httpx.ProxyError, httpx.LocalProtocolError)
+            reason = str(error) or type(error).__name__
+            raise self._unreached(reason, transient=not isinstance(error, permanent)) from error
         try:
             answer = json.loads(content)
         except (ValueError, RecursionError):
@@ -111,19 +104,22 @@ class RestClient(ServerClient):
         if response.status_code != 200:
             raise self._http_error(response, answer)
         if answer is None:
-            raise ServerError(f"{self._where}: the answer is not JSON; not TF Serving?")
+            raise ServerError(
+                f"{self._where}: the answer is not JSON, or compressed; is it TF Serving?"
+            )
         return answer
 
-    def _no_connection(self, error: Exception) -> ClientError:
-        reason = one_line(str(error)) or type(error).__name__
-        if "CERTIFICATE_VERIFY_FAILED" in reason:
-            return self._untrusted(reason)
-        if "ALERT" in reason and any(word in reason for word in _CLIENT_CERTIFICATE_WORDS):
-            return DeniedError(f"{self._where}: it asks for another client certificate ({reason})")
-        return UnavailableError(
-            f"{self._where}: not reachable ({reason}); is the server running there?",
-            transient=isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError),
-        )
+    async def _exchange(
+        self, method: str, url: str, body: bytes | None, seconds: float
+    ) -> tuple[httpx.Response, bytes]:
+        content = bytearray()
+        with anyio.fail_after(seconds):
+            async with self._http.stream(method, url, content=body) as response:
+                async for chunk in response.aiter_raw():
+                    content += chunk
+                    if len(content) > self.options.max_reply_bytes:
+                        raise self._too_long()
+        return response, bytes(content)
 
     def _http_error(self, response: httpx.Response, answer: Any) -> ClientError:
         # TF Serving's own errors have this form; a proxy's do not.
@@ -133,7 +129,7 @@ class RestClient(ServerClient):
         if code == "NOT_FOUND" and not any(words in message.lower() for words in _NO_MODEL_WORDS):
             code = "UNIMPLEMENTED"
         wait = response.headers.get("retry-after", "").strip()
-        retry_after = float(wait) if wait.isdecimal() else None
+        retry_after = float(wait) if wait.isdecimal() else 0.0
         return self._refusal(code, message, f"HTTP {response.status_code}", retry_after)
 
 

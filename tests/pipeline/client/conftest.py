@@ -118,7 +118,11 @@ def push_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """An authority, a server's certificate for localhost and a client's, with their keys."""
+    """An authority, certificates of servers and of a client, and their keys.
+
+    The server's is for localhost, ``elsewhere`` for another host; ``expired`` and ``early`` are not
+    valid now. The client's key is there encrypted, too; its pass phrase is "open sesame".
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -126,19 +130,25 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     folder = tmp_path_factory.mktemp("tls")
     now = datetime.datetime.now(datetime.timezone.utc)
 
-    def issue(name: str, signer: tuple[Any, Any] | None) -> tuple[Any, Any]:
+    def issue(
+        name: str,
+        signer: tuple[Any, Any] | None,
+        host: str = "localhost",
+        address: str = "127.0.0.1",
+        starts: int = -1,
+    ) -> tuple[Any, Any]:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         issuer, signing_key = (signer[0].subject, signer[1]) if signer else (subject, key)
-        hosts = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        hosts = [x509.DNSName(host), x509.IPAddress(ipaddress.ip_address(address))]
         certificate = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(issuer)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
+            .not_valid_before(now + datetime.timedelta(hours=starts))
+            .not_valid_after(now + datetime.timedelta(hours=starts + 2))
             .add_extension(
                 x509.BasicConstraints(ca=signer is None, path_length=None), critical=True
             )
@@ -146,17 +156,22 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
             .sign(signing_key, hashes.SHA256())
         )
         (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        (folder / f"{name}.key").write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
+        for suffix, encryption in (
+            ("key", serialization.NoEncryption()),
+            ("locked", serialization.BestAvailableEncryption(b"open sesame")),
+        ):
+            (folder / f"{name}.{suffix}").write_bytes(
+                key.private_bytes(
+                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+                )
             )
-        )
         return certificate, key
 
     authority = issue("authority", None)
     issue("server", authority)
+    issue("elsewhere", authority, "serving.example.org", "127.0.0.2")
+    issue("expired", authority, starts=-3)
+    issue("early", authority, starts=1)
     issue("client", authority)
     issue("stranger", None)
     files = {file.name.replace(".", "_"): file for file in folder.iterdir()}

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import numpy as np
@@ -33,7 +34,7 @@ from pipeline.client import (
     open_model,
 )
 from pipeline.client.texts import MAX_BATCH_BYTES, batches
-from pipeline.client.transports.server import retried
+from pipeline.client.transports import server as server_module
 from pipeline.client.types import parse_address
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
@@ -293,48 +294,160 @@ def test_server_that_trickles_is_left_at_the_deadline(server, stand_in):
         client.classify(["abstract"])
 
 
-def failing(*errors: ClientError):
-    left = list(errors)
-    seconds: list[float] = []
+class Clock:
+    """A clock that only pauses move; replaces the module ``time``."""
 
-    def send(remaining: float) -> str:
+    def __init__(self):
+        self.now = 0.0
+        self.pauses = []
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(server_module, "time", clock)
+    random.seed(0)
+    return clock
+
+
+def failing(clock, *errors, last=None):
+    """A request that raises the errors one by one, then the last one for ever or answers."""
+    left, seconds = list(errors), []
+
+    def send(remaining):
         seconds.append(remaining)
-        if left:
-            raise left.pop(0)
+        clock.now += 0.001
+        if left or last:
+            raise left.pop(0) if left else last
         return "answer"
 
     return send, seconds
 
 
-def test_the_servers_wish_for_a_pause_is_kept():
-    pauses: list[float] = []
-    send, _ = failing(UnavailableError("busy", transient=True, retry_after=7.0))
-
-    assert retried(send, deadline=30, retries=1, sleep=pauses.append) == "answer"
-    assert pauses == [7.0]
+def asked(send, deadline, retries=None):
+    with connect("http://127.0.0.1:1", Options(deadline=deadline, retries=retries)) as client:
+        return client._ask(send)
 
 
-def test_no_pause_goes_beyond_the_deadline():
-    pauses: list[float] = []
-    send, _ = failing(UnavailableError("busy", transient=True, retry_after=60.0))
+def busy(retry_after=0.0):
+    return UnavailableError("busy", transient=True, retry_after=retry_after)
+
+
+def unreached():
+    return UnavailableError("refused", transient=True)
+
+
+def test_the_servers_wish_for_a_pause_is_kept(clock):
+    send, _ = failing(clock, busy(7.0), busy(3.0))
+
+    assert asked(send, 30) == "answer"
+    # The backoff on top keeps clients apart that were told the same.
+    assert 7.1 <= clock.pauses[0] <= 7.2
+    assert 3.1 <= clock.pauses[1] <= 3.4
+
+
+@pytest.mark.parametrize("pause", [60.0, float("9" * 400)])
+def test_no_pause_goes_beyond_the_deadline(clock, pause):
+    send, _ = failing(clock, busy(pause))
 
     with pytest.raises(UnavailableError, match="busy"):
-        retried(send, deadline=30, retries=5, sleep=pauses.append)
-    assert pauses == []
+        asked(send, 30, 5)
+    assert clock.pauses == []
 
 
-def test_pauses_are_random_and_grow():
-    random.seed(0)
-    pauses: list[float] = []
-    send, seconds = failing(*[UnavailableError("busy", transient=True)] * 8)
+def test_pauses_are_random_and_grow(clock):
+    send, seconds = failing(clock, *[busy()] * 8)
 
-    retried(send, deadline=1000, retries=8, sleep=pauses.append)
+    asked(send, 1000, 8)
 
-    limits = [min(0.1 * 2**i, 5.0) for i in range(8)]
-    assert all(0 <= pause <= limit for pause, limit in zip(pauses, limits, strict=True))
-    assert len(set(pauses)) == 8
+    limits = [min(0.2 * 2**i, 5.0) for i in range(8)]
+    assert all(0.1 <= pause <= limit for pause, limit in zip(clock.pauses, limits, strict=True))
+    assert len(set(clock.pauses)) == 8
     assert seconds == sorted(seconds, reverse=True)
-    assert seconds[0] == pytest.approx(1000, abs=1)
+    assert seconds[0] == 1000
+
+
+@pytest.mark.parametrize(
+    ("error", "retries", "deadline", "fewest", "most"),
+    [
+        # A server that says "at once" in vain is not asked in a hot loop.
+        (busy(0.0), None, 4, 5, 20),
+        (busy(0.0), 10_000, 4, 5, 20),
+        (busy(3.0), None, 4, 2, 2),
+        # One that is overloaded is asked until the deadline, however long that is.
+        (busy(0.0), None, 30, 10, 40),
+        (busy(0.0), None, 600, 100, 300),
+        (busy(0.0), 2, 30, 3, 3),
+        # One that nobody reaches is given up soon, unless it is said otherwise.
+        (unreached(), None, 30, 4, 4),
+        (unreached(), 0, 30, 1, 1),
+        (unreached(), 9, 30, 10, 10),
+        (ServerError("broken"), None, 30, 1, 1),
+    ],
+)
+def test_how_often_a_server_is_asked(clock, error, retries, deadline, fewest, most):
+    send, seconds = failing(clock, last=error)
+
+    with pytest.raises(ClientError, match=str(error)):
+        asked(send, deadline, retries)
+    assert fewest <= len(seconds) <= most
+    assert clock.now < deadline
+    if retries is None and error.retry_after is not None:
+        # No shorter pause would have left time for an answer.
+        assert clock.now > deadline - 0.3 - error.retry_after
+
+
+@pytest.mark.slow
+def test_twelve_clients_of_a_server_that_takes_four(url, server, stand_in, expected):
+    sound, free = server.model.signature, threading.Semaphore(4)
+
+    def taken(inputs):
+        if not free.acquire(blocking=False):
+            raise stand_in.Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests")
+        try:
+            time.sleep(0.5)
+            return sound(inputs)
+        finally:
+            free.release()
+
+    server.model.signature = taken
+
+    def ask(text):
+        with connect(url) as client:
+            return client.classify([text])[0].label
+
+    texts = [f"abstract {i}" for i in range(12)]
+    with ThreadPoolExecutor(12) as pool:
+        started = time.monotonic()
+        assert list(pool.map(ask, texts)) == [expected(text)[0] for text in texts]
+    assert time.monotonic() - started < 30
+
+
+def test_requests_in_flight_are_bounded(url, server):
+    sound, lock, together, most = server.model.signature, threading.Lock(), [0], [0]
+
+    def counted(inputs):
+        with lock:
+            together[0] += 1
+            most[0] = max(most[0], together[0])
+        time.sleep(0.05)
+        with lock:
+            together[0] -= 1
+        return sound(inputs)
+
+    server.model.signature = counted
+    with connect(url) as client:
+        client._slots = threading.BoundedSemaphore(2)
+        with ThreadPoolExecutor(8) as pool:
+            assert len(list(pool.map(lambda text: client.classify([text]), "abcdefgh"))) == 8
+    assert most[0] == 2
 
 
 def test_retry_after_header_is_read(server, stand_in):
@@ -590,7 +703,7 @@ def test_server_that_asks_for_another_certificate(tls_server, certificates, inte
         if not mutual:
             assert len(client.classify(["abstract"])) == 1
             return
-        with pytest.raises(ClientError, match=r"asks? for another client certificate") as refused:
+        with pytest.raises(ClientError, match=r"another (client )?certificate") as refused:
             client.classify(["abstract"])
     assert isinstance(refused.value, DeniedError if interface == "rest" else UnavailableError)
 
@@ -647,6 +760,11 @@ def test_addresses(url, shown, loopback):
         "grpc://host/path",
         "http://host/v1/models/arxiv:predict",
         "http://[::1",
+        "http://[v1.a]",
+        "http://a..b",
+        "grpc://" + "a" * 64,
+        "http://a\x00b",
+        "http://host:0",
         "",
     ],
 )
@@ -675,6 +793,11 @@ def test_a_password_in_the_address_is_not_repeated():
         {"version": 1, "version_label": "stable"},
         {"key_file": "key.pem"},
         {"headers": {"x": "a\nb"}},
+        {"headers": {"x y": "a"}},
+        {"headers": {":path": "/"}},
+        {"headers": {"": "a"}},
+        {"headers": {"x-bin": "a"}},
+        {"deadline": 1e300},
         {"token": "é"},
     ],
 )

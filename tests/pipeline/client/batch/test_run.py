@@ -306,6 +306,15 @@ def test_changed_input_is_refused_and_taken_with_restart(scored, push_folder):
     ]
 
 
+def test_the_name_of_the_output_folder_reaches_the_terminal_without_escapes(tmp_path, monkeypatch):
+    counts = parts.Counts(1, 2, 0, {"cs": 2}, {})
+    monkeypatch.setattr(batch_run, "run_batch", lambda *_, **__: counts)
+
+    said = run("in.parquet", tmp_path / "a\x1b[31m", tmp_path)
+
+    assert said == f"2 rows scored, 0 rejected, in 1 parts in {tmp_path}/a?[31m\n"
+
+
 def test_input_that_changes_while_it_is_read_is_no_success(tmp_path, push_folder, monkeypatch):
     source, out = write(tmp_path / "in.parquet", papers(30)), tmp_path / "out"
     score = batch_run._run

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 import tomli
 
@@ -173,6 +174,84 @@ def test_many_rows_go_in_batches(run, server):
     assert code == 0
     assert [len(request) for request in server.requests] == [7, 7, 6]
     assert len(output.splitlines()) == 21
+
+
+@pytest.mark.parametrize(
+    ("cell", "guarded"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'?=1"),
+        ("\rx", "'?x"),
+        ("\n=1", "'\n=1"),
+        (" \x00=1", " ?=1"),
+        (" =1", "' =1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("x\r=1", "x?=1"),
+        ("x\x1b[31m", "x?[31m"),
+        ('"=1"', '"=1"'),
+        ("a=b", "a=b"),
+        ("", ""),
+        # Numbers stay numbers, as text too.
+        ("-1.5e-3", "-1.5e-3"),
+        ("+7", "+7"),
+        (-7, "-7"),
+        (-0.5, "-0.5"),
+        (None, ""),
+        (["=1"], "['=1']"),
+    ],
+)
+def test_no_cell_of_csv_is_a_formula(run, tmp_path, cell, guarded):
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"abstract": "text", "=id": cell}))
+    options = ("--file", str(file), "--id", "=id")
+
+    code, output, _ = run(*options, "--output", "csv")
+    assert code == 0
+    header, row = csv.reader(io.StringIO(output, newline=""))
+    assert header[2] == "'=id"
+    assert row[:3] == [str(file), "1", guarded]
+    assert all(0 <= float(score) <= 1 for score in row[4:])
+
+    header, row = csv.reader(io.StringIO(run(*options, "-o", "csv-raw")[1], newline=""))
+    assert header[2] == "=id"
+    assert row[2] == guarded.removeprefix("'")
+
+
+def test_classes_that_look_like_formulas_are_guarded_in_csv(run, server):
+    sound = server.model.signature
+    names = np.array([b"=a", *(name.encode() for name in "bcdefg")], object)
+    server.model.signature = lambda inputs: {
+        **sound(inputs),
+        "label": names[:1],
+        "classes": names[np.newaxis],
+    }
+    header, row = csv.reader(io.StringIO(run("text", "-o", "csv")[1]))
+    assert header[4:] == ["'=a", *"bcdefg"]
+    assert row[2] == "'=a"
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_no_escape_of_a_name_reaches_the_terminal(run, tmp_path, form):
+    file = tmp_path / "a\x1b[31mb.jsonl"
+    file.write_text(
+        '{"abstract": "x\\u001b[1m", "id": "\\u001b]0;t\\u0007"}\n{"abstract": 1, "id": 1}'
+    )
+
+    code, output, errors = run("-f", str(file), "--id", "id", "-o", form, "--skip-bad-rows")
+
+    assert code == 7
+    assert "a?[31mb.jsonl, row 2" in errors
+    assert (output + errors).replace("\n", "").isprintable()
+    for arguments in (
+        ["--\x1b[31m"],
+        ["-o", "\x1b[31m"],
+        ["-f", "\x1b[31m"],
+        ["status", "\x1b[2J"],
+    ):
+        assert run(*arguments)[2].replace("\n", "").isprintable()
 
 
 def test_control_characters_of_a_text_do_not_reach_the_terminal(run):
@@ -478,10 +557,11 @@ def test_interrupt_is_quiet(server, process_options):
     assert process.returncode == 130
 
 
-def test_interrupt_while_a_request_waits_is_quiet(server, stand_in, process_options):
+@pytest.mark.parametrize("interface", ["rest", "grpc"])
+def test_interrupt_while_a_request_waits_is_quiet(server, stand_in, process_options, interface):
     server.fail(stand_in.Failure(delay=3.0))
     process = subprocess.Popen(
-        command("--url", server.grpc, "a"),
+        command("--url", getattr(server, interface), "a"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -521,6 +601,60 @@ def test_interrupt_is_quiet_before_the_command_line_is_read(process_options):
     assert (result.returncode, result.stdout, result.stderr) == (130, b"", b"")
 
 
+@pytest.mark.parametrize("interface", ["https", "grpcs"])
+def test_an_encrypted_key_takes_no_text_from_stdin(interface, certificates, process_options):
+    arguments = (
+        *("--url", f"{interface}://localhost:1", "--retries", "0"),
+        *("--cert-file", str(certificates.client_pem)),
+        *("--key-file", str(certificates.client_locked)),
+    )
+    reading, writing = os.pipe()
+    os.write(writing, b"open sesame\ntwo\nthree\n")
+    os.close(writing)
+    with os.fdopen(reading, "rb") as texts:
+        # Without a terminal, OpenSSL reads a pass phrase from standard input.
+        result = subprocess.run(
+            command(*arguments),
+            stdin=texts,
+            capture_output=True,
+            start_new_session=True,
+            text=True,
+            check=False,
+            **process_options,
+        )
+        assert texts.read() == b"open sesame\ntwo\nthree\n"
+    fails((result.returncode, "", result.stderr), 8, "the key is encrypted", "--key-password-file")
+
+
+def test_texts_on_stdin_stay_whole_beside_an_encrypted_key(
+    stand_in, server_signature, certificates, process_options, tmp_path
+):
+    tls = (certificates.server_pem, certificates.server_key, certificates.authority_pem)
+    running = stand_in.StandIn(stand_in.Model(server_signature), tls)
+    (tmp_path / "phrase").write_text("open sesame\r\n")
+    arguments = (
+        *("--url", running.rest, "--output", "json"),
+        *("--ca-file", str(certificates.authority_pem)),
+        *("--cert-file", str(certificates.client_pem)),
+        *("--key-file", str(certificates.client_locked)),
+        *("--key-password-file", str(tmp_path / "phrase")),
+    )
+    try:
+        result = subprocess.run(
+            command(*arguments),
+            input=b"one\ntwo\nthree\n",
+            capture_output=True,
+            start_new_session=True,
+            check=False,
+            **process_options,
+        )
+        assert (result.returncode, result.stderr) == (0, b"")
+        assert [row["row"] for row in read_json(result.stdout.decode())] == [1, 2, 3]
+        assert running.requests == [[b"one", b"two", b"three"]]
+    finally:
+        running.stop()
+
+
 def test_full_disk_is_one_line(server, process_options):
     with Path("/dev/full").open("wb") as full:
         result = subprocess.run(
@@ -557,7 +691,7 @@ def test_nothing_heavy_is_imported(server, process_options, interface):
     arguments = ["a", "--url", server.rest if interface == "rest" else server.grpc]
     if interface == "help":
         arguments = ["--help"]
-        heavy += ["httpx", "grpc", "tenacity", "google.protobuf", "rich", "numpy"]
+        heavy += ["httpx", "grpc", "google.protobuf", "rich", "numpy"]
     code = ISOLATED.format(arguments=arguments, heavy=", ".join(map(repr, heavy)))
     result = subprocess.run(
         [sys.executable, "-c", code],

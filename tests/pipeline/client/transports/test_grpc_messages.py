@@ -10,17 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_serving.apis import get_model_status_pb2, predict_pb2
 
-from pipeline.client.transports import tf_serving_pb2 as messages
 from pipeline.client.transports.grpc import read_tensor, string_tensor
+from pipeline.client.transports.tf_serving import messages
 
 
-def test_module_is_what_protoc_makes_of_the_definitions(repository, tmp_path):
-    proto = "pipeline/client/transports/tf_serving.proto"
-    protoc = [sys.executable, "-m", "grpc_tools.protoc", "-I.", f"--python_out={tmp_path}", proto]
-    subprocess.run(protoc, cwd=repository, check=True)
-
-    made = proto.replace(".proto", "_pb2.py")
-    assert (tmp_path / made).read_text() == (repository / made).read_text(), "run make protos"
+def test_messages_are_what_protoc_makes_of_the_definitions(repository, tmp_path):
+    folder, made = repository / "pipeline/client/transports", tmp_path / "made.binpb"
+    protoc = ["-m", "grpc_tools.protoc", "-I.", f"--descriptor_set_out={made}", "tf_serving.proto"]
+    subprocess.run([sys.executable, *protoc], cwd=folder, check=True)
+    assert made.read_bytes() == (folder / "tf_serving.binpb").read_bytes(), "run make protos"
 
 
 @settings(deadline=None)
