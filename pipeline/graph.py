@@ -18,6 +18,7 @@ from tfx.types import BaseChannel, Channel
 from tfx.types.standard_artifacts import Model, PushedModel
 
 from components.contracts import features, node_ids
+from components.contracts.manifest import file_digest
 from components.evaluation.node import EvaluationSummary
 from components.infra_validation.node import ServingValidator
 from components.ingestion.node import ParquetExampleGen
@@ -37,7 +38,7 @@ from components.validation.reviewed_files import parse, read_classes
 from components.validation.reviewed_schema import ReviewedSchemaGen
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.eval_config import make_eval_config
-from pipeline.fingerprint import code_fingerprint, file_fingerprint
+from pipeline.fingerprint import code_fingerprint
 
 _PREPROCESSING = "components.transform.preprocessing"
 _RUN_FN = "components.training.run_fn"
@@ -115,7 +116,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             "training": config.training.model_dump(mode="json"),
             "classes": classes,
             "glove": str(config.data.glove),
-            "glove_sha256": file_fingerprint(config.data.glove),
+            "glove_sha256": file_digest(config.data.glove),
             "checkpoint_dir": str(config.folder.checkpoint_dir),
             "fingerprint": code_fingerprint(_RUN_FN),
         },
@@ -173,6 +174,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         served=served.outputs["pushed"],
         rolled_back=served.outputs["rolled_back"],
         folder=str(config.serving_dir),
+        owner=config.run.owner,
         fingerprint=code_fingerprint("components.pushing.node"),
     ).with_id(node_ids.PUSHER)
 
@@ -252,7 +254,7 @@ def _tuner(
             "tuning": config.tuning.model_dump(mode="json"),
             "classes": classes,
             "glove": str(config.data.glove),
-            "glove_sha256": file_fingerprint(config.data.glove),
+            "glove_sha256": file_digest(config.data.glove),
             "tuning_dir": str(config.folder.tuning_dir),
             "fingerprint": code_fingerprint(_TUNER),
         },
