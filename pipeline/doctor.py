@@ -81,7 +81,7 @@ def examine(
     yield check_disk(config.run.output_dir)
     yield check_writable("output folder", "run.output_dir", config.run.output_dir)
     yield check_writable("serving folder", "run.serving_dir", config.serving_dir)
-    yield check_versions_served(config)
+    yield check_pushed_models(config)
     yield check_glove(config.data.glove, config.training.embedding_dim)
     yield check_parquet(config.data.parquet)
     yield check_schema(config.data.schema_file)
@@ -231,7 +231,7 @@ def check_writable(subject: str, key: str, folder: Path) -> Finding:
     return Finding(subject, Health.FINE, f"{folder}{made}")
 
 
-def check_versions_served(config: PipelineConfig) -> Finding:
+def check_pushed_models(config: PipelineConfig) -> Finding:
     """Checks whose the serving folder is, and its versions against their manifests."""
     subject, folder = "pushed models", config.serving_dir
     try:

@@ -54,12 +54,15 @@ class Place:
         from pipeline.runs import record
 
         root = self.folder.serving_root
-        run = record.latest_configuration(self.folder).get("run", {})
+        try:
+            run = record.latest_configuration(self.folder).get("run", {})
+            models = [one for one in root.iterdir() if one.is_dir()] if root.is_dir() else []
+        except OSError as error:
+            raise UserError(f"{self.folder.path}: cannot be read: {error.strerror}") from error
         if run.get("serving_dir"):
             return Path(run["serving_dir"])
         if run.get("name"):
             return root / str(run["name"])
-        models = [one for one in root.iterdir() if one.is_dir()] if root.is_dir() else []
         if len(models) == 1:
             return models[0]
         raise UserError(

@@ -51,10 +51,11 @@ def list_all(
     ] = 1e-5,
     as_json: AsJson = False,
 ) -> None:
-    """List the versions in the serving folder, oldest first, and whose folder it is.
+    """List the versions in the serving folder, oldest first.
 
-    Includes those that were rolled back; TF Serving serves the highest of the others. What cannot
-    be loaded is marked, from its files' sizes and without loading it.
+    Says which pipeline owns the folder. Includes versions that were rolled back; TF Serving serves
+    the highest of the others. What cannot be loaded is marked, from its files' sizes and without
+    loading it.
     """
     folder = locate(config, output_dir).serving_dir
     from components.pushing.owner import owner_of
@@ -91,11 +92,11 @@ def list_all(
         ]
         shown.print_json(versions)
     else:
-        whose = f", of the {owner}" if owner else ""
-        table = shown.table(printable(f"{folder}{whose}"), "version", "pushed", "")
+        table = shown.table(printable(str(folder)), "version", "pushed", "")
         for number in sorted(notes):
             table.add_row(str(number), _pushed_at(number), printable("; ".join(notes[number])))
         shown.console().print(table)
+        _say(f"The folder belongs to the {owner}" if owner else "The next push owns the folder")
     if verify and any(defects.values()):
         raise typer.Exit(1)
 

@@ -66,8 +66,8 @@ def check_whole(folder: Path, version: int) -> None:
     path = numbered(folder).get(version, folder / str(version))
     if problem := defect(path, contents=True):
         raise UserError(
-            f"{path}: {problem}, and a server would take it; remove that folder, roll back, or "
-            "name another version"
+            f"{path} cannot be served: {problem}; remove it, roll back, or name another version "
+            f"with --{STABLE}"
         )
 
 
