@@ -68,7 +68,7 @@ def test_what_is_no_change_is_let_pass(examples: standard_artifacts.Examples) ->
 def test_artifact_that_cannot_be_read_is_named(
     examples: standard_artifacts.Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def denied(path: Path, mode: str) -> None:
+    def denied(path: Path, _mode: str) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "open", denied)
