@@ -238,7 +238,7 @@ def check_pushed_models(config: PipelineConfig) -> Finding:
         check_owner(folder, config.run.owner)
         versions = numbered(folder)
     except UserError as error:
-        return Finding(subject, Health.BROKEN, str(error), "as it says")
+        return Finding(subject, Health.BROKEN, str(error))
     found = {number: defect(path, contents=True) for number, path in versions.items()}
     wrong = [f"version {number}: {problem}" for number, problem in found.items() if problem]
     if wrong:

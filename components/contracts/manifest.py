@@ -73,7 +73,7 @@ class Manifest(Record):
     @property
     def digest(self) -> str:
         """Hex SHA-256 of the files' digests and paths, as ``sha256sum`` prints them."""
-        lines = "".join(f"{file.sha256}  {name}\n" for name, file in self.files.items())
+        lines = "".join(f"{file.sha256}  {name}\n" for name, file in sorted(self.files.items()))
         return hashlib.sha256(lines.encode("utf-8")).hexdigest()
 
     @property

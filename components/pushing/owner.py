@@ -35,10 +35,11 @@ def owner_of(folder: Path) -> Owner | None:
         return Owner.read(path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is damaged"
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; see who may read it") from None
+    except ValueError:
         raise UserError(
-            f"{path}: who owns the folder cannot be read: {reason}; remove it, and the next push "
+            f"{path}: damaged, so whose folder it is cannot be told; remove it, and the next push "
             "writes it anew"
         ) from None
 

@@ -347,10 +347,10 @@ def _alone(
         UserError: the lock is held, the folder is not ``owner``'s, or the body raises an OSError.
     """
     with _failing_as(folder, what):
-        if owner is not None:
-            check_owner(folder, owner)
         try:
             with FileLock(folder / LOCK_FILE, timeout=lock_seconds):
+                if owner is not None:
+                    check_owner(folder, owner)
                 _remove_leftovers(folder)
                 yield
         except Timeout:

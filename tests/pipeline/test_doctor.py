@@ -173,7 +173,7 @@ def test_folder_that_cannot_be_written_is_broken(tmp_path: Path) -> None:
         (
             lambda folder: (folder / OWNER_FILE).write_text("{"),
             Health.BROKEN,
-            "who owns the folder cannot be read",
+            "whose folder it is cannot be told",
         ),
     ],
 )

@@ -650,7 +650,7 @@ def test_damaged_owner_is_one_line(model, tmp_path, content):
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / OWNER_FILE).write_bytes(content)
 
-    with pytest.raises(UserError, match=r"who owns the folder cannot be read: it is"):
+    with pytest.raises(UserError, match=r"damaged, so whose folder it is"):
         versions.publish(model, tmp_path / "s", owner=ONE)
     assert files_of(tmp_path / "s") == {OWNER_FILE}
 
