@@ -60,6 +60,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import json_utils
 
 from components.contracts import artifact_files, features, node_ids
+from components.contracts.manifest import file_digest
 from components.errors import UserError
 from components.metadata_store import MetadataStore
 from components.model.architectures import build_model
@@ -74,7 +75,7 @@ from components.training.training_loop import train as train_phases
 from components.training.training_settings import TrainingSettings
 from components.validation.reviewed_files import read_classes
 from pipeline.config.pipeline_config import PipelineConfig, TransformSettings, load_config
-from pipeline.fingerprint import code_fingerprint, file_fingerprint
+from pipeline.fingerprint import code_fingerprint
 from pipeline.graph import create_pipeline
 from pipeline.launch.progress import PlainDisplay, ProgressHandler
 from pipeline.launch.terminal import captured
@@ -633,7 +634,7 @@ def small_config(config: PipelineConfig, rows: int) -> PipelineConfig:
         raise UserError(f"data.parquet = {config.data.parquet}: --rows needs a single file")
     folder = config.folder.path / f"quality-{rows}-rows"
     folder.mkdir(parents=True, exist_ok=True)
-    small = folder / f"{file_fingerprint(config.data.parquet)[:16]}.parquet"
+    small = folder / f"{file_digest(config.data.parquet)[:16]}.parquet"
     if not small.is_file():
         table = pq.read_table(config.data.parquet)
         chosen = np.random.default_rng(0).permutation(table.num_rows)[:rows]

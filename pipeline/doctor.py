@@ -23,6 +23,9 @@ from components import model_server
 from components.contracts.columns import ARXIV, Columns
 from components.errors import UserError
 from components.input_files import find_files
+from components.pushing.owner import check_owner
+from components.pushing.versions import numbered
+from components.scoring.saved_model import defect
 from pipeline.config.pipeline_config import CONFIG_VARIABLE, PipelineConfig
 
 if TYPE_CHECKING:
@@ -81,6 +84,7 @@ def examine(
     yield check_disk(config.run.output_dir)
     yield check_writable("output folder", "run.output_dir", config.run.output_dir)
     yield check_writable("serving folder", "run.serving_dir", config.serving_dir)
+    yield check_pushed_models(config)
     yield check_glove(config.data.glove, config.training.embedding_dim)
     yield check_parquet(config.data.parquet, config.data.columns)
     yield check_schema(config.data.schema_file, config.data.columns.label)
@@ -228,6 +232,22 @@ def check_writable(subject: str, key: str, folder: Path) -> Finding:
         )
     made = "" if folder.is_dir() else ", which a run makes"
     return Finding(subject, Health.FINE, f"{folder}{made}")
+
+
+def check_pushed_models(config: PipelineConfig) -> Finding:
+    """Checks whose the serving folder is, and its versions against their manifests."""
+    subject, folder = "pushed models", config.serving_dir
+    try:
+        check_owner(folder, config.run.owner)
+        versions = numbered(folder)
+    except UserError as error:
+        return Finding(subject, Health.BROKEN, str(error))
+    found = {number: defect(path, contents=True) for number, path in versions.items()}
+    wrong = [f"version {number}: {problem}" for number, problem in found.items() if problem]
+    if wrong:
+        fix = f"remove the folder from {folder}, or see arxiv-pipeline versions rollback"
+        return Finding(subject, Health.WARNING, _few(wrong), fix)
+    return Finding(subject, Health.FINE, f"{len(versions) or 'no'} versions, whole")
 
 
 def check_glove(file: Path | None, dimension: int) -> Finding:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _PACKAGE = "components"
-_CHUNK = 1 << 20
 
 
 def _source_of(module: str) -> Path | None:
@@ -81,13 +80,4 @@ def code_fingerprint(*modules: str, files: Sequence[Path] = ()) -> str:
         digest.update(module.encode() + b"\0" + path.read_bytes() + b"\0")
     for path in files:
         digest.update(path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def file_fingerprint(path: Path) -> str:
-    """Returns a file's hex SHA-256."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
     return digest.hexdigest()

@@ -19,6 +19,7 @@ from tfx.types import BaseChannel, Channel
 from tfx.types.standard_artifacts import Model, PushedModel
 
 from components.contracts import features, node_ids
+from components.contracts.manifest import file_digest
 from components.evaluation.node import EvaluationSummary
 from components.infra_validation.node import ServingValidator
 from components.ingestion.node import ParquetExampleGen
@@ -39,7 +40,7 @@ from components.validation.reviewed_files import parse, read_classes
 from components.validation.reviewed_schema import ReviewedSchemaGen
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.eval_config import make_eval_config
-from pipeline.fingerprint import code_fingerprint, file_fingerprint
+from pipeline.fingerprint import code_fingerprint
 
 _PREPROCESSING = "components.transform.preprocessing"
 _RUN_FN = "components.training.run_fn"
@@ -181,6 +182,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         served=served.outputs["pushed"],
         rolled_back=served.outputs["rolled_back"],
         folder=str(config.serving_dir),
+        owner=config.run.owner,
         fingerprint=code_fingerprint("components.pushing.node"),
     ).with_id(node_ids.PUSHER)
 
@@ -248,7 +250,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
 def _vectors(glove: Path | None) -> dict[str, str]:
     if glove is None:
         return {"glove": "", "glove_sha256": ""}
-    return {"glove": str(glove), "glove_sha256": file_fingerprint(glove)}
+    return {"glove": str(glove), "glove_sha256": file_digest(glove)}
 
 
 def _tuner(

@@ -66,6 +66,34 @@ def repository() -> Path:
     return REPOSITORY
 
 
+# variables.index as TensorFlow 2.16 writes it for a variable "w" of 75,000 float32.
+_INDEX = (
+    "00000608011a0208010001137708011206120408f8c90428e0a71235ce6e34c3000000000100000000f95c4998"
+    "000000000100000000c0f2a1b0000102780028000000000100000000947982842d083a0e000000000000000000"
+    "00000000000000000000000000000000000000000000000000000057fb808b247547db"
+)
+
+
+@pytest.fixture(scope="session")
+def saved_model() -> Callable[..., Path]:
+    """Writes the files of a whole SavedModel of 300 KB; ``word``, in its vocabulary, marks it."""
+
+    def write(folder: Path, word: object = "the") -> Path:
+        files = {
+            "saved_model.pb": b"\x08\x01\x12\x02\x0a\x00",
+            "fingerprint.pb": b"f",
+            "variables/variables.index": bytes.fromhex(_INDEX),
+            "variables/variables.data-00000-of-00001": b"w" * 300_000,
+            "assets/vocabulary": f"{word}\nof\n".encode(),
+        }
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return folder
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def real_corpus() -> Path:
     """The real corpus; skips where it is not at hand."""

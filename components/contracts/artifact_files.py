@@ -15,6 +15,9 @@ TRAINING_REPORT = "training.json"
 GOLDEN_PREDICTIONS = "golden_predictions.json"
 WARMUP = "tf_serving_warmup_requests"
 
+# Pusher, in the version.
+MANIFEST = f"{EXTRA_ASSETS}/manifest.json"
+
 # Tuner.
 BEST_VALUES = "best.toml"
 

@@ -3,6 +3,9 @@
 # Of executions of our nodes: the hash of their sources.
 FINGERPRINT = "fingerprint"
 
+# Of every artifact: the digest of its files when its node ended (`components.contracts.manifest`).
+CONTENT_DIGEST = "content_digest"
+
 # Of Examples, with the other counts of the ingestion summary; see `split_rows`.
 ROWS_READ = "rows_read"
 
@@ -13,8 +16,9 @@ STATISTICS_ID = "statistics_id"
 BLESSED = "blessed"
 # Of the latter two: a sentence or a failed check per line.
 REASONS = "reasons"
-# Of InfraBlessing: what served the model.
+# Of InfraBlessing: what served the model, and the digest of the model's files.
 RUNTIME = "runtime"
+MODEL_DIGEST = "model_digest"
 # Of EvaluationMetrics, with `examples`: metrics of the whole test split, which SQLite keeps to six
 # digits.
 KEPT_METRICS = ("accuracy", "macro_f1", "cross_entropy")

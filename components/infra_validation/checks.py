@@ -12,7 +12,8 @@ from components.contracts import features
 from components.contracts.golden_predictions import GoldenPredictions
 from components.contracts.infra_verdict import Check, Measurements
 from components.infra_validation.budgets import InfraValidationSettings
-from components.scoring.signatures import Signature, TensorKind, input_names
+from components.scoring.signatures import Signature, TensorKind
+from components.scoring.text_inputs import input_names
 
 # Scores of a row add up to 1 except for float32 rounding.
 _SUM_TOLERANCE = 1e-5

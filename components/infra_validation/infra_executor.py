@@ -16,6 +16,7 @@ import components
 from components import model_server
 from components.contracts import artifact_files, properties
 from components.contracts.infra_verdict import Check, InfraVerdict, ProbeResult
+from components.contracts.manifest import Manifest
 from components.infra_validation import local_server
 from components.infra_validation.budgets import InfraValidationSettings
 
@@ -32,6 +33,8 @@ def validate(model: Path, blessing: types.Artifact, settings: InfraValidationSet
         blessing: receives the properties and, in its folder, the verdict.
         settings: budgets and tolerance.
     """
+    # Before the probe: what is changed later, even meanwhile, is not what was blessed.
+    digest = Manifest.of(model).digest
     for attempt in range(1, settings.tries + 1):
         runtime, note, found = _validate(model, settings)
         failed = [check for check in found.checks if not check.passed]
@@ -49,6 +52,7 @@ def validate(model: Path, blessing: types.Artifact, settings: InfraValidationSet
     (folder / name).touch()
     blessing.set_int_custom_property(properties.BLESSED, int(not failed))
     blessing.set_string_custom_property(properties.RUNTIME, runtime)
+    blessing.set_string_custom_property(properties.MODEL_DIGEST, digest)
     blessing.set_string_custom_property(properties.REASONS, "\n".join(reasons))
     for check in found.checks:
         logging.info("%s: %s", "passed" if check.passed else "FAILED", check.line)

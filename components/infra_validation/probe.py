@@ -53,17 +53,11 @@ def probe(
     Returns:
         The checks, and the measurements; None if the probe failed before them.
     """
-    extra = model / artifact_files.EXTRA_ASSETS
-    path = extra / artifact_files.GOLDEN_PREDICTIONS
     try:
-        golden = GoldenPredictions.read(path)
-        # Arrays are built when they are first used.
-        _ = golden.token_ids, golden.scores
-    except (OSError, ValueError) as error:
-        return [_failed("golden predictions", f"{path} cannot be read: {error}")], None
-    if not golden.predictions:
-        return [_failed("golden predictions", f"{path} holds none")], None
-    path = extra / artifact_files.WARMUP
+        golden = _read_golden(model)
+    except ValueError as error:
+        return [_failed("golden predictions", str(error))], None
+    path = model / artifact_files.EXTRA_ASSETS / artifact_files.WARMUP
     try:
         warmup = read_warmup(path)
     except (tf.errors.OpError, DecodeError) as error:
@@ -83,7 +77,7 @@ def probe(
         if not all(check.passed for check in found):
             return found, None
         found.append(_replay_warmup(runtime, warmup, golden))
-        found += _replay_texts(runtime, golden, settings.max_score_difference)
+        found += replay_texts(runtime, golden, settings.max_score_difference)
         found += _replay_examples(runtime, golden, settings.max_score_difference)
         measurements, check = _measure(runtime, golden, load_seconds, pid)
         found.append(check)
@@ -91,6 +85,43 @@ def probe(
         found.append(_failed("requests", error.reason))
         return found, None
     return found + checks.check_budgets(measurements, settings), measurements
+
+
+def golden_defect(model: Path, bound: float) -> str:
+    """Returns how a model's scores differ from its golden predictions; empty if they do not.
+
+    Args:
+        model: folder of the SavedModel, which is loaded in this process.
+        bound: largest allowed difference of a score.
+    """
+    try:
+        golden = _read_golden(model)
+        scorer = Scorer(model)
+        scorer.check()
+        found = replay_texts(scorer, golden, bound)
+    except ScoringError as error:
+        return error.reason
+    except ValueError as error:
+        return str(error)
+    return next((check.line for check in found if not check.passed), "")
+
+
+def _read_golden(model: Path) -> GoldenPredictions:
+    """Reads a model's golden predictions.
+
+    Raises:
+        ValueError: they cannot be read, or there are none.
+    """
+    path = model / artifact_files.EXTRA_ASSETS / artifact_files.GOLDEN_PREDICTIONS
+    try:
+        golden = GoldenPredictions.read(path)
+        # Arrays are built when they are first used.
+        _ = golden.token_ids, golden.scores
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    if not golden.predictions:
+        raise ValueError(f"{path} holds none")
+    return golden
 
 
 def _failed(name: str, problem: str) -> Check:
@@ -127,7 +158,7 @@ def _replay_warmup(
     return Check("warm-up", True, f"warm-up: {len(warmup)} requests, each answered")
 
 
-def _replay_texts(runtime: ModelRuntime, golden: GoldenPredictions, bound: float) -> list[Check]:
+def replay_texts(runtime: ModelRuntime, golden: GoldenPredictions, bound: float) -> list[Check]:
     """Sends each golden text alone, then all of them in one batch."""
     texts = [text.content for text in golden.predictions]
     every = range(len(texts))

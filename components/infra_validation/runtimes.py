@@ -15,7 +15,8 @@ from tensorflow_serving.apis import (
 )
 
 from components.scoring.errors import RefusedError, one_line
-from components.scoring.signatures import Signature, described, filled
+from components.scoring.signatures import Signature, described
+from components.scoring.text_inputs import filled
 
 # gRPC's default of 4 MiB would refuse a batch with a few long texts.
 _MAX_MESSAGE = 256 << 20

@@ -9,6 +9,7 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.model_card.artifact import ModelCard
+from components.pushing.owner import Owner
 from components.pushing.push_executor import VersionedPusherExecutor
 
 
@@ -45,6 +46,7 @@ class VersionedPusher(base_component.BaseComponent):
         rolled_back: the last push of ``model`` if it was rolled back, else nothing. Such a model is
             not pushed.
         folder: local folder of the numeric version folders.
+        owner: the pipeline, which must own that folder or be the first to push into it.
         fingerprint: hash of the sources that the node uses; part of the cache key.
     """
 
@@ -60,6 +62,7 @@ class VersionedPusher(base_component.BaseComponent):
         served: types.BaseChannel,
         rolled_back: types.BaseChannel,
         folder: str,
+        owner: Owner,
         fingerprint: str,
     ) -> None:
         filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=folder)
@@ -71,7 +74,7 @@ class VersionedPusher(base_component.BaseComponent):
             served=served,
             rolled_back=rolled_back,
             push_destination=pusher_pb2.PushDestination(filesystem=filesystem),
-            custom_config=json.dumps({"fingerprint": fingerprint}),
+            custom_config=json.dumps({"fingerprint": fingerprint, "owner": owner.model_dump()}),
             pushed_model=types.Channel(type=standard_artifacts.PushedModel),
         )
         super().__init__(spec=spec)

@@ -1,5 +1,6 @@
 """The Pusher's executor: TFX's checks, then an atomic push under a new version."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tfx.utils import io_utils, proto_utils
 from components.contracts import artifact_files, properties
 from components.errors import UserError
 from components.pushing import versions
+from components.pushing.owner import Owner
 
 
 class VersionedPusherExecutor(executor.Executor):  # type: ignore[misc]
@@ -35,10 +37,12 @@ class VersionedPusherExecutor(executor.Executor):  # type: ignore[misc]
             input_dict: ``model``; optionally ``model_blessing``, ``infra_blessing``, ``model_card``
                 and ``rolled_back`` (the model's last push, if it was rolled back).
             output_dict: ``pushed_model``.
-            exec_properties: ``push_destination``, JSON of a ``PushDestination``.
+            exec_properties: ``push_destination``, JSON of a ``PushDestination``; ``custom_config``,
+                JSON with the ``owner`` of the folder.
 
         Raises:
-            UserError: the destination is not a local folder, or the push failed.
+            UserError: the destination is not a local folder or another pipeline's, the model was
+                changed after it was blessed, or the push failed.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(
@@ -70,7 +74,18 @@ class VersionedPusherExecutor(executor.Executor):  # type: ignore[misc]
         io_utils.copy_dir(model, pushed.uri)
         for name, file in additions.items():
             io_utils.copy_file(str(file), str(Path(pushed.uri) / name), overwrite=True)
-        version, path = versions.publish(Path(model), folder, additions=additions)
+        digests = (
+            one.get_string_custom_property(properties.MODEL_DIGEST)
+            for one in input_dict.get(standard_component_specs.INFRA_BLESSING_KEY, [])
+        )
+        owner = json.loads(exec_properties["custom_config"]).get("owner")
+        version, path = versions.publish(
+            Path(model),
+            folder,
+            additions=additions,
+            owner=Owner.model_validate(owner) if owner else None,
+            digest=next(digests, ""),
+        )
         candidate = artifact_utils.get_single_instance(
             input_dict[standard_component_specs.MODEL_KEY]
         )

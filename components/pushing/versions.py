@@ -6,6 +6,10 @@ version is copied under another name in the same folder, synced to disk, and ren
 The server serves the highest version. A rollback renames that one to ``.rolled-back-<version>``,
 which the server ignores. The name records that this version was rejected: neither its number nor
 its model is pushed again, unless the folder is removed by hand.
+
+A version carries a manifest of its files' digests. Rollback and prune count only whole versions:
+those that can be loaded and are as they were pushed. One pipeline owns a push folder
+(`components.pushing.owner`).
 """
 
 from __future__ import annotations
@@ -22,17 +26,21 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from components.atomic import sync
+from components.contracts.artifact_files import MANIFEST
+from components.contracts.manifest import Manifest
 from components.errors import UserError
+from components.pushing.owner import Owner, check_owner, take
+from components.scoring.saved_model import SAVED_MODEL, defect
 
 LOCK_FILE = ".push.lock"
 STAGING_PREFIX = ".staging-"
 ROLLED_BACK_PREFIX = ".rolled-back-"
 LOCK_SECONDS = 600.0
-SAVED_MODEL = "saved_model.pb"
 
 _NUMERIC = re.compile(r"[0-9]+")
 # TF Serving reads a version as a signed 64-bit integer and skips names that do not fit.
 _MAX_VERSION = 2**63 - 1
+_WRITABLE = "see that the folder is writable and the disk has room, then run again"
 
 
 class PushedVersion(NamedTuple):
@@ -42,23 +50,57 @@ class PushedVersion(NamedTuple):
     path: Path
 
 
+def make_folder(folder: Path) -> None:
+    """Creates a push folder, readable for the server's user whatever the umask; may exist already.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(folder.stat().st_mode | 0o555)
+
+
+def numbered(folder: Path, prefix: str = "") -> dict[int, Path]:
+    """Returns {version: its folder}, ascending; empty if the push folder does not exist.
+
+    Args:
+        folder: the push folder.
+        prefix: `ROLLED_BACK_PREFIX` for the versions that were rolled back, whose files may be
+            pruned.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
+    found = {}
+    with _failing_as(folder, "cannot be read", "see that it is a folder you may read"):
+        try:
+            entries = list(folder.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+    for entry in entries:
+        name = entry.name[len(prefix) :]
+        # A name may have leading zeros.
+        if entry.name.startswith(prefix) and _NUMERIC.fullmatch(name) and int(name) <= _MAX_VERSION:
+            found[int(name)] = entry
+    return dict(sorted(found.items()))
+
+
 def list_versions(folder: Path) -> list[int]:
-    """Returns the versions in a push folder, ascending; empty if the folder does not exist."""
-    return _numbers(folder, "")
+    """Returns the versions in a push folder, ascending; see `numbered`."""
+    return list(numbered(folder))
 
 
 def servable_versions(folder: Path) -> list[int]:
-    """Returns those of `list_versions` with a SavedModel, which a server can load."""
-    return [
-        version
-        for version in list_versions(folder)
-        if (folder / str(version) / SAVED_MODEL).is_file()
-    ]
+    """Returns those of `list_versions` with a SavedModel, which a server may take."""
+    with _failing_as(folder, "cannot be read", "see that you may read the versions in it"):
+        versions = numbered(folder).items()
+        return [version for version, path in versions if (path / SAVED_MODEL).is_file()]
 
 
 def rolled_back_versions(folder: Path) -> list[int]:
     """Returns the versions that were rolled back, ascending; their files may be pruned."""
-    return _numbers(folder, ROLLED_BACK_PREFIX)
+    return list(numbered(folder, ROLLED_BACK_PREFIX))
 
 
 def was_rolled_back(version_folder: Path) -> bool:
@@ -68,16 +110,6 @@ def was_rolled_back(version_folder: Path) -> bool:
 
 def _rejected(version_folder: Path) -> Path:
     return version_folder.with_name(ROLLED_BACK_PREFIX + version_folder.name)
-
-
-def _numbers(folder: Path, prefix: str) -> list[int]:
-    if not folder.is_dir():
-        return []
-    names = (
-        entry.name[len(prefix) :] for entry in folder.iterdir() if entry.name.startswith(prefix)
-    )
-    numbers = (int(name) for name in names if _NUMERIC.fullmatch(name))
-    return sorted(number for number in numbers if number <= _MAX_VERSION)
 
 
 def next_version(existing: list[int], now: float) -> int:
@@ -104,71 +136,128 @@ def publish(
     now: Callable[[], float] = time.time,
     lock_seconds: float = LOCK_SECONDS,
     additions: Mapping[str, Path] | None = None,
+    owner: Owner | None = None,
+    digest: str = "",
 ) -> PushedVersion:
-    """Copies a SavedModel into a push folder as its next version.
+    """Copies a SavedModel into a push folder as its next version, with a manifest of its files.
 
     One push at a time holds the folder's lock, which the system releases when its process dies. The
-    next push removes what a killed one left behind.
+    next push removes what a killed one left behind. If the served version is the same to the byte,
+    it is returned, and nothing is copied: a push was killed after its version became visible.
 
     Args:
-        model: folder with ``saved_model.pb``.
+        model: folder with ``saved_model.pb``, directly in its artifact's folder.
         folder: the push folder; created if missing.
         now: clock, Unix time in seconds.
         lock_seconds: how long to wait for another push.
         additions: further files of the version, by their path in it.
+        owner: the pipeline that pushes; the first to push owns the folder.
+        digest: ``Manifest.digest`` of the model that was blessed; empty if it is not known.
 
     Raises:
-        UserError: the model is not a SavedModel, the folder is not writable, or the lock is held.
+        UserError: the model cannot be loaded or is not the blessed one, the folder is another
+            pipeline's or not writable, or the lock is held.
     """
-    if not (model / SAVED_MODEL).is_file():
-        raise UserError(f"{model}: no {SAVED_MODEL}; only a SavedModel folder can be pushed")
+    if problem := defect(model, contents=False):
+        raise UserError(f"{model}: {problem}; only a whole SavedModel can be pushed")
     with _failing_as(folder, "cannot push the model"):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     with _alone(folder, "cannot push the model", lock_seconds):
+        if owner is not None:
+            take(folder, owner)
         staging = folder / f"{STAGING_PREFIX}{os.getpid()}"
         try:
             shutil.copytree(model, staging)
             for name, file in (additions or {}).items():
                 (staging / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, staging / name)
-            _sync_tree(staging)
+            manifest = Manifest.of(staging)
+            if digest and manifest.without(additions or ()).digest != digest:
+                raise UserError(
+                    f"{model} was changed after it was blessed; remove the folder "
+                    f"{model.parent} and run again: the model is made anew"
+                )
+            served = next(reversed(numbered(folder).items()), None)
+            if served and _holds(served[1], manifest):
+                return PushedVersion(*served)
+            manifest.write(staging / MANIFEST)
+            _finish_tree(staging)
             return _rename(staging, folder, now)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def rollback(folder: Path, lock_seconds: float = LOCK_SECONDS) -> PushedVersion:
+def _holds(version: Path, manifest: Manifest) -> bool:
+    """Returns whether a version is whole and consists of the files of a manifest."""
+    try:
+        return Manifest.of_version(version) == manifest and not defect(version, contents=True)
+    except (OSError, ValueError):
+        return False
+
+
+def _ignore(line: str) -> None:
+    """Says nothing."""
+
+
+def rollback(
+    folder: Path,
+    lock_seconds: float = LOCK_SECONDS,
+    owner: Owner | None = None,
+    say: Callable[[str], None] = _ignore,
+) -> PushedVersion:
     """Takes the served version, the highest, out of service, so that the one below is served.
 
-    This is one rename, which a server notices when it next polls. The files stay, as
-    ``.rolled-back-<version>``, until `prune`.
+    Copies of the same model directly below it go with it, and so do versions there that cannot be
+    loaded. Each goes by one rename, the served one last; a server notices when it next polls. The
+    files stay, as ``.rolled-back-<version>``, until `prune`.
 
     Args:
         folder: the push folder.
         lock_seconds: how long to wait for a push.
+        owner: the pipeline that must own the folder, if it has an owner.
+        say: gets a line for each further version that goes.
 
     Returns:
         The version that is served now.
 
     Raises:
-        UserError: there is no version to go back to, the folder is not writable, or the lock is
-            held.
+        UserError: there is no version to go back to, the folder is another pipeline's or not
+            writable, or the lock is held.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder, so nothing to roll back")
-    with _alone(folder, "cannot roll back", lock_seconds):
-        present = list_versions(folder)
-        if len(present) < 2:
-            held = f"version {present[0]} is the only one" if present else "it holds no version"
-            raise UserError(f"{folder}: {held}; there is none to go back to")
-        before, served = present[-2:]
-        target = _rejected(folder / str(served))
-        if target.exists():
-            # This version was rolled back before, and someone copied its files back.
-            shutil.rmtree(target)
-        _visible(folder, served).rename(target)
-        sync(folder)
-        return PushedVersion(before, _visible(folder, before))
+    with _failing_as(folder, "cannot roll back"):
+        if not folder.is_dir():
+            raise UserError(f"{folder}: there is no such folder, so nothing to roll back")
+    with _alone(folder, "cannot roll back", lock_seconds, owner):
+        present = list(reversed(numbered(folder).items()))
+        going, lines = present[:1], []
+        model = _model_digest(going[0][1]) if going else ""
+        if going and (problem := defect(going[0][1], contents=True)):
+            say(f"version {going[0][0]} cannot be loaded ({problem})")
+        for version, path in present[1:]:
+            if problem := defect(path, contents=True):
+                lines.append(f"version {version} cannot be loaded ({problem})")
+            elif _model_digest(path) == model:
+                lines.append(f"version {version} is the same model as version {going[0][0]}")
+            else:
+                for line in lines:
+                    say(f"{line}; it is rolled back, too")
+                for number, old in reversed(going):
+                    target = _rejected(folder / str(number))
+                    if target.exists():
+                        # It was rolled back before, and someone copied its files back.
+                        shutil.rmtree(target)
+                    old.rename(target)
+                    sync(folder)
+                return PushedVersion(version, path)
+            going.append((version, path))
+        held = f"version {going[0][0]} is the only one" if going else "it holds no version"
+        held = "; ".join([f"only version {going[0][0]} counts", *lines]) if lines else held
+        raise UserError(f"{folder}: {held}; there is none to go back to")
+
+
+def _model_digest(version: Path) -> str:
+    """Returns `Manifest.model_digest` of a version's files; empty if it cannot be loaded."""
+    return "" if defect(version, contents=False) else Manifest.of(version).model_digest
 
 
 def prune(
@@ -177,35 +266,43 @@ def prune(
     dry_run: bool = False,
     in_use: Collection[int] = (),
     lock_seconds: float = LOCK_SECONDS,
+    owner: Owner | None = None,
+    say: Callable[[str], None] = _ignore,
 ) -> list[Path]:
     """Removes old versions, and the files of those that were rolled back.
 
-    The served version, the highest, always stays. A version that was rolled back keeps an empty
-    folder as its record. A version is hidden from the server by one rename before its files are
-    removed.
+    Versions that cannot be loaded stay and do not count. A version that was rolled back keeps an
+    empty folder as its record. A version is hidden from the server by one rename before its files
+    are removed.
 
     Args:
         folder: the push folder.
-        keep: how many of the highest versions stay, at least 1.
+        keep: how many of the highest versions that can be loaded stay, at least 1.
         dry_run: only list the folders.
         in_use: further versions that stay, such as those in a server's configuration.
         lock_seconds: how long to wait for a push.
+        owner: the pipeline that must own the folder, if it has an owner.
+        say: gets a line for each version that cannot be loaded.
 
     Returns:
         The folders that were, or with ``dry_run`` would be, removed or emptied, oldest first.
 
     Raises:
-        UserError: ``keep`` is below 1, the folder is not writable, or the lock is held.
+        UserError: ``keep`` is below 1, the folder is another pipeline's or not writable, or the
+            lock is held.
     """
     if keep < 1:
         raise UserError(f"keep = {keep}: at least 1 version stays, the one that is served")
-    if not folder.is_dir():
-        return []
+    with _failing_as(folder, "cannot prune"):
+        if not folder.is_dir():
+            return []
     if dry_run:
-        old, rejected = _prunable(folder, keep, in_use)
+        if owner is not None:
+            check_owner(folder, owner)
+        old, rejected = _prunable(folder, keep, in_use, say)
         return [*old, *rejected]
-    with _alone(folder, "cannot prune", lock_seconds):
-        old, rejected = _prunable(folder, keep, in_use)
+    with _alone(folder, "cannot prune", lock_seconds, owner):
+        old, rejected = _prunable(folder, keep, in_use, say)
         for path in old:
             hidden = folder / f"{STAGING_PREFIX}pruned-{path.name}"
             path.rename(hidden)
@@ -217,31 +314,43 @@ def prune(
         return [*old, *rejected]
 
 
-def _prunable(folder: Path, keep: int, in_use: Collection[int]) -> tuple[list[Path], list[Path]]:
-    old = [version for version in list_versions(folder)[:-keep] if version not in in_use]
-    rejected = [folder / f"{ROLLED_BACK_PREFIX}{number}" for number in rolled_back_versions(folder)]
-    return (
-        [_visible(folder, version) for version in old],
-        [path for path in rejected if any(path.iterdir())],
-    )
+def _prunable(
+    folder: Path, keep: int, in_use: Collection[int], say: Callable[[str], None]
+) -> tuple[list[Path], list[Path]]:
+    whole = []
+    for version, path in numbered(folder).items():
+        problem = defect(path, contents=True)
+        if not problem:
+            whole.append((version, path))
+        elif path.exists():  # a dry run has no lock: another may have removed it
+            say(f"version {version} cannot be loaded ({problem}); it does not count, and stays")
+    old = [path for version, path in whole[:-keep] if version not in in_use]
+    with _failing_as(folder, "cannot prune"):
+        rejected = numbered(folder, ROLLED_BACK_PREFIX).values()
+        return old, [path for path in rejected if _has_files(path)]
 
 
-def _visible(folder: Path, version: int) -> Path:
-    """Returns the folder of a version, whose name may have leading zeros."""
-    names = (entry for entry in folder.iterdir() if _NUMERIC.fullmatch(entry.name))
-    return next(entry for entry in names if int(entry.name) == version)
+def _has_files(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 @contextlib.contextmanager
-def _alone(folder: Path, what: str, lock_seconds: float) -> Iterator[None]:
+def _alone(
+    folder: Path, what: str, lock_seconds: float, owner: Owner | None = None
+) -> Iterator[None]:
     """Holds the folder's lock, and removes what a killed push or prune left.
 
     Raises:
-        UserError: the lock is held, or the body raises an OSError.
+        UserError: the lock is held, the folder is not ``owner``'s, or the body raises an OSError.
     """
     with _failing_as(folder, what):
         try:
             with FileLock(folder / LOCK_FILE, timeout=lock_seconds):
+                if owner is not None:
+                    check_owner(folder, owner)
                 _remove_leftovers(folder)
                 yield
         except Timeout:
@@ -252,17 +361,14 @@ def _alone(folder: Path, what: str, lock_seconds: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _failing_as(folder: Path, what: str) -> Iterator[None]:
+def _failing_as(folder: Path, what: str, advice: str = _WRITABLE) -> Iterator[None]:
     """Turns an OSError into a one-line UserError."""
     try:
         yield
     except OSError as error:
         # copytree collects the failures of its files in one shutil.Error.
         cause = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror
-        raise UserError(
-            f"{folder}: {what}: {cause}; "
-            "see that the folder is writable and the disk has room, then run again"
-        ) from error
+        raise UserError(f"{folder}: {what}: {cause}; {advice}") from error
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -286,9 +392,9 @@ def _rename(staging: Path, folder: Path, now: Callable[[], float]) -> PushedVers
         return PushedVersion(version, target)
 
 
-def _sync_tree(root: Path) -> None:
-    """Flushes every file, then its folder, to the disk."""
+def _finish_tree(root: Path) -> None:
+    """Flushes every file, then its folder, to the disk; lets the server's user read them."""
     for folder, _, files in os.walk(root, topdown=False):
-        for name in files:
-            sync(Path(folder) / name)
-        sync(Path(folder))
+        for path in (*(Path(folder, name) for name in files), Path(folder)):
+            path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
+            sync(path)

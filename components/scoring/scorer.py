@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from components.contracts import features
-from components.pushing.versions import SAVED_MODEL
 from components.scoring.errors import (
     LoadError,
     RefusedError,
@@ -28,7 +27,9 @@ from components.scoring.errors import (
     reason_of_load,
     reason_of_run,
 )
-from components.scoring.signatures import OUTPUTS, described, filled
+from components.scoring.saved_model import SAVED_MODEL, defect
+from components.scoring.signatures import OUTPUTS, described
+from components.scoring.text_inputs import filled
 
 
 class Scores(NamedTuple):
@@ -54,25 +55,26 @@ class Scorer:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Loads the model.
+        """Loads the model, after a check of its files and of its manifest, if it has one.
 
         Raises:
             LoadError: it cannot be loaded.
         """
-        import tensorflow as tf
-        from tensorflow.core.protobuf import saved_model_pb2
-
         self.folder = folder
         try:
+            # Before the slow import.
+            if problem := defect(folder, contents=True):
+                raise OSError(problem)
+            import tensorflow as tf
+            from tensorflow.core.protobuf import saved_model_pb2
+
             content = saved_model_pb2.SavedModel.FromString((folder / SAVED_MODEL).read_bytes())
-            if not content.meta_graphs:
-                raise OSError(f"{SAVED_MODEL} holds no graph")
             # Kept, since its functions do not keep its variables alive.
             self._model = tf.saved_model.load(str(folder))
         except Exception as error:  # TensorFlow may raise anything for a broken SavedModel
             reason = reason_of_load(error)
             raise LoadError(
-                f"{folder}: TensorFlow cannot load the model: {reason}; copy or export it again",
+                f"{folder}: the model is not loaded: {reason}; copy or export it again",
                 reason,
             ) from error
         self.signatures = described(content.meta_graphs[0].signature_def)

@@ -18,7 +18,7 @@ from components.contracts.columns import Columns
 from components.contracts.golden_predictions import GoldenPredictions, GoldenText
 from components.model.architectures import build_model
 from components.model.model_settings import ModelSettings
-from components.scoring import signatures
+from components.scoring.text_inputs import input_names
 from components.text.tf_example_wire import string_columns
 
 _READ_ROWS = 1024
@@ -158,7 +158,7 @@ def text_function(
 
     With several columns, an input may be left out and counts as empty.
     """
-    names = signatures.input_names(columns)
+    names = input_names(columns)
     specs = [tf.TensorSpec([None], tf.string, name=name) for name in names]
     if len(names) == 1:
         return tf.function(answer).get_concrete_function(specs[0])

@@ -11,7 +11,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from components.contracts import features
 from components.contracts.columns import ARXIV
-from components.scoring.signatures import filled, input_names
+from components.scoring.text_inputs import filled, input_names
 
 # TF Serving refuses a file with more: kMaxWarmupRequests in saved_model_warmup_util.h.
 MAX_RECORDS = 1000

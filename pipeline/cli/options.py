@@ -5,6 +5,7 @@ Has no slow imports, since ``--help`` and completion wait for it.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -15,6 +16,8 @@ from components.errors import UserError
 from pipeline.runs.layout import OutputFolder
 
 if TYPE_CHECKING:
+    from components.pushing.owner import Owner
+    from pipeline.config.pipeline_config import RunSettings
     from pipeline.runs.history import History
 
 CONFIG_HELP = "TOML file; by default the one that ARXIV_PIPELINE_CONFIG names."
@@ -34,10 +37,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 
 @dataclass(frozen=True)
 class Place:
-    """Where runs write; ``configured_serving_dir`` is None without a configuration."""
+    """Where runs write; ``settings`` are None without a configuration."""
 
     folder: OutputFolder
-    configured_serving_dir: Path | None = None
+    settings: RunSettings | None = None
 
     @property
     def serving_dir(self) -> Path:
@@ -46,23 +49,35 @@ class Place:
         Raises:
             UserError: it cannot be determined.
         """
-        if self.configured_serving_dir is not None:
-            return self.configured_serving_dir
+        if self.settings is not None:
+            return self.settings.model_folder
         from pipeline.runs import record
 
         root = self.folder.serving_root
-        run = record.latest_configuration(self.folder).get("run", {})
+        try:
+            run = record.latest_configuration(self.folder).get("run", {})
+            models = [one for one in root.iterdir() if one.is_dir()] if root.is_dir() else []
+        except OSError as error:
+            raise UserError(f"{self.folder.path}: cannot be read: {error.strerror}") from error
         if run.get("serving_dir"):
             return Path(run["serving_dir"])
         if run.get("name"):
             return root / str(run["name"])
-        models = [one for one in root.iterdir() if one.is_dir()] if root.is_dir() else []
         if len(models) == 1:
             return models[0]
         raise UserError(
             f"{self.folder.path} does not tell where its models are served; name the configuration "
             "with --config"
         )
+
+    @property
+    def owner(self) -> Owner:
+        """The pipeline that may change that folder."""
+        from components.pushing.owner import Owner
+
+        if self.settings is not None:
+            return self.settings.owner
+        return Owner(output_dir=os.path.realpath(self.folder.path))
 
     def history(self) -> History:
         """Opens the runs' history.
@@ -88,7 +103,7 @@ def locate(config: Path | None, output_dir: Path | None) -> Place:
     from pipeline.config.pipeline_config import load_run_settings
 
     settings = load_run_settings(config)
-    return Place(OutputFolder(settings.output_dir), settings.model_folder)
+    return Place(OutputFolder(settings.output_dir), settings)
 
 
 def complete_run(context: typer.Context, incomplete: str) -> list[str]:

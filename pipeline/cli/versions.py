@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from components.contracts.artifact_files import EXTRA_ASSETS, GOLDEN_PREDICTIONS, MANIFEST
+from components.errors import printable
 from pipeline.cli.options import AsJson, Config, OutputDir, locate
 
 _EXIT_CODES = """\b
@@ -25,43 +28,94 @@ app = typer.Typer(
 
 @app.command(
     "list",
-    epilog=_EXIT_CODES
+    epilog=_EXIT_CODES.replace("2  there", "1  --verify found a damaged version\n  2  there")
     + """
 \b
 Examples:
   arxiv-pipeline versions list
   arxiv-pipeline versions list --output-dir var/sample --json
+  arxiv-pipeline versions list --output-dir var/sample --verify
 """,
 )
-def list_all(config: Config = None, output_dir: OutputDir = None, as_json: AsJson = False) -> None:
+def list_all(
+    config: Config = None,
+    output_dir: OutputDir = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Compare every file with the manifest, and replay golden predictions."
+        ),
+    ] = False,
+    max_score_difference: Annotated[
+        float, typer.Option(min=0, help="With --verify: largest difference of a score.")
+    ] = 1e-5,
+    as_json: AsJson = False,
+) -> None:
     """List the versions in the serving folder, oldest first.
 
-    Includes those that were rolled back; TF Serving serves the highest of the others.
+    Says which pipeline owns the folder. Includes versions that were rolled back; TF Serving serves
+    the highest of the others. What cannot be loaded is marked, from its files' sizes and without
+    loading it.
     """
     folder = locate(config, output_dir).serving_dir
-    from components.pushing.versions import list_versions, rolled_back_versions
+    from components.pushing.owner import owner_of
+    from components.pushing.versions import ROLLED_BACK_PREFIX, numbered
+    from components.scoring.saved_model import defect
     from pipeline.cli import shown
 
-    numbers, rejected = list_versions(folder), rolled_back_versions(folder)
-    served = numbers[-1] if numbers else None
-    states = {number: "served" if number == served else "" for number in numbers}
-    states |= dict.fromkeys(rejected, "rolled back")
+    owner = owner_of(folder)
+    present, rejected = numbered(folder), numbered(folder, ROLLED_BACK_PREFIX)
+    defects = {number: defect(path, contents=False) for number, path in present.items()}
+    served = max((number for number in present if not defects[number]), default=None)
+    notes: dict[int, list[str]] = {number: ["rolled back"] for number in rejected}
+    for number, path in present.items():
+        said = notes.setdefault(number, [])
+        said += ["served"] if number == served else []
+        if defects[number]:
+            said.append(f"cannot be loaded: {defects[number]}")
+            continue
+        said += [] if (path / MANIFEST).is_file() else ["no manifest"]
+        if verify:
+            defects[number], replayed = _damage(path, max_score_difference)
+            said.append(f"DAMAGED: {defects[number]}" if defects[number] else replayed)
     if as_json:
         versions = [
             {
                 "version": number,
-                "path": folder / str(number),
+                "path": printable(str(present.get(number, folder / str(number)))),
                 "served": number == served,
                 "rolled_back": number in rejected,
+                "defect": defects.get(number, ""),
+                "owner": owner and owner.pipeline,
             }
-            for number in sorted(states)
+            for number in sorted(notes)
         ]
         shown.print_json(versions)
-        return
-    table = shown.table(str(folder), "version", "pushed", "")
-    for number in sorted(states):
-        table.add_row(str(number), _pushed_at(number), states[number])
-    shown.console().print(table)
+    else:
+        table = shown.table(printable(str(folder)), "version", "pushed", "")
+        for number in sorted(notes):
+            table.add_row(str(number), _pushed_at(number), printable("; ".join(notes[number])))
+        shown.console().print(table)
+        _say(f"The folder belongs to the {owner}" if owner else "The next push owns the folder")
+    if verify and any(defects.values()):
+        raise typer.Exit(1)
+
+
+def _damage(version: Path, bound: float) -> tuple[str, str]:
+    """Returns how a version differs from what was pushed, empty if not, and what was compared."""
+    from components.scoring.saved_model import defect
+
+    problem = defect(version, contents=True)
+    if problem or not (version / EXTRA_ASSETS / GOLDEN_PREDICTIONS).is_file():
+        return problem, "verified, without golden predictions"
+    from pipeline import environment
+
+    environment.prepare(quiet=True)
+    # As in the check before the push: scores of a GPU differ in the last bits.
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    from components.infra_validation.probe import golden_defect
+
+    return golden_defect(version, bound), "verified"
 
 
 @app.command(
@@ -74,12 +128,16 @@ Examples:
 """,
 )
 def roll_back(config: Config = None, output_dir: OutputDir = None) -> None:
-    """Roll back to the version before the latest."""
-    folder = locate(config, output_dir).serving_dir
+    """Roll back to the version before the latest.
+
+    Copies of the same model directly below it are rolled back, too, and so are versions that cannot
+    be loaded.
+    """
+    place = locate(config, output_dir)
     from components.pushing import versions
 
-    now_served = versions.rollback(folder)
-    print(f"Served now: version {now_served.version} in {now_served.path}")
+    now_served = versions.rollback(place.serving_dir, owner=place.owner, say=_say)
+    _say(f"Served now: version {now_served.version} in {now_served.path}")
 
 
 @app.command(
@@ -109,10 +167,11 @@ def prune(
 ) -> None:
     """Remove old versions of the model; a dry run without --yes.
 
-    The latest version always stays: without labels, it is the one served. With labels, name the
+    The latest version that can be loaded always stays: without labels, it is the one served.
+    Versions that cannot be loaded are named; they stay and do not count. With labels, name the
     server's file with --models-config, or the versions with --in-use.
     """
-    folder = locate(config, output_dir).serving_dir
+    place = locate(config, output_dir)
     from components.pushing import versions
 
     stay = set(in_use or ())
@@ -120,13 +179,24 @@ def prune(
         from pipeline.serving.labels import named_versions
 
         stay |= named_versions(models_config)
-    removed: list[Path] = versions.prune(folder, keep, dry_run=not yes, in_use=tuple(sorted(stay)))
+    removed: list[Path] = versions.prune(
+        place.serving_dir,
+        keep,
+        dry_run=not yes,
+        in_use=tuple(sorted(stay)),
+        owner=place.owner,
+        say=_say,
+    )
     for path in removed:
-        print(f"{'removed' if yes else 'would remove'} {path}")
+        _say(f"{'removed' if yes else 'would remove'} {path}")
     if not removed:
-        print(f"nothing to remove: {folder} holds no more than {keep}")
+        _say(f"nothing to remove: {place.serving_dir} holds no more than {keep}")
     elif not yes:
         print("Nothing was changed; --yes removes them")
+
+
+def _say(line: str) -> None:
+    print(printable(line))
 
 
 def _pushed_at(version: int) -> str:

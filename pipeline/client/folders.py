@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.pushing.versions import SAVED_MODEL, servable_versions
+from components.errors import UserError
+from components.pushing.versions import servable_versions
+from components.scoring.saved_model import SAVED_MODEL
 from pipeline.client.errors import ModelNotLoadedError
 from pipeline.client.types import ON_DISK, VersionStatus
 
@@ -19,10 +21,13 @@ def find_version(folder: Path, version: int | None = None) -> Path:
     Raises:
         ModelNotLoadedError: the folder, model or version does not exist.
     """
-    if not folder.exists():
-        raise ModelNotLoadedError(f"{folder}: no such folder")
-    if (folder / SAVED_MODEL).is_file():
-        return folder
+    try:
+        if not folder.exists():
+            raise ModelNotLoadedError(f"{folder}: no such folder")
+        if (folder / SAVED_MODEL).is_file():
+            return folder
+    except OSError as error:
+        raise ModelNotLoadedError(f"{folder}: cannot be read ({error.strerror})") from None
     versions = _versions(folder)
     if not versions:
         raise ModelNotLoadedError(
@@ -53,5 +58,5 @@ def _versions(folder: Path) -> list[int]:
     """Returns the versions in a push folder that have a SavedModel, ascending."""
     try:
         return servable_versions(folder)
-    except OSError as error:
-        raise ModelNotLoadedError(f"{folder}: cannot be read ({error.strerror})") from None
+    except UserError as error:
+        raise ModelNotLoadedError(str(error)) from None

@@ -33,6 +33,7 @@ from components.evaluation.evaluation_settings import EvaluationSettings
 from components.infra_validation.budgets import InfraValidationSettings
 from components.input_files import find_files
 from components.model.model_settings import ModelSettings
+from components.pushing.owner import Owner
 from components.settings import BASIC, Settings, declared_keys, is_group
 from components.training.training_settings import TrainingSettings, check_settings
 from components.tuning.tuning_settings import TuningSettings, check_tuning
@@ -107,6 +108,11 @@ class RunSettings(Settings):
     def model_folder(self) -> Path:
         """TF Serving's model base path: numeric version folders."""
         return self.serving_dir or OutputFolder(self.output_dir).serving_root / self.name
+
+    @property
+    def owner(self) -> Owner:
+        """This pipeline, as the owner of its model folder."""
+        return Owner(pipeline=self.name, output_dir=os.path.realpath(self.output_dir))
 
 
 class SplitSettings(Settings):

@@ -21,7 +21,8 @@ from rich.table import Table
 from components.contracts import node_ids
 from components.errors import UserError
 from components.metadata_store import MetadataStore
-from components.pushing.versions import list_versions
+from components.pushing.owner import check_owner
+from components.pushing.versions import list_versions, make_folder
 from pipeline import environment
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.launch import display, session, terminal
@@ -110,10 +111,10 @@ def check_serving_dir(config: PipelineConfig) -> None:
     """Checks that a model can be pushed, hours before one is; creates the folder.
 
     Raises:
-        UserError: the folder cannot be created or written to.
+        UserError: the folder cannot be created or written to, or is another pipeline's.
     """
     try:
-        config.serving_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(config.serving_dir)
         with tempfile.TemporaryFile(dir=config.serving_dir):
             pass
     except OSError as error:
@@ -121,6 +122,7 @@ def check_serving_dir(config: PipelineConfig) -> None:
             f"run.serving_dir = {config.serving_dir}: cannot be written to: {error.strerror}; "
             "name a folder where models can be put"
         ) from error
+    check_owner(config.serving_dir, config.run.owner)
 
 
 def leave(exit_code: int) -> NoReturn:
@@ -148,7 +150,7 @@ def _graph(config: PipelineConfig) -> Any:
 
 
 def _runner() -> Any:
-    return importlib.import_module("tfx.orchestration.local.local_dag_runner").LocalDagRunner()
+    return importlib.import_module("pipeline.launch.checked_runner").CheckedRunner()
 
 
 def _cli_reads_pipeline() -> bool:

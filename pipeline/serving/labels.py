@@ -14,7 +14,8 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from components import atomic
 from components.errors import UserError
-from components.pushing.versions import SAVED_MODEL, servable_versions
+from components.pushing.versions import numbered, servable_versions
+from components.scoring.saved_model import SAVED_MODEL, defect
 
 STABLE = "stable"
 CANARY = "canary"
@@ -43,7 +44,7 @@ def labelled(folder: Path, stable: int | None, canary: int | None) -> dict[str, 
     """Returns {label: version} for the labels that are given.
 
     Raises:
-        UserError: the folder does not have a version.
+        UserError: the folder does not have a version, or it cannot be loaded.
     """
     given = ((STABLE, stable), (CANARY, canary))
     labels = {label: version for label, version in given if version is not None}
@@ -52,7 +53,22 @@ def labelled(folder: Path, stable: int | None, canary: int | None) -> dict[str, 
         if version not in present:
             listed = ", ".join(map(str, present))
             raise UserError(f"{label} {version}: not in {folder}, which has {listed}")
+        check_whole(folder, version)
     return labels
+
+
+def check_whole(folder: Path, version: int) -> None:
+    """Checks that a version can be loaded and is as it was pushed.
+
+    Raises:
+        UserError: it cannot, or is not.
+    """
+    path = numbered(folder).get(version, folder / str(version))
+    if problem := defect(path, contents=True):
+        raise UserError(
+            f"{path} cannot be served: {problem}; remove it, roll back, or name another version "
+            f"with --{STABLE}"
+        )
 
 
 def named_versions(config_file: Path) -> set[int]:
@@ -137,11 +153,13 @@ def assign(
                 f"{label} {version}: TF Serving moves a label in use (now {before[label]}) only to "
                 f"a version that it has loaded; {way}"
             )
-    _set_model(content, base_path, labels)
     try:
+        _set_model(content, base_path, labels)
         atomic.write_text(config_file, text_format.MessageToString(content))
     except OSError as error:
         raise UserError(f"{config_file}: cannot be written: {error.strerror}") from error
+    except UnicodeError:
+        raise UserError(f"{base_path!r}: not UTF-8, which the file needs; name another") from None
     return labels
 
 

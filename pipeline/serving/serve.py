@@ -22,6 +22,7 @@ from pipeline.serving.labels import (
     BASE_PATH,
     CONFIG_FILE,
     MODEL,
+    check_whole,
     labelled,
     models_config,
     versions_to_serve,
@@ -106,12 +107,8 @@ def serving(
     folder = folder.absolute()
     versions = versions_to_serve(folder)
     labels = labelled(folder, stable, canary)
-    newest = list_versions(folder)[-1]
-    if not labels and newest != versions[-1]:
-        raise UserError(
-            f"{folder / str(newest)}: no SavedModel, and TF Serving takes it for the newest "
-            f"version; remove it, or serve {versions[-1]} with --stable {versions[-1]}"
-        )
+    if not labels:
+        check_whole(folder, list_versions(folder)[-1])
     awaited = stable or canary or versions[-1]
     try:
         found = model_server.find(runtime)

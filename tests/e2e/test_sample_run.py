@@ -341,6 +341,37 @@ def test_removed_version_is_pushed_again(project) -> None:
     assert reran(project.run().stdout) == set()
 
 
+def test_model_that_is_changed_after_its_blessing_is_not_pushed(project) -> None:
+    out = project.folder / "out"
+    serving = out / "serving" / "arxiv-e2e"
+    shutil.rmtree(serving / str(project.versions()[-1]))
+    before = project.versions()
+    model = max((out / "artifacts/Trainer/model").iterdir(), key=lambda path: int(path.name))
+    (file,) = (model / "Format-Serving" / "assets").glob("vocabulary*")
+    words = file.read_bytes().split(b"\n")
+    file.write_bytes(b"\n".join([*words[:10], words[11], words[10], *words[12:]]))
+    refused = project.run()
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(
+        f"FAILED: node Pusher failed: {model} was changed or damaged after it was made; "
+    )
+    assert project.versions() == before
+    file.write_bytes(b"\n".join(words))
+    again = project.run()
+    assert (again.returncode, reran(again.stdout)) == (0, {"Pusher", "RunReport"})
+    version = serving / str(project.versions()[-1])
+    shutil.copytree(version, serving / str(int(version.name) + 1))
+    listed = project.run("pipeline", "versions", "list", "-o", str(out), "--verify")
+    assert listed.returncode == 0, listed.stdout
+    assert listed.stdout.count("verified") == len(project.versions())
+    # The copy and the original go together.
+    project.run("pipeline", "versions", "rollback", "-o", str(out))
+    assert project.versions() == before
+    for path in serving.glob(".rolled-back-*"):
+        path.rename(serving / f"kept-{path.name}")
+    assert project.run().returncode == 0
+
+
 def test_rolled_back_model_is_not_pushed_again(project) -> None:
     serving = project.folder / "out" / "serving" / "arxiv-e2e"
     rejected = project.versions()[-1]

@@ -5,11 +5,15 @@ import os
 import re
 import shutil
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from components.arrow import pa, pq
+from components.contracts.artifact_files import MANIFEST
+from components.contracts.manifest import Manifest
+from components.pushing.owner import OWNER_FILE, Owner
 from pipeline import doctor
 from pipeline.config.pipeline_config import PipelineConfig, load_config
 from pipeline.doctor import Health
@@ -149,6 +153,44 @@ def test_folder_that_cannot_be_written_is_broken(tmp_path: Path) -> None:
     assert "run.output_dir" in found.fix
     proc = doctor.check_writable("serving folder", "run.serving_dir", Path("/proc/models"))
     assert proc.health is Health.BROKEN
+
+
+@pytest.mark.parametrize(
+    ("change", "health", "text"),
+    [
+        (Path.exists, Health.FINE, "2 versions, whole"),
+        (
+            lambda folder: (folder / "2" / "assets" / "vocabulary").write_text("teh\nof\n"),
+            Health.WARNING,
+            "version 2: assets/vocabulary was changed after the push",
+        ),
+        (lambda folder: (folder / "3").mkdir(), Health.WARNING, "version 3: no saved_model.pb"),
+        (
+            lambda folder: Owner(pipeline="other", output_dir="/o").write(folder / OWNER_FILE),
+            Health.BROKEN,
+            "belongs to the pipeline other with the output folder /o",
+        ),
+        (
+            lambda folder: (folder / OWNER_FILE).write_text("{"),
+            Health.BROKEN,
+            "whose folder it is cannot be told",
+        ),
+    ],
+)
+def test_pushed_models_are_compared_with_their_manifests(
+    config: PipelineConfig,
+    saved_model: Callable[..., Path],
+    change: Callable[[Path], object],
+    health: Health,
+    text: str,
+) -> None:
+    for number in ("1", "2"):
+        path = saved_model(config.serving_dir / number)
+        Manifest.of(path).write(path / MANIFEST)
+    change(config.serving_dir)
+    found = doctor.check_pushed_models(config)
+    assert found.health is health
+    assert text in found.text
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.fingerprint import code_fingerprint, file_fingerprint, sources
+from pipeline.fingerprint import code_fingerprint, sources
 
 
 @pytest.fixture
@@ -67,9 +67,3 @@ def test_an_edit_elsewhere_does_not(package: Path) -> None:
 def test_an_unknown_module_is_an_error() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"components\.nod"):
         code_fingerprint("components.nod")
-
-
-def test_file_fingerprint_is_the_contents_sha256(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"abc")
-    assert file_fingerprint(path).startswith("ba7816bf8f01cfea414140de5dae2223")

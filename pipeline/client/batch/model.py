@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import atexit
 import functools
-import hashlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.contracts.manifest import Manifest
 from components.errors import UserError
-from components.pushing.versions import SAVED_MODEL
 from components.scoring.scorer import Scorer
 from pipeline.client.errors import ModelNotLoadedError
 from pipeline.client.folders import find_version
@@ -20,7 +19,7 @@ _loading = threading.Lock()
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A SavedModel on disk: its absolute folder, that folder's name, and its hex SHA-256."""
+    """A SavedModel on disk: absolute folder, that folder's name, and `Manifest.model_digest`."""
 
     folder: str
     version: str
@@ -35,24 +34,12 @@ def find_model(folder: Path) -> ModelVersion:
     """
     try:
         chosen = find_version(folder).resolve()
-        return ModelVersion(str(chosen), chosen.name, _digest(chosen))
+        return ModelVersion(str(chosen), chosen.name, Manifest.of(chosen).model_digest)
     except ModelNotLoadedError as error:
         # Batch has one exit code for all that the user can fix.
         raise UserError(str(error)) from None
     except OSError as error:
         raise UserError(f"{folder}: cannot read the model: {error.strerror}") from error
-
-
-def _digest(folder: Path) -> str:
-    """Returns the hex SHA-256 of what determines the scores: graph, weights and assets."""
-    digest = hashlib.sha256()
-    files = [folder / SAVED_MODEL]
-    for name in ("variables", "assets"):
-        files += sorted(path for path in (folder / name).rglob("*") if path.is_file())
-    for path in files:
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(folder)}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()
 
 
 def load_scorer(model: ModelVersion) -> Scorer:

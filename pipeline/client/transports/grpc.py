@@ -73,19 +73,34 @@ class GrpcClient(ServerClient):
     def close(self) -> None:
         self._channel.close()
 
-    def _outputs(self, texts: Sequence[bytes]) -> Mapping[str, Any]:
+    @property
+    def _spec(self) -> dict[str, Any]:
         version = self.options.version
         # A field that is None stays unset.
-        spec = {
+        return {
             "name": self.options.model_name,
             "version": None if version is None else {"value": version},
             "version_label": self.options.version_label,
-            "signature_name": features.SERVING_TEXT,
         }
-        inputs = {features.ABSTRACT: string_tensor(texts)}
-        request = messages.PredictRequest(model_spec=spec, inputs=inputs, output_filter=OUTPUTS)
+
+    def _predict(self, inputs: Mapping[str, Sequence[bytes]]) -> Mapping[str, Any]:
+        request = messages.PredictRequest(
+            model_spec={**self._spec, "signature_name": features.SERVING_TEXT},
+            inputs={name: string_tensor(texts) for name, texts in inputs.items()},
+            output_filter=OUTPUTS,
+        )
         reply = self._call("PredictionService/Predict", request, messages.PredictResponse)
         return {name: read_tensor(reply.outputs[name]) for name in OUTPUTS if name in reply.outputs}
+
+    def _input_names(self) -> tuple[str, ...]:
+        request = messages.GetModelMetadataRequest(
+            model_spec=self._spec, metadata_field=["signature_def"]
+        )
+        reply = self._call(
+            "PredictionService/GetModelMetadata", request, messages.GetModelMetadataResponse
+        )
+        found = messages.SignatureDefMap.FromString(reply.metadata["signature_def"].value)
+        return tuple(found.signature_def[features.SERVING_TEXT].inputs)
 
     def _call(self, name: str, request: Any, response: Any) -> Any:
         method = self._channel.unary_unary(f"/tensorflow.serving.{name}")

@@ -53,7 +53,7 @@ class RestClient(ServerClient):
             chosen = f"/versions/{options.version}"
         elif options.version_label is not None:
             chosen = f"/labels/{quote(options.version_label, safe='')}"
-        self._predict = f"{self._model}{chosen}:predict"
+        self._chosen = f"{self._model}{chosen}"
         kind = "application/json"
         # Not compressed: a short reply could expand to a huge one.
         headers = {"accept": kind, "content-type": kind, "accept-encoding": "identity"}
@@ -82,11 +82,18 @@ class RestClient(ServerClient):
     def close(self) -> None:
         self._open.close()
 
-    def _outputs(self, texts: Sequence[bytes]) -> Mapping[str, Any]:
-        inputs = {features.ABSTRACT: [_json_string(text) for text in texts]}
-        body = json.dumps({"inputs": inputs}).encode()
-        answer = self._ask(lambda seconds: self._send("POST", self._predict, body, seconds))
+    def _predict(self, inputs: Mapping[str, Sequence[bytes]]) -> Mapping[str, Any]:
+        values = {name: [_json_string(text) for text in texts] for name, texts in inputs.items()}
+        body = json.dumps({"inputs": values}).encode()
+        url = f"{self._chosen}:predict"
+        answer = self._ask(lambda seconds: self._send("POST", url, body, seconds))
         return answer["outputs"]
+
+    def _input_names(self) -> tuple[str, ...]:
+        url = f"{self._chosen}/metadata"
+        answer = self._ask(lambda seconds: self._send("GET", url, None, seconds))
+        signatures = answer["metadata"]["signature_def"]["signature_def"]
+        return tuple(signatures[features.SERVING_TEXT]["inputs"])
 
     def _send(self, method: str, url: str, body: bytes | None, seconds: float) -> Any:
         try:

@@ -11,11 +11,14 @@ import ssl
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterable
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from components.contracts import features
 from components.errors import UserError
+from components.scoring.text_inputs import filled
 from pipeline.client.errors import (
     ClientError,
     DeniedError,
@@ -71,6 +74,7 @@ class ServerClient(Client):
         self._address = address
         self._tls = self._tls_context() if address.tls else None
         self._slots = threading.BoundedSemaphore(_MOST_IN_FLIGHT)
+        self._names: tuple[str, ...] = (features.ABSTRACT,)
 
     def _ask(self, send: Callable[[float], Answer]) -> Answer:
         """Calls ``send`` with the seconds that remain, and again after transient failures."""
@@ -96,6 +100,25 @@ class ServerClient(Client):
                 time.sleep(asked + backoff)
         finally:
             self._slots.release()
+
+    def _outputs(self, texts: Sequence[bytes]) -> Mapping[str, Any]:
+        try:
+            return self._predict(filled(self._names, texts))
+        except WrongSignatureError:
+            names = self._input_names()
+            if not names or set(names) == set(self._names):
+                raise
+        # A model of other texts than arXiv's.
+        self._names = names
+        return self._predict(filled(names, texts))
+
+    @abstractmethod
+    def _predict(self, inputs: Mapping[str, Sequence[bytes]]) -> Mapping[str, Any]:
+        """Scores one batch, given the signature's inputs by name; see :meth:`Client._outputs`."""
+
+    @abstractmethod
+    def _input_names(self) -> tuple[str, ...]:
+        """Returns the names of the signature's inputs, from the model's metadata."""
 
     def _versions(self, found: Iterable[tuple[Any, Any, Any]]) -> list[VersionStatus]:
         """Returns statuses from version, state and message, newest first."""
@@ -172,7 +195,7 @@ class ServerClient(Client):
         if code == "TOO_LARGE" or too_large:
             return TextTooLongError(f"{where}: the request is too large for the server ({message})")
         if invalid and any(words in said for words in _SIGNATURE_WORDS):
-            return WrongSignatureError(f"{where}: {model} does not take abstracts ({message})")
+            return WrongSignatureError(f"{where}: {model} takes no texts ({message})")
         if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
             return DeniedError(f"{where}: {status}, the credentials are refused ({message})")
         if code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):

@@ -11,6 +11,7 @@ from tfx.components.util import model_utils
 from tfx.types import standard_artifacts
 
 from components.contracts.infra_verdict import Check, ProbeResult
+from components.contracts.manifest import Manifest
 from components.infra_validation import infra_executor
 from components.infra_validation.budgets import InfraValidationSettings
 from components.infra_validation.node import ServingValidator
@@ -60,6 +61,8 @@ def test_good_model_is_blessed_in_a_process_without_cuda(
     assert len(report["measurements"]["latencies_ms"]) == 100
     assert report["runtime"].startswith("TensorFlow 2.")
     assert blessing.get_string_custom_property("runtime") == report["runtime"]
+    digest = Manifest.of(good_model).digest
+    assert blessing.get_string_custom_property("model_digest") == digest
     assert report["note"] == (
         "tensorflow_model_server is not on PATH and docker is not on PATH; "
         "TensorFlow's own runtime was used instead"

@@ -10,7 +10,7 @@ import pytest
 from components.contracts.artifact_files import EXTRA_ASSETS, GOLDEN_PREDICTIONS, WARMUP
 from components.infra_validation import local_server
 from components.infra_validation.budgets import InfraValidationSettings
-from components.infra_validation.probe import probe
+from components.infra_validation.probe import golden_defect, probe
 from components.infra_validation.runtimes import Server
 from components.training.warmup_requests import write_warmup
 
@@ -138,3 +138,33 @@ def test_server_that_is_gone_is_one_line(good_model: Path) -> None:
     (check,) = found
     assert check.line.startswith("requests: UNAVAILABLE: ")
     assert "\n" not in check.line
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (dict.copy, ""),
+        (
+            lambda answers: answers["predictions"][3]["scores"].reverse(),
+            "texts one by one: largest difference to the trained network's scores",
+        ),
+        (lambda answers: answers["predictions"].clear(), "golden_predictions.json holds none"),
+        (lambda answers: answers.update(predictions=7), "golden_predictions.json cannot be read"),
+    ],
+)
+def test_golden_predictions_are_replayed(build_model, change_answers, change, expected):
+    model = build_model("")
+    change_answers(model, change)
+
+    found = golden_defect(model, 1e-5)
+
+    assert expected in found
+    assert bool(found) == bool(expected)
+
+
+def test_golden_predictions_of_a_model_that_is_no_classifier_are_one_line(build_model):
+    model = build_model("no examples signature")
+    assert golden_defect(model, 1e-5) == ""
+    (model / "saved_model.pb").write_bytes(b"")
+
+    assert golden_defect(model, 1e-5) == "saved_model.pb holds no graph"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,60 +15,74 @@ from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
 from components.contracts.artifact_files import CARD_JSON, CARD_MARKDOWN
+from components.contracts.manifest import Manifest
 from components.errors import UserError
 from components.model_card.artifact import ModelCard
+from components.pushing.owner import Owner
 from components.pushing.push_executor import VersionedPusherExecutor
 
+_WORDS = itertools.count()
 
-def push(
-    root: Path,
-    blessed: bool | None,
-    infra: bool | None = None,
-    folder: str | None = None,
-    **inputs_besides: Any,
-) -> Any:
-    """Runs the executor; returns the ``pushed_model`` artifact."""
-    model = standard_artifacts.Model()
-    model.uri = str(root / "model")
-    saved = root / "model" / "Format-Serving"
-    (saved / "variables").mkdir(parents=True, exist_ok=True)
-    (saved / "saved_model.pb").write_bytes(b"graph")
-    (saved / "variables" / "variables.index").write_bytes(b"weights")
-    inputs = {"model": [model], **inputs_besides}
-    for key, kind, verdict in (
-        ("model_blessing", standard_artifacts.ModelBlessing, blessed),
-        ("infra_blessing", standard_artifacts.InfraBlessing, infra),
-    ):
-        if verdict is not None:
-            blessing = kind()
-            blessing.uri = str(root / key)
-            blessing.set_int_custom_property("blessed", int(verdict))
-            inputs[key] = [blessing]
-    pushed = standard_artifacts.PushedModel()
-    pushed.uri = str(root / "pushed")
-    destination = pusher_pb2.PushDestination(
-        filesystem=pusher_pb2.PushDestination.Filesystem(
-            base_directory=str(root / "serving") if folder is None else folder
+
+@pytest.fixture
+def push(saved_model: Callable[..., Path]) -> Callable[..., Any]:
+    """Runs the executor on a new model; returns the ``pushed_model`` artifact."""
+
+    def run(
+        root: Path,
+        blessed: bool | None,
+        infra: bool | None = None,
+        folder: str | None = None,
+        change: Callable[[Path], object] = Path.exists,
+        owner: Owner | None = None,
+        **inputs_besides: Any,
+    ) -> Any:
+        model = standard_artifacts.Model()
+        model.uri = str(root / "model")
+        saved = saved_model(root / "model" / "Format-Serving", next(_WORDS))
+        inputs = {"model": [model], **inputs_besides}
+        for key, kind, verdict in (
+            ("model_blessing", standard_artifacts.ModelBlessing, blessed),
+            ("infra_blessing", standard_artifacts.InfraBlessing, infra),
+        ):
+            if verdict is not None:
+                blessing = kind()
+                blessing.uri = str(root / key)
+                blessing.set_int_custom_property("blessed", int(verdict))
+                inputs[key] = [blessing]
+        if infra:
+            digest = Manifest.of(saved).digest
+            inputs["infra_blessing"][0].set_string_custom_property("model_digest", digest)
+        change(saved)
+        pushed = standard_artifacts.PushedModel()
+        pushed.uri = str(root / "pushed")
+        destination = pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(
+                base_directory=str(root / "serving") if folder is None else folder
+            )
         )
-    )
-    VersionedPusherExecutor().Do(
-        inputs,
-        {"pushed_model": [pushed]},
-        {
-            "push_destination": proto_utils.proto_to_json(destination),
-            "custom_config": '{"fingerprint": "f00d"}',
-        },
-    )
-    return pushed
+        config = {"fingerprint": "f00d", **({"owner": owner.model_dump()} if owner else {})}
+        VersionedPusherExecutor().Do(
+            inputs,
+            {"pushed_model": [pushed]},
+            {
+                "push_destination": proto_utils.proto_to_json(destination),
+                "custom_config": json.dumps(config),
+            },
+        )
+        return pushed
+
+    return run
 
 
 @pytest.mark.parametrize(("blessed", "infra"), [(True, None), (True, True), (None, True)])
-def test_blessed_model_is_pushed_and_marked(tmp_path, blessed, infra):
+def test_blessed_model_is_pushed_and_marked(push, tmp_path, blessed, infra):
     pushed = push(tmp_path, blessed, infra)
 
     (version,) = (entry for entry in (tmp_path / "serving").iterdir() if entry.is_dir())
-    assert (version / "saved_model.pb").read_bytes() == b"graph"
-    assert (version / "variables" / "variables.index").read_bytes() == b"weights"
+    source = tmp_path / "model" / "Format-Serving"
+    for name in ("saved_model.pb", "assets/vocabulary", "variables/variables.index"):
+        assert (version / name).read_bytes() == (source / name).read_bytes()
     assert pushed.get_int_custom_property("pushed") == 1
     assert pushed.get_string_custom_property("pushed_version") == version.name
     assert pushed.get_string_custom_property("pushed_destination") == str(version)
@@ -75,7 +92,7 @@ def test_blessed_model_is_pushed_and_marked(tmp_path, blessed, infra):
 @pytest.mark.parametrize(
     ("blessed", "infra"), [(False, None), (False, True), (True, False), (None, False)]
 )
-def test_model_without_a_blessing_is_not_pushed(tmp_path, blessed, infra):
+def test_model_without_a_blessing_is_not_pushed(push, tmp_path, blessed, infra):
     pushed = push(tmp_path, blessed, infra)
 
     assert pushed.get_int_custom_property("pushed") == 0
@@ -83,7 +100,7 @@ def test_model_without_a_blessing_is_not_pushed(tmp_path, blessed, infra):
     assert not (tmp_path / "serving").exists()
 
 
-def test_properties_are_the_stock_ones(tmp_path):
+def test_properties_are_the_stock_ones(push, tmp_path):
     expected = standard_artifacts.PushedModel()
     stock.Executor()._MarkPushed(expected, pushed_destination="/a/1", pushed_version="1")
     ours = push(tmp_path, True)
@@ -92,7 +109,7 @@ def test_properties_are_the_stock_ones(tmp_path):
     assert set(ours.mlmd_artifact.custom_properties) == {*stock_ones, "model_id"}
 
 
-def test_each_push_is_a_new_version(tmp_path):
+def test_each_push_is_a_new_version(push, tmp_path):
     numbers = [
         int(push(tmp_path, True).get_string_custom_property("pushed_version")) for _ in range(3)
     ]
@@ -101,12 +118,12 @@ def test_each_push_is_a_new_version(tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["gs://bucket/model", ""])
-def test_destination_that_is_not_a_local_folder_is_refused(tmp_path, folder):
+def test_destination_that_is_not_a_local_folder_is_refused(push, tmp_path, folder):
     with pytest.raises(UserError, match="needs a local folder"):
         push(tmp_path, True, folder=folder)
 
 
-def test_model_card_travels_in_the_version_and_in_the_archive(tmp_path):
+def test_model_card_travels_in_the_version_and_in_the_archive(push, tmp_path):
     card = ModelCard()
     card.uri = str(tmp_path / "card")
     Path(card.uri).mkdir()
@@ -119,10 +136,12 @@ def test_model_card_travels_in_the_version_and_in_the_archive(tmp_path):
 
     for root in (pushed.uri, pushed.get_string_custom_property("pushed_destination")):
         found = {path.name: path.read_text() for path in (Path(root) / "assets.extra").iterdir()}
+        # Of the version, not of the copy among the artifacts.
+        assert (found.pop("manifest.json", None) is None) == (root == pushed.uri)
         assert found == {CARD_JSON: "{}", CARD_MARKDOWN: "# A card", "training.json": "[]"}
 
 
-def test_model_that_was_rolled_back_is_not_pushed_and_the_reason_is_kept(tmp_path):
+def test_model_that_was_rolled_back_is_not_pushed_and_the_reason_is_kept(push, tmp_path):
     rejected = standard_artifacts.PushedModel()
     rejected.set_string_custom_property("pushed_version", "1234")
     pushed = push(tmp_path, True, True, rolled_back=[rejected])
@@ -133,3 +152,37 @@ def test_model_that_was_rolled_back_is_not_pushed_and_the_reason_is_kept(tmp_pat
         ".rolled-back-1234 from the serving folder"
     )
     assert not (tmp_path / "serving").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("assets/vocabulary", b"teh\nof\n"),
+        ("variables/variables.data-00000-of-00001", b"v" * 300_000),
+        ("assets.extra/golden_predictions.json", b"{}"),
+    ],
+)
+def test_model_changed_after_its_blessing_is_not_pushed(push, tmp_path, name, content):
+    def change(model: Path) -> None:
+        (model / name).parent.mkdir(exist_ok=True)
+        (model / name).write_bytes(content)
+
+    with pytest.raises(UserError) as refused:
+        push(tmp_path, True, True, change=change)
+
+    model = tmp_path / "model"
+    assert str(refused.value) == (
+        f"{model}/Format-Serving was changed after it was blessed; remove the folder {model} and "
+        "run again: the model is made anew"
+    )
+    assert [path for path in (tmp_path / "serving").iterdir() if path.name.isdecimal()] == []
+
+
+def test_only_the_owner_of_the_folder_pushes_into_it(push, tmp_path):
+    first = Owner(pipeline="one", output_dir="/runs")
+    push(tmp_path, True, True, owner=first)
+
+    with pytest.raises(UserError, match="belongs to the pipeline one"):
+        push(tmp_path, True, True, owner=Owner(pipeline="two", output_dir="/runs"))
+    push(tmp_path, True, True, owner=first)
+    assert len([path for path in (tmp_path / "serving").iterdir() if path.name.isdecimal()]) == 2

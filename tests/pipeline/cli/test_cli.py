@@ -6,8 +6,9 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -15,8 +16,11 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from typer.testing import CliRunner, Result
 
 from components.arrow import pa, pq
+from components.contracts.artifact_files import MANIFEST
+from components.contracts.manifest import Manifest
 from components.errors import UserError
 from components.pushing import versions
+from components.pushing.owner import OWNER_FILE, Owner
 from components.pushing.versions import PushedVersion
 from pipeline.cli.main import app
 from pipeline.cli.runs import short_ids
@@ -365,23 +369,80 @@ def test_gc_leaves_a_going_run_alone(three) -> None:
     assert sorted(three.root.rglob("*")) == before
 
 
-def test_versions_are_listed_with_the_one_that_is_served(three) -> None:
-    (three.serving / "1795370307").mkdir()
+def test_versions_are_listed_with_the_one_that_is_served_and_what_is_wrong(
+    three, saved_model: Callable[..., Path]
+) -> None:
+    (first,) = three.serving.iterdir()
+    later = saved_model(three.serving / "1795370307")
+    for path in (saved_model(first), later):
+        Manifest.of(path).write(path / MANIFEST)
+    saved_model(three.serving / "1795370308")
+    (three.serving / "1795370309").mkdir()
+    (three.serving / ".rolled-back-1795370310").mkdir()
+    os.truncate(later / "assets" / "vocabulary", 1)
+    Owner(pipeline="made", output_dir="/runs/x").write(three.serving / OWNER_FILE)
+
     listed = json.loads(output("versions", "list", "-o", three.output_dir, "--json"))
-    assert [one["served"] for one in listed] == [False, True]
-    assert listed[-1]["path"] == str(three.serving / "1795370307")
-    assert re.search(r"1795370307 +2026-11-2\d \S+ +served", output(
-        "versions", "list", "-o", three.output_dir
-    ))  # fmt: skip
+    assert [(one["served"], one["rolled_back"], one["defect"]) for one in listed] == [
+        (False, False, ""),
+        (False, False, "assets/vocabulary has 1 bytes, not 7"),
+        (True, False, ""),
+        (False, False, "no saved_model.pb"),
+        (False, True, ""),
+    ]
+    assert {one["owner"] for one in listed} == {"made"}
+    assert listed[1]["path"] == str(later)
+    text = output("versions", "list", "-o", three.output_dir)
+    whose = "The folder belongs to the pipeline made with the output folder /runs/x"
+    assert text.splitlines()[-1] == whose
+    assert re.findall(r"^ *(\d+) +\S+ \S+ *(.*?) *$", text, re.MULTILINE) == [
+        (first.name, ""),
+        ("1795370307", "cannot be loaded: assets/vocabulary has 1 bytes, not 7"),
+        ("1795370308", "served; no manifest"),
+        ("1795370309", "cannot be loaded: no saved_model.pb"),
+        ("1795370310", "rolled back"),
+    ]
 
 
-def test_versions_that_were_rolled_back_are_listed_as_such(three) -> None:
-    (three.serving / ".rolled-back-1795370307").mkdir()
-    listed = json.loads(output("versions", "list", "-o", three.output_dir, "--json"))
-    assert [(one["served"], one["rolled_back"]) for one in listed] == [(True, False), (False, True)]
-    assert re.search(r"1795370307 .*rolled back", output(
-        "versions", "list", "-o", three.output_dir
-    ))  # fmt: skip
+def test_verification_finds_a_byte_that_was_changed(
+    three, saved_model: Callable[..., Path]
+) -> None:
+    (first,) = three.serving.iterdir()
+    saved_model(first)
+    Manifest.of(first).write(first / MANIFEST)
+    words = ("versions", "list", "-o", three.output_dir)
+    assert "served; verified, without golden predictions" in output(*words, "--verify")
+    (first / "assets" / "vocabulary").write_text("teh\nof\n")
+
+    assert "changed" not in output(*words)
+    done = run(*words, "--verify")
+    assert done.exit_code == 1
+    assert "served; DAMAGED: assets/vocabulary was changed after the push" in done.output
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [(b"\xff\xfe", "??"), (b"a\x1b[31mb", "a?[31mb"), (b"x" * 300, "too long")]
+)
+@pytest.mark.parametrize("words", [("list",), ("list", "--json"), ("prune",), ("rollback",)])
+def test_odd_names_of_folders_are_shown_harmlessly(
+    tmp_path: Path,
+    saved_model: Callable[..., Path],
+    words: tuple[str, ...],
+    name: bytes,
+    shown: str,
+) -> None:
+    folder = tmp_path / os.fsdecode(name)
+    fits = len(name) < 256
+    for number in "12345" if fits else "":
+        saved_model(folder / "serving" / "made" / number, number)
+
+    done = run("versions", *words, "-o", folder)
+
+    said = done.output + str(done.exception or "")
+    assert shown in said
+    assert (done.exit_code == 0) == fits
+    assert done.exception is None or isinstance(done.exception, UserError)
+    assert "\x1b" not in said
 
 
 def test_versions_are_those_of_the_latest_run_where_no_configuration_is_named(three) -> None:
@@ -405,20 +466,24 @@ def test_versions_are_rolled_back_and_pruned_by_the_pusher(
     calls: list[tuple[object, ...]] = []
     folder = three.serving
 
-    def rollback(given: Path) -> PushedVersion:
+    owner = Owner(output_dir=os.path.realpath(three.output_dir))
+
+    def rollback(given: Path, *, owner: Owner, say: Callable[[str], None]) -> PushedVersion:
+        say(f"of {owner.output_dir}")
         calls.append(("rollback", given))
         return PushedVersion(7, given / "7")
 
     def prune(
-        given: Path, keep: int, dry_run: bool = False, in_use: tuple[int, ...] = ()
+        given: Path, keep: int, *, dry_run: bool, in_use: tuple[int, ...], **also: Any
     ) -> list[Path]:
+        assert also["owner"] == owner
         calls.append(("prune", given, keep, dry_run, in_use))
         return [given / "1"]
 
     monkeypatch.setattr(versions, "rollback", rollback, raising=False)
     monkeypatch.setattr(versions, "prune", prune, raising=False)
     shown = output("versions", "rollback", "-o", three.output_dir)
-    assert shown == f"Served now: version 7 in {folder / '7'}\n"
+    assert shown == f"of {owner.output_dir}\nServed now: version 7 in {folder / '7'}\n"
     dry = output("versions", "prune", "--keep", "2", "-o", three.output_dir)
     assert dry.startswith(f"would remove {folder / '1'}\n")
     labelled = ("--in-use", "3", "--in-use", "5")

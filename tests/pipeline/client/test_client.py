@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import random
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -18,6 +20,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from components.contracts.artifact_files import MANIFEST
+from components.contracts.manifest import Manifest
 from components.errors import UserError
 from pipeline.client import (
     BadInputError,
@@ -828,8 +832,45 @@ def test_folders_without_a_model(push_folder, tmp_path):
         open_model(push_folder / "11")
     with pytest.raises(ModelNotLoadedError, match="no version 3; there are 9, 10"):
         open_model(push_folder, Options(version=3))
-    with pytest.raises(ModelNotLoadedError, match="TensorFlow cannot load the model"):
+    with pytest.raises(ModelNotLoadedError, match="the model is not loaded"):
         open_model(tmp_path)
+
+
+def flip_last_byte(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+VARIABLES = "variables/variables.data-00000-of-00001"
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "problem"),
+    [
+        (VARIABLES, flip_last_byte, "was changed after the push"),
+        (VARIABLES, lambda path: os.truncate(path, 9), "has 9 bytes of "),
+        ("variables/variables.index", lambda path: os.truncate(path, 9), "is cut off or damaged"),
+        ("fingerprint.pb", flip_last_byte, "was changed after the push"),
+    ],
+)
+def test_version_that_is_not_as_it_was_pushed_is_not_used(
+    push_folder, tmp_path, name, damage, problem
+):
+    version = tmp_path / "arxiv" / "10"
+    shutil.copytree(push_folder / "10", version)
+    Manifest.of(version).write(version / MANIFEST)
+    with open_model(version.parent) as whole, open_model(push_folder / "10") as original:
+        assert whole.classify(TEXTS) == original.classify(TEXTS)
+    damage(version / name)
+
+    with pytest.raises(ModelNotLoadedError) as refused:
+        open_model(version.parent)
+    assert str(refused.value).startswith(f"{version}: the model is not loaded: {name} {problem}")
+
+
+def test_model_folder_that_cannot_be_read_is_one_line(tmp_path):
+    with pytest.raises(ModelNotLoadedError, match=r"cannot be read \(File name too long\)$"):
+        open_model(tmp_path / ("x" * 300))
 
 
 def test_folder_with_another_model(tmp_path):

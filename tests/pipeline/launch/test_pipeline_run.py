@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from components.errors import UserError
 from components.metadata_store import MetadataStore, State
+from components.pushing.owner import OWNER_FILE, Owner
 from pipeline.config.pipeline_config import PipelineConfig, RunSettings
 from pipeline.launch.pipeline_run import _say_served, check_serving_dir
 from pipeline.launch.terminal import Terminal
@@ -353,6 +355,40 @@ def test_serving_folder_is_made_and_left_empty(tmp_path: Path) -> None:
     assert list((tmp_path / "a" / "b").iterdir()) == []
     with pytest.raises(UserError, match=r"run\.serving_dir = /proc/models: cannot be written to"):
         check_serving_dir(config(Path("/proc/models")))
+
+
+def test_run_whose_models_would_go_to_another_pipelines_folder_does_not_start(
+    tmp_path: Path,
+) -> None:
+    serving = tmp_path / "serving"
+    Owner(pipeline="other", output_dir="/other").write(serving / OWNER_FILE)
+    done = run(tmp_path / "out", "chain", TINY_SERVING=str(serving))
+    assert (done.returncode, done.stdout) == (2, "exit code 2\n")
+    assert done.stderr.startswith(
+        f"error: {serving} belongs to the pipeline other with the output folder /other, not to "
+        f"the pipeline tiny with the output folder {tmp_path / 'out'}; "
+    )
+    assert not (tmp_path / "out" / "metadata.sqlite").exists()
+
+
+def test_cached_result_that_was_changed_is_not_read_and_is_made_anew_once_removed(
+    tmp_path: Path,
+) -> None:
+    assert run(tmp_path, "trap=crash", "chain").returncode == 1
+    (note,) = (tmp_path / "artifacts" / "First").glob("note/*/note.txt")
+    note.write_text("jello")
+    refused = run(tmp_path, "trap=", "chain")
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[0] == (
+        f"FAILED: node Second failed: {note.parent} was changed or damaged after it was made; "
+        "remove that folder and run again: what is missing is made anew"
+    )
+    assert states(tmp_path)["First"] is State.CACHED
+    shutil.rmtree(note.parent)
+    assert run(tmp_path, "chain").returncode == 0
+    assert states(tmp_path) == dict.fromkeys(("First", "Second", "Third"), State.RAN)
+    (copy,) = (tmp_path / "artifacts" / "Third").rglob("note.txt")
+    assert copy.read_text() == "hello"
 
 
 def test_broken_database_is_one_line_that_names_it(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,11 @@ FAKE_SERVER = Path(__file__).with_name("fake_model_server.py")
 
 
 @pytest.fixture
-def push_folder(tmp_path: Path) -> Path:
+def push_folder(tmp_path: Path, saved_model: Callable[..., Path]) -> Path:
     """Versions 5 and 12, and what a push in progress leaves."""
     folder = tmp_path / "serving" / "arxiv-tiny"
     for name in ("5", "12", ".staging-7"):
-        (folder / name).mkdir(parents=True)
-        (folder / name / "saved_model.pb").touch()
+        saved_model(folder / name)
     (folder / ".push.lock").touch()
     return folder
 

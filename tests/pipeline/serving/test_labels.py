@@ -23,10 +23,9 @@ def read(path):
     )
 
 
-def test_canary_comes_is_promoted_and_another_follows(tmp_path, push_folder):
+def test_canary_comes_is_promoted_and_another_follows(tmp_path, push_folder, saved_model):
     file = tmp_path / "new" / "models.config"
-    (push_folder / "13").mkdir()
-    (push_folder / "13" / "saved_model.pb").touch()
+    saved_model(push_folder / "13")
 
     assign(push_folder, file, stable=5, canary=12)
     assert read(file) == ("/models/arxiv", {"stable": 5, "canary": 12}, [5, 12])

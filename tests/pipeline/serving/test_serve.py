@@ -77,7 +77,9 @@ def test_no_model_is_said(tmp_path, ports):
 def test_numeric_folder_without_a_model_is_never_what_is_served(push_folder, ports):
     (push_folder / "99").mkdir()
 
-    assert "TF Serving takes it for the newest version" in refused(push_folder, ports)
+    assert f"{push_folder / '99'} cannot be served: no saved_model.pb; remove it" in refused(
+        push_folder, ports
+    )
     assert "stable 99: not in" in refused(push_folder, ports, stable=99)
     assert start(push_folder, ports, stable=12).version == 12
 

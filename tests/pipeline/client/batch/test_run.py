@@ -19,6 +19,8 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 from components.arrow import pa, pq
+from components.contracts.artifact_files import MANIFEST
+from components.contracts.manifest import Manifest
 from components.errors import UserError
 from pipeline.client.batch import parts
 from pipeline.client.batch import run as batch_run
@@ -485,8 +487,12 @@ def test_models_that_cannot_be_used_are_refused(tmp_path):
     tf.saved_model.save(module, str(wrong), signatures={"serving_default": module.f})
     assert "it takes ['text'] and gives ['label']" in refused(source, out, wrong)
 
+    Manifest.of(wrong).write(wrong / MANIFEST)
+    (wrong / "fingerprint.pb").write_bytes(b"f")
+    assert "the model is not loaded: fingerprint.pb has 1 bytes" in refused(source, out, wrong)
+
     (wrong / "saved_model.pb").write_bytes(b"\xff\xff")
-    assert "TensorFlow cannot load the model" in refused(source, tmp_path / "out2", wrong)
+    assert "the model is not loaded" in refused(source, tmp_path / "out2", wrong)
 
 
 @pytest.mark.parametrize("start", [0, 9, 10, 11, 25, 58])
