@@ -21,12 +21,12 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from components import model_server
 from components.contracts.columns import ARXIV, Columns
-from components.errors import UserError
+from components.errors import UserError, listed
 from components.input_files import find_files
 from components.pushing.owner import check_owner
 from components.pushing.versions import numbered
 from components.scoring.saved_model import defect
-from pipeline.config.pipeline_config import CONFIG_VARIABLE, PipelineConfig
+from pipeline.config.pipeline_config import CONFIG_VARIABLE, DataSettings, PipelineConfig
 
 if TYPE_CHECKING:
     pass
@@ -88,6 +88,7 @@ def examine(
     yield check_glove(config.data.glove, config.training.embedding_dim)
     yield check_parquet(config.data.parquet, config.data.columns)
     yield check_schema(config.data.schema_file, config.data.columns.label)
+    yield check_classes(config.data)
     yield check_validations(config.data.validations_file)
 
 
@@ -309,6 +310,37 @@ def check_schema(file: Path, label: str = ARXIV.label) -> Finding:
         fix = "mend the file, or name another as data.schema_file"
         return Finding("schema", Health.BROKEN, str(error), fix)
     return Finding("schema", Health.FINE, f"{file}: {len(classes)} classes: {', '.join(classes)}")
+
+
+def check_classes(data: DataSettings) -> Finding:
+    """Compares the labels of the corpus with the classes of the reviewed schema."""
+    from components.arrow import open_parquet, pc
+    from components.ingestion.columns import LABEL, canonical, check_schema, with_partitions
+    from components.validation.reviewed_files import read_classes
+
+    label, labels = data.columns.label, set()
+    try:
+        classes = read_classes(data.schema_file, label)
+        for name in find_files(str(data.parquet)):
+            with open_parquet(name) as file:
+                check_schema(file.schema_arrow, name, data.columns)
+                for batch in file.iter_batches(columns=[label]):
+                    batch = with_partitions(batch, name, [label])
+                    found = canonical(batch, data.columns).batch.column(LABEL)
+                    labels.update(pc.unique(found).drop_null().to_pylist())
+    except UserError as error:
+        return Finding("classes", Health.BROKEN, str(error), "see the findings above")
+    unknown = sorted(labels - set(classes))
+    missing = [name for name in classes if name not in labels]
+    if unknown:
+        text = f"column {label!r} has labels that the schema lacks: {listed(unknown)}"
+        fix = f"add them to the classes in {data.schema_file}, or remove the rows"
+        return Finding("classes", Health.BROKEN, text, fix)
+    if missing:
+        text = f"no row of column {label!r} has these classes of the schema: {listed(missing)}"
+        fix = f"remove them from {data.schema_file}, or add rows"
+        return Finding("classes", Health.WARNING, text, fix)
+    return Finding("classes", Health.FINE, f"{len(classes)}, the same in the data and the schema")
 
 
 def check_validations(file: Path) -> Finding:
