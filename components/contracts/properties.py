@@ -1,8 +1,5 @@
 """Names of artifacts' and executions' properties in ML Metadata."""
 
-# Of executions of our nodes: the hash of their sources.
-FINGERPRINT = "fingerprint"
-
 # Of Examples, with the other counts of the ingestion summary; see `split_rows`.
 ROWS_READ = "rows_read"
 

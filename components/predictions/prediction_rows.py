@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -21,19 +21,12 @@ def read_records(files: Sequence[str]) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(list(files), compression_type="GZIP")
 
 
-def read_texts(files: Sequence[str], rows: Iterable[int]) -> dict[int, str]:
+def read_texts(files: Sequence[str], rows: Collection[int]) -> dict[int, str]:
     """Returns the abstracts of rows by row number; invalid UTF-8 becomes U+FFFD."""
-    return dict(_abstracts(files, set(rows)))
-
-
-def _abstracts(files: Sequence[str], rows: set[int]) -> Iterator[tuple[int, str]]:
-    if not rows:
-        return
-    last = max(rows)
-    for row, record in enumerate(read_records(files).as_numpy_iterator()):
+    texts = {}
+    records = read_records(files).take(max(rows, default=-1) + 1)
+    for row, record in enumerate(records.as_numpy_iterator()):
         if row in rows:
             feature = tf.train.Example.FromString(record).features.feature[features.ABSTRACT]
-            values = feature.bytes_list.value
-            yield row, decoded(values[0]) if values else ""
-        if row == last:
-            return
+            texts[row] = decoded(b"".join(feature.bytes_list.value[:1]))
+    return texts

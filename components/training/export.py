@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -14,24 +14,22 @@ from scipy.special import softmax
 
 from components.contracts import features
 from components.contracts.golden_predictions import GoldenPredictions, GoldenText
-from components.model.architectures import build_model
-from components.model.model_settings import ModelSettings
 from components.text.tf_example_wire import string_columns
 
 _READ_ROWS = 1024
 
 
 def rebuild_for_serving(
-    trained: keras.Model,
-    settings: ModelSettings,
-    embedding_shape: tuple[int, ...],
-    sequence_length: int | None,
-    classes: int,
-    groups: Sequence[int] | None,
+    trained: keras.Model, build: Callable[..., keras.Model], embedding_shape: tuple[int, ...]
 ) -> keras.Model:
     """Copies a trained model into one that computes in float32 without cuDNN.
 
     A graph traced with a visible GPU would contain cuDNN's kernel and fail on a CPU server.
+
+    Args:
+        trained: a model from ``build``.
+        build: ``build_model`` with all but the embedding matrix and ``serving``.
+        embedding_shape: shape of that matrix.
 
     Returns:
         A model from token ids int [n, length] to logits float32 [n, classes].
@@ -39,14 +37,7 @@ def rebuild_for_serving(
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
-        model = build_model(
-            settings,
-            np.zeros(embedding_shape, np.float32),
-            sequence_length,
-            classes,
-            groups=groups,
-            serving=True,
-        )
+        model = build(embedding_matrix=np.zeros(embedding_shape, np.float32), serving=True)
     finally:
         keras.config.set_dtype_policy(policy)
     model.set_weights(trained.get_weights())
@@ -73,8 +64,7 @@ class Classifier(tf.Module):
 
         Args:
             scorer: a model from token ids int [n, length] to scores float32 [n, k].
-            transform: output of the Transform node.
-            classes: names of the scores' columns.
+            transform, classes: output of the Transform node, and names of the scores' columns.
             trim: whether to trim padding that all rows of a request share.
         """
         super().__init__(name="classifier")
@@ -149,8 +139,7 @@ def golden_predictions(
     Args:
         texts: any texts.
         model: from :func:`rebuild_for_serving`.
-        transform: output of the Transform node.
-        classes: class names, in the order of the logits.
+        transform, classes: see :class:`Classifier`.
         temperature, bias: scores are ``softmax((logits + bias) / temperature)``.
     """
     raw = tf.constant([[text.content] for text in texts])
@@ -162,11 +151,7 @@ def golden_predictions(
 
 
 def read_abstracts(files: Sequence[str]) -> Iterator[bytes]:
-    """Yields the non-empty abstracts of gzipped TFRecords of raw tf.Examples.
-
-    Args:
-        files: patterns of the files' names.
-    """
+    """Yields the non-empty abstracts of raw tf.Examples, in gzipped TFRecords of these patterns."""
     names = tf.data.Dataset.list_files(list(files), shuffle=False)
     records = tf.data.TFRecordDataset(names, compression_type="GZIP").batch(_READ_ROWS)
     for batch in records.map(lambda rows: string_columns(rows, [features.ABSTRACT])):
