@@ -203,13 +203,10 @@ def class_bars(classes: Sequence[str], rows: Sequence[int]) -> Markup:
         bars = axes.barh(
             range(len(order)), [rows[index] for index in order], color=FIRST, height=0.7
         )
-        for bar, index in zip(bars, order, strict=True):
-            share = f"{rows[index] / total:.1%}"
+        shares = [f"{rows[index] / total:.1%}" for index in order]
+        for bar, index, share in zip(bars, order, shares, strict=True):
             chart.tips(bar, [f"{classes[index]}: {rows[index]:,} papers, {share}"])
-            axes.annotate(
-                share, (rows[index], bar.get_y() + bar.get_height() / 2), (4, 0),
-                textcoords="offset points", va="center", fontsize=10,
-            )  # fmt: skip
+        axes.bar_label(bars, shares, padding=4, fontsize=10)
         axes.set_yticks(range(len(order)), [classes[index] for index in order])
         axes.set_xlim(0, max(rows, default=1) * 1.14 + 1)
         axes.set_xlabel("papers, all splits")
