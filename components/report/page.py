@@ -32,14 +32,6 @@ from components.report.run_facts import Facts
 TEMPLATE = "report.html.j2"
 NOTHING = "\N{EN DASH}"
 
-_NAMES = {
-    "accuracy": "Accuracy",
-    "macro_f1": "Macro-F1",
-    "micro_f1": "Micro-F1",
-    "weighted_f1": "Weighted F1",
-    "cross_entropy": "Log loss (nats)",
-    "expected_calibration_error": "ECE",
-}
 _LESS_IS_BETTER = ("cross_entropy", "expected_calibration_error")
 _SLICES = {
     features.LABEL: "class",
@@ -73,7 +65,6 @@ def render(facts: Facts) -> str:
         share=share,
         count=count,
         between=between,
-        metric_name=_metric_name,
         change_words=_change_words,
         visible=visible,
         zip=zip,
@@ -141,17 +132,13 @@ def visible(text: str) -> str:
     return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", _STEERING.sub("", text))
 
 
-def _metric_name(metric: str) -> str:
-    return _NAMES.get(metric, metric)
-
-
 def _metric_row(name: str, evaluation: Evaluation, comparison: Comparison) -> dict[str, Any]:
     value = getattr(evaluation.overall, name)
     earlier = getattr(evaluation.baseline.overall, name) if evaluation.baseline else None
     change = None if value is None or earlier is None else value - earlier
     of_change = comparison.change.overall[name] if comparison.change else None
     return {
-        "name": _metric_name(name),
+        "metric": name,
         "value": value,
         "interval": comparison.candidate.overall[name],
         "earlier": earlier,
