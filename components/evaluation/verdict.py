@@ -99,7 +99,7 @@ def _metrics(values: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any
     return {
         "examples": round(matrix.sum()),
         **{name: _number(values.get(name)) for name in _SCALARS},
-        classification.F1_MICRO: _finite(classification.f1_micro(matrix)),
+        classification.F1_MICRO: _finite(classification.accuracy(matrix)),
         classification.F1_WEIGHTED: _finite(classification.f1_weighted(matrix)),
         "per_class": {
             name: ClassMetrics(**{score: _finite(of[i]) for score, of in by_class.items()})

@@ -90,7 +90,7 @@ class _Rows(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Sums over the rows of r resamples, from which the metrics are computed."""
+    """Sums over all rows and over those of r - 1 resamples, from which metrics are computed."""
 
     matrices: Array  # [r, classes, classes]: confusion matrices
     losses: Floats  # [r]: mean log loss in nats
@@ -136,23 +136,14 @@ def bootstrap(
     models = [scores] if baseline is None else [scores, baseline]
     rows = [_rows(labels, model) for model in models]
     tails = 100 * (1 - level) / 2
-    whole = np.ones(len(labels), np.int64)
-    sums, drawn = _sums(rows, [whole]), _sums(rows, _resamples(len(labels), resamples, seed))
-    values, metrics = ([_metrics(one, len(labels)) for one in part] for part in (sums, drawn))
-    intervals = [
-        {name: _intervals(value[name], resampled[name], tails) for name in value}
-        for value, resampled in zip(values, metrics, strict=True)
-    ]
-    for found, own, resampled in zip(intervals, sums, drawn, strict=True):
-        found[ECE] = [_calibration_interval(own.gaps, resampled.gaps, len(labels), tails)]
+    drawn = _sums(rows, _resamples(len(labels), resamples, seed))
+    metrics = [_metrics(one, len(labels)) for one in drawn]
+    intervals = [{name: _intervals(of, tails) for name, of in one.items()} for one in metrics]
+    for found, sums in zip(intervals, drawn, strict=True):
+        found[ECE] = [_calibration_interval(sums.gaps, len(labels), tails)]
     if baseline is None:
         return Comparison(_named(intervals[0]), None, None)
-    change = {
-        name: _intervals(
-            values[0][name] - values[1][name], metrics[0][name] - metrics[1][name], tails
-        )
-        for name in values[0]
-    }
+    change = {name: _intervals(of - metrics[1][name], tails) for name, of in metrics[0].items()}
     change[ECE] = [_basic(one) for one in change[ECE]]
     return Comparison(_named(intervals[0]), _named(intervals[1]), _named(change))
 
@@ -180,10 +171,11 @@ def _rows(labels: Ints, scores: Scores) -> _Rows:
 
 
 def _resamples(size: int, resamples: int, seed: int) -> Iterator[Ints]:
-    """Yields how often each row occurs in a resample, int64 [n], one resample at a time.
+    """Yields how often each row occurs, int64 [n]: once each, then in one resample at a time.
 
     All resamples of a million rows would not fit in memory.
     """
+    yield np.ones(size, np.int64)
     generator = np.random.default_rng(seed)
     for _ in range(resamples):
         yield np.bincount(generator.integers(0, size, size), minlength=size)
@@ -218,12 +210,11 @@ def _metrics(sums: _Sums, rows: int) -> dict[str, Floats]:
     }
 
 
-def _intervals(value: Floats, resampled: Floats, tails: float) -> list[Interval]:
-    """Returns one interval, or one per class: value [1] or [1, k], resampled [r] or [r, k]."""
-    columns = resampled.reshape(len(resampled), -1)
+def _intervals(drawn: Floats, tails: float) -> list[Interval]:
+    """Returns one interval, or one per class, from [1 + r] or [1 + r, k]: the rows' own first."""
     found = []
-    for column, own in zip(columns.T, value.reshape(-1), strict=True):
-        defined = column[~np.isnan(column)]
+    for own, *resampled in drawn.reshape(len(drawn), -1).T:
+        defined = np.array(resampled)[~np.isnan(resampled)]
         if np.isnan(own) or not len(defined):
             found.append(Interval(float(own), float("nan"), float("nan")))
             continue
@@ -238,15 +229,14 @@ def _basic(percentile: Interval) -> Interval:
     return Interval(value, 2 * value - percentile.high, 2 * value - percentile.low)
 
 
-def _calibration_interval(gaps: Floats, resampled: Floats, rows: int, tails: float) -> Interval:
+def _calibration_interval(gaps: Floats, rows: int, tails: float) -> Interval:
     error = classification.expected_calibration_error
-    value = error(gaps, rows)
-    (percentile,) = _intervals(value, error(resampled, rows), tails)
-    _, low, high = _basic(percentile)
+    (percentile,) = _intervals(error(gaps, rows), tails)
+    value, low, high = _basic(percentile)
     # Resampled minus observed gaps show what a model without gaps would have by chance.
-    by_chance = np.percentile(error(resampled - gaps, rows), 100 - tails)
-    low = 0.0 if value[0] <= by_chance else max(0.0, low)
-    return Interval(float(value[0]), low, max(float(value[0]), high))
+    by_chance = np.percentile(error(gaps[1:] - gaps[0], rows), 100 - tails)
+    low = 0.0 if value <= by_chance else max(0.0, low)
+    return Interval(value, low, max(value, high))
 
 
 def _named(intervals: Mapping[str, list[Interval]]) -> Intervals:

@@ -88,13 +88,8 @@ def f1_weighted(matrices: Array) -> Array:
 
 
 def accuracy(matrices: Array) -> Array:
-    """Returns the share of correct predictions, float64 [...]."""
+    """Returns the share of correct predictions, float64 [...]; with one label per row, micro-F1."""
     return _ratio(np.trace(matrices, axis1=-2, axis2=-1), np.sum(matrices, axis=(-2, -1)))
-
-
-def f1_micro(matrices: Array) -> Array:
-    """Returns F1 over all predictions, float64 [...]; with one label per row it is accuracy."""
-    return accuracy(matrices)
 
 
 def log_losses(labels: Array, log_probabilities: Array) -> Floats:
@@ -112,15 +107,14 @@ def log_loss(labels: Array, log_probabilities: Array) -> float:
     return float(log_losses(labels, log_probabilities).mean())
 
 
-def calibration_bins(confidence: Any, bins: int = CALIBRATION_BINS) -> Any:
-    """Returns the bin of each score, int64: bin i is (i / bins, (i + 1) / bins].
+def calibration_bins(confidence: Any) -> Any:
+    """Returns the bin of each score, int64: bin i of k is (i / k, (i + 1) / k].
 
-    Args:
-        confidence: highest scores, float of any shape; 0 and NaN go to bin 0.
-        bins: number of bins.
+    Takes highest scores, float of any shape; 0 and NaN go to bin 0.
     """
-    places = np.ceil(np.nan_to_num(np.asarray(confidence, np.float64)) * bins) - 1
-    return np.clip(places, 0, bins - 1).astype(np.int64)
+    confidence = np.nan_to_num(np.asarray(confidence, np.float64))
+    places = np.ceil(confidence * CALIBRATION_BINS) - 1
+    return np.clip(places, 0, CALIBRATION_BINS - 1).astype(np.int64)
 
 
 def expected_calibration_error(gaps: Array, rows: Any) -> Array:

@@ -91,8 +91,7 @@ def adapt(model: keras.Model, tokens: npt.NDArray[np.integer[Any]], words: Seque
 
     Args:
         model: from :func:`build_model`; unchanged if it has no wide path.
-        tokens: the train split, int ``[n, length]``.
-        words: the vocabulary, in the order of the token ids.
+        tokens, words: the train split, int ``[n, length]``, and the vocabulary by token id.
     """
     cut = tokens
     for layer in model.layers:
@@ -163,7 +162,12 @@ def _bilstm_wide(
             paths.append(GroupedLogits(groups, dtype="float32", name=name)(categories))
 
     if settings.lstm_units:
-        deep = _deep_features(settings, shape, tokens, serving)
+        embedded = keras.layers.Embedding(*shape, mask_zero=True, name=EMBEDDING_LAYER)(tokens)
+        embedded = keras.layers.SpatialDropout1D(settings.embedding_dropout)(embedded)
+        lstm = RightPaddedBiLSTM(settings.lstm_units, False if serving else "auto", name="bilstm")
+        states = lstm(embedded)
+        pooled = [MaskedPooling(m, name=f"lstm_{m}")(states) for m in settings.lstm_pooling]
+        deep = pooled[0] if len(pooled) == 1 else keras.layers.Concatenate()(pooled)
         deep = keras.layers.Dropout(settings.dense_dropout)(deep)
         deep = keras.layers.Dense(settings.dense_units, activation="relu", name="hidden")(deep)
         deep = keras.layers.Dropout(settings.dense_dropout)(deep)
@@ -186,15 +190,3 @@ def _bilstm_wide(
     logits = paths[0] if len(paths) == 1 else keras.layers.Average(dtype="float32")(paths)
     logits = keras.layers.Identity(dtype="float32", name=LOGITS_LAYER)(logits)
     return keras.Model(tokens, logits, name="bilstm_wide")
-
-
-def _deep_features(
-    settings: ModelSettings, shape: tuple[int, ...], tokens: keras.KerasTensor, serving: bool
-) -> keras.KerasTensor:
-    embedded = keras.layers.Embedding(*shape, mask_zero=True, name=EMBEDDING_LAYER)(tokens)
-    dropped = keras.layers.SpatialDropout1D(settings.embedding_dropout)(embedded)
-    states = RightPaddedBiLSTM(settings.lstm_units, False if serving else "auto", name="bilstm")(
-        dropped
-    )
-    pooled = [MaskedPooling(mode, name=f"lstm_{mode}")(states) for mode in settings.lstm_pooling]
-    return pooled[0] if len(pooled) == 1 else keras.layers.Concatenate()(pooled)

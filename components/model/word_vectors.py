@@ -265,14 +265,10 @@ def coverage(
 
 
 def check_first_row(path: Path, dimension: int) -> None:
-    """Checks quickly that a GloVe file can be opened, and that its first row is valid.
-
-    Args:
-        path: ``.txt``, ``.txt.gz``, ``.txt.xz`` or ``.zip``.
-        dimension: numbers per word.
+    """Checks quickly that a GloVe file can be opened, and that its first row has this width.
 
     Raises:
-        UserError: the file is missing, or its first line is not a GloVe row of this width.
+        UserError: it cannot, or has not.
     """
     with _open(path, dimension) as stream:
         read_vectors(itertools.islice(stream, 1), frozenset(), dimension, str(path))

@@ -33,10 +33,7 @@ def ModelCardWriter(  # noqa: N802
     """Writes the card as JSON and as Markdown.
 
     Args:
-        examples: ParquetExampleGen's, with the row counts.
-        model: the Trainer's, with its report.
-        metrics: EvaluationSummary's, of the same model.
-        infra_blessing: the ServingValidator's, of the same model.
+        examples, model, metrics, infra_blessing: with the records of their nodes, of one model.
         card: receives the files.
         pipeline_name: the model's name.
         fingerprint: hash of this code; part of the cache key.

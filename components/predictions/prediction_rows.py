@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -22,20 +22,13 @@ def read_records(files: Sequence[str]) -> tf.data.Dataset:
 
 
 def read_texts(
-    files: Sequence[str], rows: Iterable[int], feature: str = features.ABSTRACT
+    files: Sequence[str], rows: Collection[int], feature: str = features.ABSTRACT
 ) -> dict[int, str]:
-    """Returns the texts of rows, a feature, by row number; invalid UTF-8 becomes U+FFFD."""
-    return dict(_texts(files, set(rows), feature))
-
-
-def _texts(files: Sequence[str], rows: set[int], name: str) -> Iterator[tuple[int, str]]:
-    if not rows:
-        return
-    last = max(rows)
-    for row, record in enumerate(read_records(files).as_numpy_iterator()):
+    """Returns the texts of rows by row number; invalid UTF-8 becomes U+FFFD."""
+    texts = {}
+    records = read_records(files).take(max(rows, default=-1) + 1)
+    for row, record in enumerate(records.as_numpy_iterator()):
         if row in rows:
-            feature = tf.train.Example.FromString(record).features.feature[name]
-            values = feature.bytes_list.value
-            yield row, decoded(values[0]) if values else ""
-        if row == last:
-            return
+            values = tf.train.Example.FromString(record).features.feature[feature].bytes_list
+            texts[row] = decoded(b"".join(values.value[:1]))
+    return texts

@@ -31,28 +31,12 @@ from components.contracts.evaluation_metrics import ReliabilityBin
 from components.contracts.training_report import Epoch
 from components.metrics.bootstrap import Interval
 
-# Placeholder colours, and the CSS variables that replace them.
-INK = "#010101"
-MUTED = "#010102"
-GRID = "#010103"
-FIRST = "#010104"
-SECOND = "#010105"
-MARK = "#010106"
-PAPER = "#010107"
-_VARIABLES = {
-    INK: "var(--ink)",
-    MUTED: "var(--muted)",
-    GRID: "var(--grid)",
-    FIRST: "var(--first)",
-    SECOND: "var(--second)",
-    MARK: "var(--mark)",
-    PAPER: "var(--paper)",
-}
-_COLOUR = re.compile("|".join(_VARIABLES))
+# Placeholder colours, each replaced by the CSS variable of its name.
+_COLOURS = ("ink", "muted", "grid", "first", "second", "mark", "paper")
+INK, MUTED, GRID, FIRST, SECOND, MARK, PAPER = (f"#01010{n}" for n in range(1, 8))
 
 _SVG = "http://www.w3.org/2000/svg"
 _LINK = "{http://www.w3.org/1999/xlink}href"
-_REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 _DASHED = (0, (4, 3))
 # Points: half the page's width, so that the text is legible on a phone.
@@ -144,21 +128,19 @@ def _embed(svg: bytes, name: str, title: str, tips: Mapping[str, Sequence[str]])
     for group, words in tips.items():
         _tip(root, group, words)
     for element in root.iter():
-        if "id" in element.attrib:
-            element.set("id", f"{name}-{element.get('id')}")
-        link = element.get(_LINK, "")
-        if link.startswith("#"):
-            element.set(_LINK, f"#{name}-{link[1:]}")
-        for attribute in ("clip-path", "style"):
-            if attribute in element.attrib:
-                value = _REFERENCE.sub(rf"url(#{name}-\1)", element.get(attribute, ""))
-                element.set(attribute, value)
+        for attribute, value in element.items():
+            if attribute == "id":
+                element.set(attribute, f"{name}-{value}")
+            elif attribute == _LINK:
+                element.set(attribute, value.replace("#", f"#{name}-", 1))
+            else:
+                element.set(attribute, value.replace("url(#", f"url(#{name}-"))
     for attribute in ("width", "height", "version"):
         root.attrib.pop(attribute, None)
     root.set("role", "img")
     root.set("aria-label", title)
     text = ET.tostring(root, encoding="unicode")
-    return _COLOUR.sub(lambda match: _VARIABLES[match.group()], text)
+    return re.sub("#01010([1-7])", lambda found: f"var(--{_COLOURS[int(found[1]) - 1]})", text)
 
 
 def _tip(root: ET.Element, group: str, words: Sequence[str]) -> None:
@@ -175,12 +157,9 @@ def _tip(root: ET.Element, group: str, words: Sequence[str]) -> None:
 def length_histogram(
     lengths: Mapping[int, int], marks: Mapping[str, float], longest_read: int | None
 ) -> Markup:
-    """Draws the histogram of abstract lengths.
+    """Draws the histogram of abstract lengths, given as {number of words: rows}.
 
-    Args:
-        lengths: {number of words: rows}.
-        marks: named lengths to mark, such as percentiles.
-        longest_read: words that the model reads; None if unknown.
+    Marks named lengths, such as percentiles, and what lies beyond the words that the model reads.
     """
     values = np.array(sorted(lengths))
     rows = np.array([lengths[int(value)] for value in values])
@@ -224,13 +203,10 @@ def class_bars(classes: Sequence[str], rows: Sequence[int]) -> Markup:
         bars = axes.barh(
             range(len(order)), [rows[index] for index in order], color=FIRST, height=0.7
         )
-        for bar, index in zip(bars, order, strict=True):
-            share = f"{rows[index] / total:.1%}"
+        shares = [f"{rows[index] / total:.1%}" for index in order]
+        for bar, index, share in zip(bars, order, shares, strict=True):
             chart.tips(bar, [f"{classes[index]}: {rows[index]:,} papers, {share}"])
-            axes.annotate(
-                share, (rows[index], bar.get_y() + bar.get_height() / 2), (4, 0),
-                textcoords="offset points", va="center", fontsize=10,
-            )  # fmt: skip
+        axes.bar_label(bars, shares, padding=4, fontsize=10)
         axes.set_yticks(range(len(order)), [classes[index] for index in order])
         axes.set_xlim(0, max(rows, default=1) * 1.14 + 1)
         axes.set_xlabel("papers, all splits")
@@ -260,8 +236,7 @@ def training_curve(
         history: all epochs.
         keys: {metric: label of its line}.
         best: index of the best epoch.
-        log: whether the vertical axis is logarithmic.
-        from_zero: whether it starts at zero.
+        log, from_zero: whether the vertical axis is logarithmic, or starts at zero.
     """
     epochs = np.arange(1, len(history) + 1)
     switch = next((i for i, epoch in enumerate(history) if epoch.phase == 2), None)
@@ -381,13 +356,9 @@ def reliability(bins: Sequence[ReliabilityBin]) -> Markup:
 def slice_intervals(
     names: Sequence[str], rows: Sequence[int], shares: Sequence[Interval], overall: float
 ) -> Markup:
-    """Draws the accuracy of slices with intervals, against the whole split's.
+    """Draws the accuracy of slices with intervals, from top to bottom, against the whole split's.
 
-    Args:
-        names: names of the slices, from top to bottom.
-        rows: papers in each.
-        shares: accuracy of each.
-        overall: accuracy of the whole split.
+    ``rows`` is the number of papers in each slice.
     """
     places = np.arange(len(names))[::-1]
     with _chart("slices", "Accuracy of slices against the whole", 70 + 22 * len(names)) as chart:

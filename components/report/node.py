@@ -46,13 +46,8 @@ def RunReport(  # noqa: N802
     """Writes one page about what a run did and what came of it.
 
     Args:
-        examples: ParquetExampleGen's.
-        accepted: AnomalyGate's.
-        model: the Trainer's.
-        metrics: EvaluationSummary's.
-        predictions: Predictions's, of the test split.
-        infra_blessing: the ServingValidator's.
-        pushed: the Pusher's.
+        examples, accepted, model, metrics, predictions, infra_blessing, pushed: of this run;
+            ``predictions`` are of the test split.
         report: receives the page.
         pipeline: the pipeline's name.
         config: the configuration, a JSON object.

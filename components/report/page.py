@@ -7,9 +7,8 @@ escaped. The page's content security policy forbids scripts and further requests
 from __future__ import annotations
 
 import math
-import unicodedata
+import re
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import jinja2
@@ -28,56 +27,26 @@ from components.metrics.bootstrap import (
     wilson,
 )
 from components.report import charts
-from components.report.run_facts import Facts, Mistake
+from components.report.run_facts import Facts
 
 TEMPLATE = "report.html.j2"
 NOTHING = "\N{EN DASH}"
 
-_NAMES = {
-    "accuracy": "Accuracy",
-    "macro_f1": "Macro-F1",
-    "micro_f1": "Micro-F1",
-    "weighted_f1": "Weighted F1",
-    "cross_entropy": "Log loss (nats)",
-    "expected_calibration_error": "ECE",
-}
 _LESS_IS_BETTER = ("cross_entropy", "expected_calibration_error")
 _SLICES = {
     features.LENGTH_BUCKET: "words",
     features.YEAR: "year",
     features.LATEX_BUCKET: "LaTeX",
 }
-_MEASURES = {
-    "L_INFTY": "largest change of a share (L∞)",
-    "JENSEN_SHANNON_DIVERGENCE": "Jensen-Shannon divergence",
-    "NORMALIZED_ABSOLUTE_DIFFERENCE": "normalized absolute difference",
-}
-# Counts of the ingestion summary.
-_DROPPED = {
-    "dropped_without_abstract": "without abstract",
-    "dropped_without_label": "without class",
-    "dropped_duplicate_ids": "duplicate id (the latest is kept)",
-}
-_NOTED = {
-    "rows_without_id": "without id",
-    "unreadable_dates": "with a date that cannot be read",
-    "padded_labels": "with blanks around the label (ignored)",
-    "cleaned_to_nothing": "with no word left after cleaning",
-    "duplicate_texts": "with the text of another paper (in the same split)",
-    "conflicting_texts": "texts under more than one class",
-    "conflicting_rows": "papers with such a text",
-}
 _PERCENTILES = (50, 90, 95, 99)
 
-# Unicode's bidirectional embeddings, overrides and isolates, and their ends.
-_STEERING = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
+# Unicode's bidirectional embeddings, overrides, isolates and their ends, and carriage returns.
+_STEERING = re.compile("[\r\u202a-\u202e\u2066-\u2069]")
+_CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 # Smaller slices are in the table, but too noisy to be drawn.
 _DRAWN_SLICE = 30
 _DRAWN_SLICES = 16
-# Characters of an abstract that are shown before and after it is unfolded.
-_SNIPPET = 280
-_LONGEST_TEXT = 4000
 
 
 def render(facts: Facts) -> str:
@@ -95,9 +64,8 @@ def render(facts: Facts) -> str:
         share=share,
         count=count,
         between=between,
-        metric_name=_metric_name,
-        measure_name=lambda measure: _MEASURES.get(measure, measure),
         change_words=_change_words,
+        visible=visible,
         zip=zip,
     )
     evaluation = facts.evaluation
@@ -113,8 +81,6 @@ def render(facts: Facts) -> str:
         metrics=[_metric_row(name, evaluation, facts.comparison) for name in OVERALL],
         resamples=RESAMPLES,
         ingestion=facts.ingestion,
-        dropped=_DROPPED,
-        noted=_NOTED,
         data=_data(facts),
         training=facts.training,
         epochs=_epochs(facts.training),
@@ -125,14 +91,14 @@ def render(facts: Facts) -> str:
     )
 
 
-def number(value: float | None, digits: int = 4) -> str:
+def number(value: float | None, digits: int = 4, sign: str = "") -> str:
     """Formats a number; a dash for None or NaN, as in the functions below."""
-    return NOTHING if _none(value) else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return NOTHING if _none(value) else f"{value:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def signed(value: float | None, digits: int = 4) -> str:
     """Formats a change with its sign, a true minus."""
-    return NOTHING if _none(value) else f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return number(value, digits, "+")
 
 
 def share(value: float | None, digits: int = 1) -> str:
@@ -162,19 +128,7 @@ def visible(text: str) -> str:
 
     Newlines and tabs stay.
     """
-    return "".join(_visible(character) for character in text)
-
-
-def _visible(character: str) -> str:
-    if character == "\r" or unicodedata.bidirectional(character) in _STEERING:
-        return ""
-    if character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cs"):
-        return "\N{REPLACEMENT CHARACTER}"
-    return character
-
-
-def _metric_name(metric: str) -> str:
-    return _NAMES.get(metric, metric)
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", _STEERING.sub("", text))
 
 
 def _metric_row(name: str, evaluation: Evaluation, comparison: Comparison) -> dict[str, Any]:
@@ -183,7 +137,7 @@ def _metric_row(name: str, evaluation: Evaluation, comparison: Comparison) -> di
     change = None if value is None or earlier is None else value - earlier
     of_change = comparison.change.overall[name] if comparison.change else None
     return {
-        "name": _metric_name(name),
+        "metric": name,
         "value": value,
         "interval": comparison.candidate.overall[name],
         "earlier": earlier,
@@ -287,7 +241,6 @@ def _quality(facts: Facts) -> dict[str, Any]:
         ),
         "drawn": drawn,
         "smallest_drawn": _DRAWN_SLICE,
-        "mistakes": [_mistake(mistake) for mistake in facts.mistakes],
     }
 
 
@@ -315,25 +268,3 @@ def _slice_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
             }
         )
     return sorted(rows, key=lambda row: (row["gap"], -row["examples"]))
-
-
-def _mistake(mistake: Mistake) -> dict[str, Any]:
-    # Cut first: the text may have a million characters.
-    text = visible(mistake.text[:_LONGEST_TEXT]).strip()
-    return {
-        **asdict(mistake),
-        "id": visible(mistake.id[:200]),
-        "text": text,
-        "snippet": _first_words(text),
-        "longer": len(" ".join(text.split())) > _SNIPPET,
-        "characters": len(mistake.text),
-        "cut": len(mistake.text) > _LONGEST_TEXT,
-    }
-
-
-def _first_words(text: str) -> str:
-    """Returns the start of a text on one line, cut between words if possible."""
-    line = " ".join(text.split())
-    if len(line) <= _SNIPPET:
-        return line
-    return line[:_SNIPPET].rpartition(" ")[0] or line[:_SNIPPET]

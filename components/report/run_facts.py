@@ -31,17 +31,13 @@ _TOLERANCE = 0.005
 class Sources:
     """Where a page's content comes from.
 
+    The paths are folders of the artifacts of that name (``metrics`` is EvaluationSummary's), and
+    ``database`` is ML Metadata's SQLite file.
+
     Attributes:
-        pipeline: name of the pipeline.
-        examples: folder of ParquetExampleGen's artifact.
-        accepted: folder of AnomalyGate's artifact.
-        model: folder of the SavedModel.
-        metrics: folder of EvaluationSummary's artifact.
-        predictions: folder of Predictions's artifact.
         pushed_to: the version's folder for TF Serving; None if nothing was pushed.
         config: the configuration, plain values.
-        database: ML Metadata's SQLite file.
-        artifact_ids: ids of the artifacts above, for their lineage.
+        artifact_ids: ids of the artifacts, for their lineage.
         made_at: date and time, for people.
         held_back: sentences on why a model that reaches the thresholds was not pushed.
     """
@@ -174,10 +170,7 @@ def find_mistakes(
 ) -> tuple[int, list[Mistake]]:
     """Returns the number of misclassified rows, and the most confident ones with their texts.
 
-    Args:
-        rows: a model's scores.
-        files: files of the rows' split.
-        feature: name of the text in the examples.
+    ``files`` are those of the rows' split, and ``feature`` is the text's name in them.
     """
     predicted = rows.scores.argmax(axis=1)
     wrong = np.flatnonzero(predicted != rows.labels)

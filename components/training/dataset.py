@@ -74,11 +74,7 @@ def make_examples(
     """Sorts examples by a hash of their content.
 
     Training must not depend on the order of records in files, which varies with workers and shards.
-
-    Args:
-        tokens: integer [n, sequence_length].
-        labels: integer [n].
-        categories: integer [n], -1 for none; None if there are none at all.
+    Tokens are integers [n, sequence_length], the others [n]; without categories, there are none.
     """
     tokens = np.ascontiguousarray(tokens, dtype=np.int32)
     labels = np.ascontiguousarray(labels, dtype=np.int32)
@@ -101,8 +97,7 @@ def load_examples(
 
     Args:
         files: patterns of the split's files.
-        data_accessor: ``fn_args.data_accessor``.
-        schema: schema of the transformed examples.
+        data_accessor, schema: TFX's, of the transformed examples.
         classes: labels must lie in [0, classes).
         split: the split's name, for messages.
 
@@ -116,16 +111,14 @@ def load_examples(
         ),
         schema,
     )
-    columns: dict[str, list[npt.NDArray[Any]]] = {
-        name: [] for name in (features.TOKENS, features.LABEL_ID, features.CATEGORY_ID)
-    }
-    for batch in dataset.as_numpy_iterator():
-        columns[features.TOKENS].append(batch[features.TOKENS].astype(np.int32))
-        for name in (features.LABEL_ID, features.CATEGORY_ID):
-            columns[name].append(batch[name].reshape(-1).astype(np.int32))
-    if not columns[features.TOKENS]:
+    names = (features.TOKENS, features.LABEL_ID, features.CATEGORY_ID)
+    batches = [
+        [batch[name].astype(np.int32) for name in names] for batch in dataset.as_numpy_iterator()
+    ]
+    if not batches:
         raise UserError(f"split {split}: no examples to train with; give the pipeline more papers")
-    examples = make_examples(*(np.concatenate(column) for column in columns.values()))
+    tokens, labels, categories = map(np.concatenate, zip(*batches, strict=True))
+    examples = make_examples(tokens, labels.ravel(), categories.ravel())
     outside = int(((examples.labels < 0) | (examples.labels >= classes)).sum())
     if outside:
         raise UserError(
@@ -171,12 +164,10 @@ def plan_epoch(
     shuffled. The plan depends only on the arguments.
 
     Args:
-        lengths: int32 [n].
+        lengths: tokens of each row, int32 [n].
         sequence_length: the last width.
         buckets: further widths, ascending.
-        batch_size: rows per batch.
-        seed: seed of all epochs.
-        epoch: number of the epoch.
+        batch_size, seed, epoch: rows per batch, seed of all epochs, and the epoch's number.
 
     Returns:
         ceil(n / batch_size) batches: the rows, int32 [b], and the width to which they are trimmed.

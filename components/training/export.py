@@ -16,8 +16,6 @@ from scipy.special import softmax
 from components.contracts import features
 from components.contracts.columns import Columns
 from components.contracts.golden_predictions import GoldenPredictions, GoldenText
-from components.model.architectures import build_model
-from components.model.model_settings import ModelSettings
 from components.scoring.text_inputs import input_names
 from components.text.tf_example_wire import string_columns
 
@@ -25,16 +23,16 @@ _READ_ROWS = 1024
 
 
 def rebuild_for_serving(
-    trained: keras.Model,
-    settings: ModelSettings,
-    embedding_shape: tuple[int, ...],
-    sequence_length: int | None,
-    classes: int,
-    groups: Sequence[int] | None,
+    trained: keras.Model, build: Callable[..., keras.Model], embedding_shape: tuple[int, ...]
 ) -> keras.Model:
     """Copies a trained model into one that computes in float32 without cuDNN.
 
     A graph traced with a visible GPU would contain cuDNN's kernel and fail on a CPU server.
+
+    Args:
+        trained: a model from ``build``.
+        build: ``build_model`` with all but the embedding matrix and ``serving``.
+        embedding_shape: shape of that matrix.
 
     Returns:
         A model from token ids int [n, length] to logits float32 [n, classes].
@@ -42,14 +40,7 @@ def rebuild_for_serving(
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
-        model = build_model(
-            settings,
-            np.zeros(embedding_shape, np.float32),
-            sequence_length,
-            classes,
-            groups=groups,
-            serving=True,
-        )
+        model = build(embedding_matrix=np.zeros(embedding_shape, np.float32), serving=True)
     finally:
         keras.config.set_dtype_policy(policy)
     model.set_weights(trained.get_weights())
@@ -77,8 +68,7 @@ class Classifier(tf.Module):
 
         Args:
             scorer: a model from token ids int [n, length] to scores float32 [n, k].
-            transform: output of the Transform node.
-            classes: names of the scores' columns.
+            transform, classes: output of the Transform node, and names of the scores' columns.
             columns: names of the texts' columns, which are the inputs of ``serving_default``.
             trim: whether to trim padding that all rows of a request share.
         """
@@ -195,8 +185,7 @@ def golden_predictions(
     Args:
         texts: any texts.
         model: from :func:`rebuild_for_serving`.
-        transform: output of the Transform node.
-        classes: class names, in the order of the logits.
+        transform, classes: see :class:`Classifier`.
         columns: names of the texts' columns.
         temperature, bias: scores are ``softmax((logits + bias) / temperature)``.
     """
@@ -209,12 +198,7 @@ def golden_predictions(
 
 
 def read_texts(files: Sequence[str], feature: str) -> Iterator[bytes]:
-    """Yields the non-empty texts of gzipped TFRecords of raw tf.Examples.
-
-    Args:
-        files: patterns of the files' names.
-        feature: name of the text in the examples.
-    """
+    """Yields the non-empty texts of raw tf.Examples, in gzipped TFRecords of these patterns."""
     names = tf.data.Dataset.list_files(list(files), shuffle=False)
     records = tf.data.TFRecordDataset(names, compression_type="GZIP").batch(_READ_ROWS)
     for batch in records.map(lambda rows: string_columns(rows, [feature])):

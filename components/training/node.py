@@ -52,7 +52,6 @@ class TextTrainer(base_component.BaseComponent):
         raw_examples: the same before Transform; the eval split provides real requests.
         transform_graph, schema: Transform's graph and the reviewed schema.
         custom_config: passed to ``run_fn``; part of the cache key.
-        hyperparameters: a Tuner's; optional.
     """
 
     SPEC_CLASS = TextTrainerSpec
@@ -66,14 +65,12 @@ class TextTrainer(base_component.BaseComponent):
         transform_graph: types.BaseChannel,
         schema: types.BaseChannel,
         custom_config: dict[str, Any],
-        hyperparameters: types.BaseChannel | None = None,
     ) -> None:
         spec = TextTrainerSpec(
             examples=examples,
             raw_examples=raw_examples,
             transform_graph=transform_graph,
             schema=schema,
-            hyperparameters=hyperparameters,
             train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
             eval_args=trainer_pb2.EvalArgs(splits=[features.EVAL]),
             run_fn=run_fn,

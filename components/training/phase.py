@@ -134,13 +134,10 @@ class Phase:
         groups: dataset.IntArray,
         first_epoch: int,
     ) -> tf.data.Dataset:
-        """Returns endless batches for the compiled model; see :func:`dataset.training_dataset`.
+        """Returns endless batches of the train split for the compiled ``model``.
 
-        Args:
-            model: the argument of :meth:`compile`.
-            examples: the train split.
-            groups: from :func:`dataset.category_groups`.
-            first_epoch: counted over all phases, so that each epoch has its own order.
+        ``groups`` is :func:`dataset.category_groups`'s; epochs are counted over all phases, so that
+        each has its own order.
         """
         return dataset.training_dataset(
             examples,
@@ -154,7 +151,7 @@ class Phase:
     def validation_batches(
         self, model: keras.Model, examples: dataset.Examples, groups: dataset.IntArray
     ) -> tf.data.Dataset:
-        """Returns batches of each example once for the compiled model; arguments as above."""
+        """Returns batches of each example once."""
         return dataset.evaluation_dataset(
             examples,
             *self._columns(model, examples, groups),

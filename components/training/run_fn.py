@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +91,18 @@ def run_fn(fn_args: Any) -> None:
     groups = dataset.category_groups(train, len(classes)).tolist()
     trim = bool(settings.length_buckets)
     length = None if trim else train.sequence_length
+    build = partial(
+        build_model,
+        model_settings,
+        sequence_length=length,
+        classes=len(classes),
+        groups=groups,
+    )
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(settings.mixed_precision)
     try:
         with device.strategy.scope():
-            model = build_model(model_settings, matrix, length, len(classes), groups=groups)
+            model = build(embedding_matrix=matrix)
         adapt(model, train.tokens, words)
         cudnn = uses_cudnn(model, train.sequence_length) if device.gpus else False
         used = "used" if cudnn else "not used"
@@ -109,9 +117,7 @@ def run_fn(fn_args: Any) -> None:
     finally:
         keras.config.set_dtype_policy(policy)
 
-    serving = export.rebuild_for_serving(
-        model, model_settings, matrix.shape, length, len(classes), groups
-    )
+    serving = export.rebuild_for_serving(model, build, matrix.shape)
     bias = -settings.logit_adjustment * objective.log_priors(train.class_counts(len(classes)))
     logits = predict_logits(serving, evaluation, settings)
     temperature = 1.0

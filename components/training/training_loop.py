@@ -70,8 +70,7 @@ def train(
         model: token ids int [n, length] to logits float32 [n, classes].
         phases: in order; see :func:`components.training.phase.make_phases`.
         train_split, eval_split: the examples.
-        state_dir: folder of this training's state.
-        log_dir: TensorBoard folder, with a subfolder for each phase.
+        state_dir, log_dir: folders of this training's state, and of TensorBoard's logs.
         callbacks: further callbacks, called last.
 
     Raises:

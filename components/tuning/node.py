@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import tomlkit
 from absl import logging
 from tfx.components.tuner import component
 from tfx.components.tuner import executor as stock
@@ -18,9 +20,8 @@ from components.contracts import artifact_files
 from components.contracts.progress import Note
 from components.model.model_settings import ModelSettings
 from components.training.training_settings import TrainingSettings
-from components.tuning.best_values import to_toml
 from components.tuning.tuner_fn import decoded, shown
-from components.tuning.tuning_settings import TuningSettings, apply
+from components.tuning.tuning_settings import TuningSettings, apply, nested, values_of
 
 
 class TunerExecutor(stock.Executor):  # type: ignore[misc]
@@ -70,3 +71,23 @@ class Tuner(component.Tuner):  # type: ignore[misc]
     """TFX's Tuner with :class:`TunerExecutor`."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(TunerExecutor)
+
+
+def to_toml(
+    model: ModelSettings, training: TrainingSettings, shown: Mapping[str, Any], comment: str
+) -> str:
+    """Returns the tables ``[model]`` and ``[training]``, with the keys that differ from defaults.
+
+    Args:
+        model, training: settings to write.
+        shown: dotted keys that are written even with their default.
+        comment: preceding lines, without ``#``.
+    """
+    defaults = values_of(ModelSettings(), TrainingSettings())
+    written = {
+        key: value
+        for key, value in values_of(model, training).items()
+        if value != defaults[key] or key in shown
+    }
+    lines = [f"# {line}".rstrip() for line in comment.splitlines()]
+    return "\n".join([*lines, "", tomlkit.dumps(nested(written))])

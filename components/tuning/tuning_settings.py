@@ -44,9 +44,7 @@ class Range(Settings):
         return self
 
     def holds(self, value: Any) -> bool:
-        if self.choices:
-            return value in self.choices
-        return self.low is not None and self.high is not None and self.low <= value <= self.high
+        return value in self.choices if self.choices else self.low <= value <= self.high
 
 
 _SPACE = {

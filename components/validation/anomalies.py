@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
@@ -13,6 +13,14 @@ from components.contracts.data_findings import Distance, Finding
 
 # In a smaller split, the proportions of classes are coarser than the comparators' thresholds.
 _MIN_SKEW_EXAMPLES = 200
+# The comparators' anomalies of columns; ExampleValidator reports the others.
+_COMPARATORS = (
+    anomalies_pb2.AnomalyInfo.COMPARATOR_L_INFTY_HIGH,
+    anomalies_pb2.AnomalyInfo.COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH,
+    anomalies_pb2.AnomalyInfo.COMPARATOR_NORMALIZED_ABSOLUTE_DIFFERENCE_HIGH,
+    anomalies_pb2.AnomalyInfo.COMPARATOR_LOW_NUM_EXAMPLES,
+    anomalies_pb2.AnomalyInfo.COMPARATOR_HIGH_NUM_EXAMPLES,
+)
 
 
 def _words(reason: anomalies_pb2.AnomalyInfo.Reason) -> str:
@@ -22,15 +30,23 @@ def _words(reason: anomalies_pb2.AnomalyInfo.Reason) -> str:
     return " ".join(text.split()).rstrip(".")
 
 
+def _of_columns(
+    anomalies: anomalies_pb2.Anomalies, split: str, kinds: Collection[int] | None = None
+) -> Iterator[Finding]:
+    """Yields the anomalies of columns, of some kinds or all, in order of column."""
+    for column, info in sorted(anomalies.anomaly_info.items()):
+        severity = anomalies_pb2.AnomalyInfo.Severity.Name(info.severity)
+        for reason in info.reason:
+            if kinds is None or reason.type in kinds:
+                yield Finding(split, column, severity, _words(reason))
+
+
 def describe(anomalies: anomalies_pb2.Anomalies, split: str) -> list[Finding]:
     """Lists the anomalies of a split, one finding per reason, in order of column."""
     found = []
     if anomalies.data_missing:
         found.append(Finding(split, "(all)", "ERROR", "the split has no examples"))
-    for column, info in sorted(anomalies.anomaly_info.items()):
-        severity = anomalies_pb2.AnomalyInfo.Severity.Name(info.severity)
-        for reason in info.reason:
-            found.append(Finding(split, column, severity, _words(reason)))
+    found += _of_columns(anomalies, split)
     for reason in anomalies.dataset_anomaly_info.reason:
         severity = anomalies_pb2.AnomalyInfo.Severity.Name(anomalies.dataset_anomaly_info.severity)
         found.append(Finding(split, "(all)", severity, _words(reason)))
@@ -46,25 +62,6 @@ def merge(findings: list[Finding]) -> list[str]:
         f"split {', '.join(names)}, column {column}: {words}"
         for (column, words), names in splits.items()
     ]
-
-
-def _comparisons(anomalies: anomalies_pb2.Anomalies) -> anomalies_pb2.Anomalies:
-    """Keeps the comparators' anomalies; ExampleValidator reports the others."""
-    kinds = {
-        anomalies_pb2.AnomalyInfo.COMPARATOR_L_INFTY_HIGH,
-        anomalies_pb2.AnomalyInfo.COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH,
-        anomalies_pb2.AnomalyInfo.COMPARATOR_NORMALIZED_ABSOLUTE_DIFFERENCE_HIGH,
-        anomalies_pb2.AnomalyInfo.COMPARATOR_LOW_NUM_EXAMPLES,
-        anomalies_pb2.AnomalyInfo.COMPARATOR_HIGH_NUM_EXAMPLES,
-    }
-    kept = anomalies_pb2.Anomalies()
-    for column, info in anomalies.anomaly_info.items():
-        reasons = [reason for reason in info.reason if reason.type in kinds]
-        if reasons:
-            kept.anomaly_info[column].CopyFrom(info)
-            del kept.anomaly_info[column].reason[:]
-            kept.anomaly_info[column].reason.extend(reasons)
-    return kept
 
 
 def _compared(
@@ -102,7 +99,7 @@ def measured(
             if value is None:
                 words = f"{kind} could not be measured: the distance ({name}) is not a number"
                 found.append(Finding(split, column, "WARNING", words))
-    for finding in describe(_comparisons(anomalies), split):
+    for finding in _of_columns(anomalies, split, _COMPARATORS):
         words = finding.words.replace("training and serving", f"train and {split}")
         words = words.replace("current and previous", "these and the last accepted data")
         found.append(Finding(split, finding.column, finding.severity, words))

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -370,7 +371,8 @@ def test_mixed_precision_learns_and_keeps_float32_logits(tmp_path, precision: st
     finally:
         keras.config.set_dtype_policy("float32")
     assert outcome.best["val_accuracy"] > 0.8
-    serving = rebuild_for_serving(model, model_settings, MATRIX.shape, None, 3, groups)
+    build = partial(build_model, model_settings, sequence_length=None, classes=3, groups=groups)
+    serving = rebuild_for_serving(model, build, MATRIX.shape)
     logits = predict_logits(serving, evaluation, settings)
     assert logits.dtype == np.float32
     # The same weights, computed in float32, decide alike.

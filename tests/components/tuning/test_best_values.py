@@ -6,7 +6,7 @@ import tomli
 
 from components.model.model_settings import ModelSettings
 from components.training.training_settings import TrainingSettings
-from components.tuning.best_values import to_toml
+from components.tuning.node import to_toml
 
 
 def test_written_settings_are_read_back_as_they_were() -> None:
