@@ -166,6 +166,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         metrics=summary.outputs["metrics"],
         infra_blessing=infra_validator.outputs["blessing"],
         pipeline_name=config.name,
+        description=config.data.description,
         fingerprint=code_fingerprint("components.model_card.node", files=[CARD_TEMPLATE]),
     ).with_id(node_ids.MODEL_CARD)
     served = Resolver(

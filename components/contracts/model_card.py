@@ -34,6 +34,8 @@ class Card(Record):
 
     format_version: int = 1
     name: str = ""
+    description: str = ""
+    """What the texts are."""
     network: str = ""
     """The network's parts, in words."""
     classes: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ def ModelCardWriter(  # noqa: N802
     infra_blessing: InputArtifact[standard_artifacts.InfraBlessing],
     card: OutputArtifact[ModelCard],
     pipeline_name: Parameter[str],
+    description: Parameter[str],
     fingerprint: Parameter[str] = "",
 ) -> None:
     """Writes the card as JSON and as Markdown.
@@ -36,6 +37,7 @@ def ModelCardWriter(  # noqa: N802
         examples, model, metrics, infra_blessing: with the records of their nodes, of one model.
         card: receives the files.
         pipeline_name: the model's name.
+        description: what the texts are.
         fingerprint: hash of this code; part of the cache key.
 
     Raises:
@@ -48,6 +50,7 @@ def ModelCardWriter(  # noqa: N802
     extra = Path(path_utils.serving_model_path(model.uri)) / artifact_files.EXTRA_ASSETS
     content = make_card(
         pipeline_name,
+        description,
         ingestion=IngestionSummary.read(Path(examples.uri) / artifact_files.INGESTION_SUMMARY),
         training=TrainingReport.read(extra / artifact_files.TRAINING_REPORT),
         evaluation=evaluation,

@@ -157,25 +157,25 @@ def _tip(root: ET.Element, group: str, words: Sequence[str]) -> None:
 def length_histogram(
     lengths: Mapping[int, int], marks: Mapping[str, float], longest_read: int | None
 ) -> Markup:
-    """Draws the histogram of abstract lengths, given as {number of words: rows}.
+    """Draws the histogram of text lengths, given as {number of words: rows}.
 
     Marks named lengths, such as percentiles, and what lies beyond the words that the model reads.
     """
     values = np.array(sorted(lengths))
     rows = np.array([lengths[int(value)] for value in values])
-    # The few longest abstracts would squeeze the others to the left.
+    # The few longest texts would squeeze the others to the left.
     end = max(1.0, float(np.percentile(np.repeat(values, rows), 99.9)))
     width = max(1, round(end / 60))
     edges = np.arange(0, int(end) + width + 1, width)
-    with _chart("lengths", "Histogram of words per abstract", 250) as chart:
+    with _chart("lengths", "Histogram of words per text", 250) as chart:
         axes = chart.axes
         counts, _ = np.histogram(np.minimum(values, edges[-1] - 1e-9), edges, weights=rows)
         bars = axes.bar(edges[:-1], counts, width * 0.92, align="edge", color=FIRST)
-        for bar, start, papers in zip(bars, edges, counts, strict=False):
+        for bar, start, texts in zip(bars, edges, counts, strict=False):
             last = f"to {start + width - 1}"
             if start == edges[-2] and values[-1] >= edges[-1]:
                 last = "or more"
-            chart.tips(bar, [f"{start} {last} words: {papers:,.0f} papers"])
+            chart.tips(bar, [f"{start} {last} words: {texts:,.0f} texts"])
         top = float(counts.max())
         for name, value in marks.items():
             axes.axvline(value, color=MARK, linewidth=1, linestyle=_DASHED)
@@ -188,28 +188,28 @@ def length_histogram(
         axes.set_xlim(0, edges[-1])
         axes.set_ylim(0, top * 1.13)
         axes.set_xlabel("words after cleaning")
-        axes.set_ylabel("papers")
+        axes.set_ylabel("texts")
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.grid(axis="x", visible=False)
     return chart.markup
 
 
 def class_bars(classes: Sequence[str], rows: Sequence[int]) -> Markup:
-    """Draws the papers of each class, the largest first."""
+    """Draws the texts of each class, the largest first."""
     order = sorted(range(len(classes)), key=lambda index: rows[index])
     total = max(1, sum(rows))
-    with _chart("classes", "Papers of each class", 60 + 24 * len(classes)) as chart:
+    with _chart("classes", "Texts of each class", 60 + 24 * len(classes)) as chart:
         axes = chart.axes
         bars = axes.barh(
             range(len(order)), [rows[index] for index in order], color=FIRST, height=0.7
         )
         shares = [f"{rows[index] / total:.1%}" for index in order]
         for bar, index, share in zip(bars, order, shares, strict=True):
-            chart.tips(bar, [f"{classes[index]}: {rows[index]:,} papers, {share}"])
+            chart.tips(bar, [f"{classes[index]}: {rows[index]:,} texts, {share}"])
         axes.bar_label(bars, shares, padding=4, fontsize=10)
         axes.set_yticks(range(len(order)), [classes[index] for index in order])
         axes.set_xlim(0, max(rows, default=1) * 1.14 + 1)
-        axes.set_xlabel("papers, all splits")
+        axes.set_xlabel("texts, all splits")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.grid(axis="y", visible=False)
@@ -333,12 +333,12 @@ def reliability(bins: Sequence[ReliabilityBin]) -> Markup:
         sizes = 20 + 260 * examples / max(1.0, float(examples.max(initial=1.0)))
         points = axes.scatter(
             confidence, accuracy, s=sizes, color=FIRST, zorder=3, edgecolors=PAPER,
-            label="accuracy (area: papers)",
+            label="accuracy (area: texts)",
         )  # fmt: skip
         chart.tips(
             points,
             [
-                f"scores {one.lower:.2f} to {one.upper:.2f}: {one.examples:,} papers, "
+                f"scores {one.lower:.2f} to {one.upper:.2f}: {one.examples:,} texts, "
                 f"mean {one.confidence:.3f}, right {one.accuracy:.3f}"
                 for one in filled
             ],
@@ -358,15 +358,15 @@ def slice_intervals(
 ) -> Markup:
     """Draws the accuracy of slices with intervals, from top to bottom, against the whole split's.
 
-    ``rows`` is the number of papers in each slice.
+    ``rows`` is the number of texts in each slice.
     """
     places = np.arange(len(names))[::-1]
     with _chart("slices", "Accuracy of slices against the whole", 70 + 22 * len(names)) as chart:
         axes = chart.axes
         axes.axvline(overall, color=MARK, linewidth=1.4, linestyle=_DASHED)
         tips = [
-            f"{name}: {one.value:.1%} of {papers:,} papers ({one.low:.1%} to {one.high:.1%})"
-            for name, papers, one in zip(names, rows, shares, strict=True)
+            f"{name}: {one.value:.1%} of {texts:,} texts ({one.low:.1%} to {one.high:.1%})"
+            for name, texts, one in zip(names, rows, shares, strict=True)
         ]
         below = np.array([share.high < overall for share in shares], bool)
         for chosen, colour, marker in ((below, SECOND, "s"), (~below, FIRST, "o")):

@@ -57,7 +57,7 @@ def import_(
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws another sample.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
 ) -> None:
-    """Import a corpus: arXiv's metadata dump, or a file of your own, as a parquet.
+    """Make a parquet from arXiv's metadata dump, CSV or JSON lines.
 
     The dump has one JSON object a line (2.7 million papers, from Kaggle). The output has its
     columns, the primary category (the first of the categories) and the subject, by the reviewed

@@ -26,7 +26,7 @@ from pipeline.corpora.row_source import Tally, ahead
 from pipeline.corpora.sample import SCHEMA
 
 _MADE_FROM = b"arxiv-pipeline.import"
-_SAMPLED_ROWS = 1 << 15  # of all papers, read at a time
+_SAMPLED_ROWS = 1 << 14  # of all papers, read at a time
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -174,23 +174,32 @@ def _sample(path: Path, request: ImportRequest, tally: Tally) -> Iterator[pa.Tab
     Shares are rounded by largest remainder. The order of the papers does not matter.
     """
     with open_parquet(str(path)) as file:
-        keys = file.read([ID, LABEL])
-        labels = keys[LABEL].combine_chunks().dictionary_encode()
+        if file.metadata.num_rows == 0:
+            return
+        hashes, labels = [], []
+        for batch in file.iter_batches(_SAMPLED_ROWS, columns=[ID, LABEL]):
+            keys = pa.Table.from_batches([batch])
+            hashes.append(_hashes(keys[ID], request.seed))
+            labels.append(keys[LABEL].combine_chunks().dictionary_encode())
+        encoded = pa.chunked_array(labels).unify_dictionaries()
+        codes = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.iterchunks()])
         # Numbers labels in their order, not in that of the rows.
-        codes = np.argsort(np.argsort(labels.dictionary.to_pylist()))[labels.indices.to_numpy()]
+        codes = np.argsort(np.argsort(encoded.chunk(0).dictionary.to_pylist()))[codes]
         rows = np.bincount(codes)
         limit = min(request.limit or 0, len(codes))
-        exact = rows * (limit / max(len(codes), 1))
+        exact = rows * (limit / len(codes))
         quota = exact.astype(np.int64)
         quota[np.argsort(quota - exact, kind="stable")[: limit - quota.sum()]] += 1
-        order = np.lexsort((_hashes(keys[ID], request.seed), codes))
-        rank = np.empty(len(codes), np.int64)
-        rank[order] = np.arange(len(codes)) - np.repeat(np.cumsum(rows) - rows, rows)
-        keep = pa.array(rank < quota[codes])
+        order = np.lexsort((np.concatenate(hashes), codes))
+        starts = np.cumsum(rows) - rows
+        keep = np.zeros(len(codes), bool)
+        for first, count in zip(starts.tolist(), quota.tolist(), strict=True):
+            keep[order[first : first + count]] = True
         tally.left_out += Counter({"not in the sample": len(codes) - limit})
         start = 0
         for batch in file.iter_batches(_SAMPLED_ROWS):
-            yield pa.Table.from_batches([batch]).filter(keep[start : start + len(batch)])
+            mask = pa.array(keep[start : start + len(batch)])
+            yield pa.Table.from_batches([batch]).filter(mask)
             start += len(batch)
 
 

@@ -25,6 +25,7 @@ _DUMP = pa.schema(
     [*(one for one in SCHEMA if one.name not in (CATEGORY, LABEL)), (_CATEGORIES, pa.string())]
 )
 _NEEDED = (ID, ABSTRACT, _CATEGORIES)
+_WRONG_TYPE = (pa.ArrowException, TypeError, ValueError, OverflowError)
 
 # What comments or abstract of a withdrawn paper say: "This paper has been withdrawn by the author",
 # "Paper withdrawn", "Withdrawn due to an error", "The authors have withdrawn this article". Not "a
@@ -138,7 +139,7 @@ def own_papers(source: Source, tally: Tally, columns: Columns) -> Iterator[pa.Ta
                 ID: _written(row.get(columns.id)) if columns.id else str(line),
                 ABSTRACT: _joined([row.get(name) for name in columns.text]),
                 LABEL: _written(row.get(columns.label)),
-                DATE: row.get(columns.date),
+                DATE: row.get(columns.date) if columns.date else None,
             }
             papers.append((line, paper))
         table = _table(papers, OWN_SCHEMA, tally)
@@ -182,9 +183,11 @@ def _table(part: Rows, schema: pa.Schema, tally: Tally) -> pa.Table:
     for kind, column in zip(schema, values or [()] * len(schema), strict=True):
         try:
             arrays.append(_array(column, kind.type))
-        except (TypeError, ValueError, OverflowError):  # Arrow's own are among them
+        except _WRONG_TYPE:
             fits = [_fits(value, kind.type) for value in column]
             bad = [line for (line, _), fit in zip(part, fits, strict=True) if not fit]
+            if not bad:
+                raise
             tally.leave_out(f"{kind.name}: wrong type", bad)
             kept = [one for one, fit in zip(part, fits, strict=True) if fit]
             return _table(kept, schema, tally)
@@ -201,6 +204,6 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 def _fits(value: Any, kind: pa.DataType) -> bool:
     try:
         _array([value], kind)
-    except (TypeError, ValueError, OverflowError):
+    except _WRONG_TYPE:
         return False
     return True

@@ -71,6 +71,7 @@ INFRA = {
 def card(training=TRAINING, evaluation=EVALUATION, infra=INFRA) -> Card:
     return make_card(
         "arxiv",
+        "abstracts of arXiv papers",
         IngestionSummary.model_validate(INGESTION),
         TrainingReport.model_validate(training),
         Evaluation.model_validate(evaluation),
@@ -206,7 +207,11 @@ def write(root: Path, model_id: int) -> Path:
     ModelCardWriter.EXECUTOR_SPEC.executor_class().Do(
         {name: [artifact] for name, (artifact, *_) in artifacts.items()},
         {"card": [output]},
-        {"pipeline_name": "arxiv", "fingerprint": "f00d"},
+        {
+            "pipeline_name": "arxiv",
+            "description": "abstracts of arXiv papers",
+            "fingerprint": "f00d",
+        },
     )
     return root / "card"
 

@@ -87,7 +87,8 @@ def test_all_forms_of_a_file_give_the_same_rows(tmp_path: Path, form: str) -> No
 
 
 def test_a_file_without_id_and_date_gets_its_lines_as_ids(tmp_path: Path) -> None:
-    content = b'text,topic\n"a\nb",x\nc,y\n\nd,x\n'
+    # With a column without a name, as pandas writes its index.
+    content = b'text,topic,\n"a\nb",x,0\nc,y,1\n\nd,x,2\n'
     rows, _ = imported(tmp_path, content, Columns(["text"], "topic"))
     assert rows == [
         ("2", "a\nb", "x", None), ("4", "c", "y", None), ("6", "d", "x", None),

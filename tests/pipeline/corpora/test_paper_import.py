@@ -210,9 +210,10 @@ def test_every_archive_has_a_row_and_every_subject_is_a_class(repository: Path) 
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["arxiv_cleaned.parquet", "arxiv_more.parquet"])
 def test_the_mapping_gives_every_reviewed_paper_its_subject(real_corpus: Path, name: str) -> None:
-    table = pq.read_table(
-        real_corpus.with_name(name), columns=["primary_category", "final_category"]
-    )
+    path = real_corpus.with_name(name)
+    if not path.is_file():
+        pytest.skip(f"{name} is not in ../shared/data")
+    table = pq.read_table(path, columns=["primary_category", "final_category"])
     subjects = paper_rows.load_subjects()
     pairs = set(zip(*(column.to_pylist() for column in table.columns), strict=True))
     assert len(pairs) > 100
