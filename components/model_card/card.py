@@ -26,7 +26,7 @@ def make_card(
     evaluation: Evaluation,
     infra: InfraVerdict,
 ) -> Card:
-    """Makes a model's card from the records of earlier nodes; the description says what texts are."""
+    """Makes a model's card from what the texts are and the records of earlier nodes."""
     return Card.model_validate(
         {
             "name": name,
