@@ -160,7 +160,7 @@ class ServerClient(Client):
                 f"{self._where}: the server's certificate {fault} ({error.verify_message})"
             )
         except ssl.SSLError as error:
-            reason = error.reason or reason
+            reason = str(error)
             if "ALERT" in reason and any(word in reason for word in _CLIENT_CERTIFICATE_WORDS):
                 return DeniedError(
                     f"{self._where}: it asks for another client certificate ({reason})"

