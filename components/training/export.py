@@ -92,21 +92,23 @@ class Classifier(tf.Module):
 
     @tf.function
     def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Maps serialized raw tf.Examples, string [n], to label, scores and classes.
-
-        The text may be in the joined feature, as in the pipeline's examples, or in its columns.
-        """
-        names = [*self._columns.text, self._columns.feature]
-        found = string_columns(examples, list(dict.fromkeys(names)))
-        parts = joined_texts([found[name] for name in self._columns.text])
-        text = found[self._columns.feature]
-        return self._scored(tf.where(tf.equal(text, ""), parts, text))
+        """Maps serialized raw tf.Examples, string [n], to label, scores and classes."""
+        name = self._columns.feature
+        return self._scored(self._read(examples, [name])[name])
 
     @tf.function
     def transform_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Maps serialized raw tf.Examples, string [n], to the transformed features."""
-        columns = string_columns(examples, list(self._raw_spec))
+        columns = self._read(examples, list(self._raw_spec))
         return dict(self._transform({name: self._raw(name, columns[name]) for name in columns}))
+
+    def _read(self, examples: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
+        """Reads columns, string [n]; the text from its columns where the joined one is empty."""
+        text = self._columns.feature
+        found = string_columns(examples, list(dict.fromkeys([*names, *self._columns.text])))
+        parts = joined_texts([found[name] for name in self._columns.text])
+        found[text] = tf.where(tf.equal(found[text], ""), parts, found[text])
+        return {name: found[name] for name in names}
 
     def _scored(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Maps texts, string [n], to label [n], scores [n, k] and classes [n, k]."""
