@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
@@ -23,6 +25,13 @@ from components.errors import UserError
 __all__ = ["UnreadableFileError", "is_text", "open_parquet", "pa", "pc", "pq"]
 
 _PICKLED_TYPE = "arrow.py_extension_type"
+# How pyarrow 10 refuses encodings and types that are newer, such as string views and float16.
+_TOO_NEW = re.compile(
+    r"not yet implemented|not implemented|unsupported|unknown encoding|unrecognized type|"
+    r"not recognized|only supports",
+    re.IGNORECASE,
+)
+_PLAIN = "write the file anew with plain column types, in plain or dictionary encoding"
 
 
 class UnreadableFileError(UserError):
@@ -35,6 +44,8 @@ class _RefusedType(pa.ExtensionType):
     The hotfix's own type disassembles the pickle into its message, and fails on a broken one.
     """
 
+    REASON = "its schema holds a pickled Python type, which could run code"
+
     def __init__(self) -> None:
         super().__init__(pa.null(), _PICKLED_TYPE)
 
@@ -43,14 +54,37 @@ class _RefusedType(pa.ExtensionType):
 
     @classmethod
     def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> None:
-        raise pa.ArrowInvalid(
-            "its schema holds a pickled Python type, which could run code; "
-            "write the file anew with plain column types"
-        )
+        raise pa.ArrowInvalid(cls.REASON)
 
 
 pa.unregister_extension_type(_PICKLED_TYPE)
 pa.register_extension_type(_RefusedType())
+
+
+class _NamingFile(pq.ParquetFile):  # type: ignore[misc]
+    """Names the column that cannot be decoded."""
+
+    def iter_batches(
+        self,
+        batch_size: int = 65536,
+        row_groups: Sequence[int] | None = None,
+        columns: Sequence[str] | None = None,
+        use_threads: bool = True,
+    ) -> Iterator[pa.RecordBatch]:
+        groups = range(self.num_row_groups) if row_groups is None else row_groups
+        try:
+            yield from super().iter_batches(
+                batch_size, row_groups=groups, columns=columns, use_threads=use_threads
+            )
+        except (pa.ArrowException, OSError) as error:
+            for group in groups:
+                for column in columns or self.schema_arrow.names:
+                    try:
+                        self.read_row_group(group, columns=[column])
+                    except (pa.ArrowException, OSError) as found:
+                        place = f"column {column!r}, row group {group}: "
+                        raise type(error)(place + _reason(found)) from found
+            raise
 
 
 @contextlib.contextmanager
@@ -66,28 +100,42 @@ def open_parquet(source: str | IO[bytes], name: str = "", **options: Any) -> Ite
         A ``pyarrow.parquet.ParquetFile``, its schema decoded.
 
     Raises:
-        UnreadableFileError: the file is missing, unreadable, damaged or not parquet, or its schema
-            would run code. Also raised for damage found inside the ``with`` block.
+        UnreadableFileError: the file is missing, unreadable, damaged or not parquet, has something
+            that this pyarrow cannot decode, or its schema would run code. Also raised for what is
+            found inside the ``with`` block.
     """
     name = name or str(source)
-    try:
-        # ParquetFile does not close a file that it was given.
-        file = pq.ParquetFile(source, **options)
-    # Registered extension types parse metadata from the file and can raise anything.
-    except Exception as error:
-        raise UnreadableFileError(
-            f"{name}: cannot be read as parquet ({_reason(error)})"
-        ) from error
-    with file:
+    with contextlib.ExitStack() as opened:
         try:
-            yield file
-        except (pa.ArrowException, OSError) as error:
-            # An errno comes from the operating system and may concern another file.
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            raise UnreadableFileError(
-                f"{name}: cannot be read as parquet ({_reason(error)})"
-            ) from error
+            if isinstance(source, str) and not source.isascii():
+                # pyarrow takes only names that are UTF-8.
+                source = opened.enter_context(Path(source).open("rb"))
+            # ParquetFile does not close a file that it was given.
+            file = _NamingFile(source, **options)
+        # Registered extension types parse metadata from the file and can raise anything.
+        except Exception as error:
+            raise _unreadable(name, error) from error
+        with file:
+            try:
+                yield file
+            except (pa.ArrowException, OSError) as error:
+                # An errno comes from the operating system and may concern another file.
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise
+                raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: Exception) -> UnreadableFileError:
+    if isinstance(error, OSError) and error.errno is not None:
+        return UnreadableFileError(f"{name}: cannot be read as parquet ({_reason(error)})")
+    reason = _reason(error)
+    advice = "copy or write the file anew"
+    if _TOO_NEW.search(reason):
+        reason += f"; pyarrow {pa.__version__} lacks it"
+        advice = _PLAIN
+    elif reason == _RefusedType.REASON:
+        advice = _PLAIN
+    return UnreadableFileError(f"{name}: cannot be read as parquet ({reason}); {advice}")
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def printable(text: str) -> str:
     """Replaces unprintable characters except newlines by "?".
@@ -9,6 +11,13 @@ def printable(text: str) -> str:
     Names of files and columns are untrusted: they must not send control codes to a terminal.
     """
     return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """Formats names for a message, only the first ``most`` of them."""
+    found = [repr(name) for name in names]
+    more = [f"and {len(found) - most} more"] if len(found) > most else []
+    return ", ".join([*found[:most], *more]) or "none"
 
 
 class UserError(ValueError):

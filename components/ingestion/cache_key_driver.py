@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import posixpath
-from typing import Any
+from collections.abc import Iterable
 
-from tfx.components.example_gen import driver, utils
+from tfx.components.example_gen import driver, input_processor
 from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
-from tfx.types import standard_component_specs
-from tfx.utils import proto_utils
+
+from components.ingestion.parquet_source import find_inputs
 
 _CHUNK = 1 << 22
 
 
 def content_fingerprint(pattern: str) -> str:
-    """Returns a hex SHA-256 of the names and contents of the files that match a glob."""
+    """Returns a hex SHA-256 of the names and contents of the input's files.
+
+    Raises:
+        UserError: see ``parquet_source.find_inputs``.
+    """
     digest = hashlib.sha256()
-    for path in sorted(path for path in fileio.glob(pattern) if not fileio.isdir(path)):
+    for path in find_inputs(pattern):
         with fileio.open(path, "rb") as file:
             part = hashlib.sha256()
             while chunk := file.read(_CHUNK):
                 part.update(chunk)
-        digest.update(path.encode() + b"\0" + part.digest())
+        digest.update(os.fsencode(path) + b"\0" + part.digest())
     return digest.hexdigest()
+
+
+class _ContentProcessor(input_processor.FileBasedInputProcessor):  # type: ignore[misc]
+    def get_input_fingerprint(self, span: int, version: int | None) -> str:
+        del span, version
+        (split,) = self._splits
+        return content_fingerprint(posixpath.join(self._input_base_uri, split.pattern))
 
 
 class ContentDriver(driver.FileBasedDriver):  # type: ignore[misc]
@@ -34,14 +46,10 @@ class ContentDriver(driver.FileBasedDriver):  # type: ignore[misc]
     runs again when a file was only touched.
     """
 
-    def resolve_exec_properties(
-        self, exec_properties: dict[str, Any], pipeline_info: Any, component_info: Any
-    ) -> dict[str, Any]:
-        resolved = super().resolve_exec_properties(exec_properties, pipeline_info, component_info)
-        inputs = example_gen_pb2.Input()
-        proto_utils.json_to_proto(resolved[standard_component_specs.INPUT_CONFIG_KEY], inputs)
-        base = resolved[standard_component_specs.INPUT_BASE_KEY]
-        resolved[utils.FINGERPRINT_PROPERTY_NAME] = content_fingerprint(
-            posixpath.join(base, inputs.splits[0].pattern)
-        )
-        return dict(resolved)
+    def get_input_processor(
+        self,
+        splits: Iterable[example_gen_pb2.Input.Split],
+        range_config: object = None,
+        input_base_uri: str | None = None,
+    ) -> input_processor.InputProcessor:
+        return _ContentProcessor(input_base_uri, splits, range_config)

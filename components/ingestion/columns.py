@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 from components.arrow import pa, pc
 from components.contracts import features
-from components.errors import UserError
+from components.errors import UserError, listed
+from components.input_files import partition_values
 
 # Strings are valid UTF-8, dates are "YYYY-MM-DD", and missing values (null or blank) are null.
 CANONICAL = pa.schema([(name, pa.string()) for name in features.RAW_COLUMNS])
 
+_SHOWN = 40
 _DATE_SHAPE = r"^\s*\d{4}-\d{2}-\d{2}"
 
 
@@ -20,6 +22,8 @@ class Canonical(NamedTuple):
     batch: pa.RecordBatch
     unreadable_dates: int
     """Rows whose date was not an ISO date and is null now."""
+    unreadable_date: str
+    """The first of those dates in alphabetical order, cut; "" if none."""
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -37,23 +41,33 @@ def _accepts(name: str, kind: pa.DataType) -> bool:
     return bool(name == features.ID and pa.types.is_integer(kind))
 
 
+def with_partitions(batch: pa.RecordBatch, path: str) -> pa.RecordBatch:
+    """Adds the required columns that only the names of the file's folders hold, as strings."""
+    arrays, names = list(batch.columns), list(batch.schema.names)
+    for name, value in partition_values(path).items():
+        if name in features.RAW_COLUMNS and name not in names:
+            arrays.append(pa.array([value] * len(batch), pa.string()))
+            names.append(name)
+    return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
 def check_schema(schema: pa.Schema, path: str) -> None:
     """Checks that a parquet file has every required column once, with a readable type.
 
     Args:
         schema: the file's Arrow schema.
-        path: the file, for the message.
+        path: the file, for the message and for columns in the names of its folders.
 
     Raises:
         UserError: it does not; names the file, the column and what the file has instead.
     """
     for name in features.RAW_COLUMNS:
         found = schema.get_all_field_indices(name)
-        if not found and name in features.OPTIONAL_COLUMNS:
+        if not found and (name in features.OPTIONAL_COLUMNS or name in partition_values(path)):
             continue
         if not found:
             raise UserError(
-                f"{path}: column {name!r} is missing; the file has {', '.join(schema.names)}. "
+                f"{path}: column {name!r} is missing; the file has {listed(schema.names)}. "
                 "Rename or add it."
             )
         if len(found) > 1:
@@ -91,13 +105,13 @@ def _text(column: pa.Array) -> pa.Array:
     return pc.if_else(blank, pa.scalar(None, pa.string()), column)
 
 
-def _date(column: pa.Array) -> tuple[pa.Array, int]:
-    """Returns dates as "YYYY-MM-DD" (of timestamps, in UTC) and the number of unreadable ones."""
+def _date(column: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Returns dates as "YYYY-MM-DD" (of timestamps, in UTC), and the unreadable ones as strings."""
     if pa.types.is_timestamp(column.type):
         # Drops the zone; the instant is stored in UTC.
         column = column.cast(pa.timestamp(column.type.unit))
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        return column.cast(pa.date32(), safe=False).cast(pa.string()), 0
+        return column.cast(pa.date32(), safe=False).cast(pa.string()), pa.array([], pa.string())
     column = _text(column)
     shaped = pc.fill_null(pc.match_substring_regex(column, _DATE_SHAPE), False)
     head = pc.utf8_slice_codeunits(pc.utf8_ltrim_whitespace(column), 0, 10)
@@ -106,7 +120,7 @@ def _date(column: pa.Array) -> tuple[pa.Array, int]:
     back = days.cast(pa.date32(), safe=False).cast(pa.string())
     # strptime turns February 31 into March 3.
     dates = pc.if_else(pc.equal(back, head), head, pa.scalar(None, pa.string()))
-    return dates, int(dates.null_count - column.null_count)
+    return dates, column.filter(pc.and_(pc.is_null(dates), pc.is_valid(column)))
 
 
 def canonical(batch: pa.RecordBatch) -> Canonical:
@@ -122,7 +136,8 @@ def canonical(batch: pa.RecordBatch) -> Canonical:
     texts = {name: _text(column) for name, column in columns.items()} | {features.DATE: dates}
     return Canonical(
         pa.RecordBatch.from_arrays([texts[name] for name in CANONICAL.names], schema=CANONICAL),
-        unreadable,
+        len(unreadable),
+        min(unreadable.to_pylist(), default="").strip()[:_SHOWN],
     )
 
 

@@ -33,7 +33,7 @@ from components.arrow import pa
 from components.contracts import artifact_files
 from components.contracts.ingestion_summary import IngestionSummary
 from components.ingestion import columns, parquet_source, row_counts, splits
-from components.ingestion.row_counts import IN_SPLIT, WITH_WORDS
+from components.ingestion.row_counts import IN_SPLIT, UNREADABLE_DATE, WITH_WORDS
 from components.text import cleaning
 
 _LOG = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class _ReadKeys(beam.DoFn):  # type: ignore[misc]
         number, row_group = element
         first_row = 0
         for raw in self._reader.batches(row_group):
-            batch, unreadable_dates = columns.canonical(raw)
+            batch, unreadable_dates, unreadable_date = columns.canonical(raw)
             keyed = splits.row_keys(batch, number, first_row, cleaning.clean_bytes, self._seed)
             first_row += len(batch)
             yield from _packed_parts(keyed.keys, splits.id_buckets(keyed.keys, _BUCKETS))
@@ -86,6 +86,8 @@ class _ReadKeys(beam.DoFn):  # type: ignore[misc]
                 cleaned_to_nothing=keyed.cleaned_to_nothing,
                 unreadable_dates=unreadable_dates,
             )
+            if unreadable_date:
+                yield beam.pvalue.TaggedOutput(_COUNTS, ((UNREADABLE_DATE, unreadable_date), 1))
 
 
 class _DropDuplicateIds(beam.DoFn):  # type: ignore[misc]

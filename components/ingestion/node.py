@@ -23,21 +23,16 @@ def split_path(parquet: str) -> tuple[str, str]:
     """Splits a path into the deepest folder without wildcards and the rest.
 
     Raises:
-        UserError: the path ends in a slash, or is neither absolute nor a URL such as
-            ``gs://bucket/*.parquet``.
+        UserError: the path is neither absolute nor a URL such as ``gs://bucket/*.parquet``.
     """
     if not (Path(parquet).is_absolute() or "://" in parquet):
         raise UserError(
             f"parquet: {parquet!r} is not an absolute path. Give one, or a glob of files."
         )
-    base, pattern = posixpath.split(parquet)
+    base, pattern = posixpath.split(parquet.rstrip("/"))
     while glob.has_magic(base):
         base, last = posixpath.split(base)
         pattern = posixpath.join(last, pattern)
-    if not pattern:
-        raise UserError(
-            f"parquet: {parquet!r} is a folder. Give a file or a glob such as *.parquet."
-        )
     return base, pattern
 
 
@@ -84,7 +79,7 @@ class ParquetExampleGen(FileBasedExampleGen):  # type: ignore[misc]
         """Configures the node without accessing any file.
 
         Args:
-            parquet: absolute path of a file, or a glob of files.
+            parquet: absolute path of a file or folder, or a glob.
             shares: share of the rows for each of ``features.SPLITS``; above 0, adding up to 1.
             fingerprint: hash of the code that this node uses; part of the cache key.
             seed: not negative; changes the splits.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import posixpath
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from tfx.dsl.io import fileio
 
+from components import input_files
 from components.arrow import open_parquet, pa, pq
 from components.contracts import features
 from components.errors import UserError
@@ -32,26 +34,42 @@ def _opened(path: str, footer: pq.FileMetaData | None = None) -> Iterator[pq.Par
     try:
         stream = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
     except OSError as error:
-        raise UserError(f"{path}: cannot be opened ({error})") from error
+        raise UserError(f"{path}: cannot be opened ({error.strerror or error})") from error
     with stream, open_parquet(stream, path, metadata=footer) as file:
         yield file
 
 
-def find_row_groups(pattern: str) -> list[RowGroup]:
-    """Lists the row groups of all files that match a glob, after checking each file's schema.
-
-    Args:
-        pattern: file name or glob, on any file system that TFX and Beam support.
+def find_inputs(pattern: str) -> list[str]:
+    """Returns the input's files, sorted; see ``input_files.find_files``.
 
     Raises:
-        UserError: nothing matches, a file is not parquet, or a column is missing or has a wrong
-            type.
+        UserError: there is none, or one is not a file that can be read.
     """
-    paths = sorted(path for path in fileio.glob(pattern) if not fileio.isdir(path))
+    if "://" not in pattern:
+        return input_files.find_files(pattern)
+    # Globs on TFX's other file systems do not cross folders.
+    paths = sorted(
+        path
+        for path in fileio.glob(pattern)
+        if not fileio.isdir(path) and not input_files.is_hidden(posixpath.basename(path))
+    )
     if not paths:
-        raise UserError(f"{pattern}: no file matches. Give a parquet file or a glob of them.")
+        raise UserError(f"{pattern}: no file matches; name a parquet file or a glob")
+    return paths
+
+
+def find_row_groups(pattern: str) -> list[RowGroup]:
+    """Lists the row groups of the input's files, after checking each file's schema.
+
+    Args:
+        pattern: a file, a folder, or a glob; or a file or glob on another of TFX's file systems.
+
+    Raises:
+        UserError: see `find_inputs`; or a file is not parquet, or a column is missing or has a
+            wrong type.
+    """
     row_groups = []
-    for path in paths:
+    for path in find_inputs(pattern):
         with _opened(path) as file:
             schema, footer = file.schema_arrow, file.metadata
         columns.check_schema(schema, path)
@@ -82,9 +100,10 @@ class RowGroupReader:
         known = self._footer if row_group.path == self._path else None
         with _opened(row_group.path, known) as file:
             self._path, self._footer = row_group.path, file.metadata
-            yield from file.iter_batches(
+            for batch in file.iter_batches(
                 batch_size=BATCH_ROWS,
                 row_groups=[row_group.number],
                 columns=list(features.RAW_COLUMNS),
                 use_threads=False,
-            )
+            ):
+                yield columns.with_partitions(batch, row_group.path)

@@ -7,7 +7,6 @@ neither TensorFlow nor TFX, so that a mistake is reported at once.
 
 from __future__ import annotations
 
-import glob
 import math
 import os
 import re
@@ -31,6 +30,7 @@ from components.contracts import features
 from components.errors import UserError
 from components.evaluation.evaluation_settings import EvaluationSettings
 from components.infra_validation.budgets import InfraValidationSettings
+from components.input_files import find_files
 from components.model.model_settings import ModelSettings
 from components.settings import BASIC, Settings, declared_keys, is_group
 from components.training.training_settings import TrainingSettings, check_settings
@@ -74,9 +74,7 @@ def _existing_file(path: Path) -> Path:
 
 
 def _existing_match(path: Path) -> Path:
-    matches = glob.iglob(str(path), recursive=True)  # noqa: PTH207 (Path.glob takes no absolute pattern)
-    if not any(Path(match).is_file() for match in matches):
-        raise ValueError(f"no file matches {path}")
+    find_files(str(path))
     return path
 
 
@@ -145,8 +143,8 @@ class DataSettings(Settings):
     """The inputs of a run."""
 
     parquet: ExistingPattern = Field(json_schema_extra=BASIC)
-    """Parquet file, or a glob of several, with the columns id, abstract, final_category and
-    update_date."""
+    """Parquet file, folder of files, or glob (`**` crosses folders), with the columns id, abstract,
+    final_category and update_date."""
     glove: ExistingFile = Field(json_schema_extra=BASIC)
     """GloVe vectors as .txt, .txt.gz, .txt.xz or .zip; `make glove` fetches glove.6B.100d."""
     schema_file: ExistingFile = Field(_SCHEMA / "schema.pbtxt", examples=["schema.pbtxt"])

@@ -6,7 +6,6 @@ writes those that are missing.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import itertools
 import json
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 
 from components.arrow import UnreadableFileError, is_text, open_parquet, pa
 from components.errors import UserError
+from components.input_files import find_files, missing
 from pipeline.client.batch.model import ModelVersion
 
 # Bytes of a column chunk that are buffered at a time.
@@ -126,7 +126,7 @@ def plan(pattern: str, columns: Columns, rows_per_part: int, model: ModelVersion
     """Inspects the inputs and returns the job.
 
     Args:
-        pattern: a parquet file, a folder of ``*.parquet``, or a glob (``**`` crosses folders).
+        pattern: a parquet file, a folder, or a glob; see ``input_files.find_files``.
         columns: names of the inputs' columns.
         rows_per_part: maximum rows in a part.
         model: scores the rows.
@@ -145,17 +145,7 @@ def plan(pattern: str, columns: Columns, rows_per_part: int, model: ModelVersion
 def _matching(pattern: str) -> list[str]:
     if "://" in pattern:
         raise UserError(f"{pattern}: needs a path that every worker sees; mount the storage")
-    if Path(pattern).is_dir():
-        found = [str(path) for path in Path(pattern).glob("*.parquet")]
-    elif Path(pattern).exists():
-        found = [pattern]
-    else:
-        # Path.glob refuses absolute patterns.
-        found = glob.glob(pattern, recursive=True)  # noqa: PTH207
-    paths = {str(Path(path).resolve()) for path in found if Path(path).is_file()}
-    if not paths:
-        raise UserError(f"{pattern}: no such parquet file; name a file, a folder or a quoted glob")
-    return sorted(paths)
+    return sorted({str(Path(path).resolve()) for path in find_files(pattern)})
 
 
 def _stamp(path: str) -> tuple[int, int]:
@@ -173,9 +163,9 @@ def _inspect(path: str, columns: Columns) -> tuple[InputFile, str]:
     with open_parquet(path) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
     for column in (columns.id, columns.abstract):
-        if schema.get_field_index(column) < 0:
+        if schema.names.count(column) != 1:
             raise UserError(
-                f"{path}: no column {column!r} (or two); it has {', '.join(schema.names)}; "
+                f"{path}: {missing(column, schema.names, path)}; "
                 "name yours with --id-column and --abstract-column"
             )
     abstract, kind = schema.field(columns.abstract).type, schema.field(columns.id).type
@@ -200,8 +190,8 @@ def read_rows(shard: Shard, columns: Columns) -> list[Row]:
             rows += zip(_values(batch[columns.id]), _values(batch[columns.abstract]), strict=True)
     except UnreadableFileError as error:
         raise UserError(
-            f"{error} in rows {shard.start} to {shard.start + shard.rows - 1}; "
-            "mend the file, then start anew with --restart"
+            f"{error}; then start anew with --restart "
+            f"(found in rows {shard.start} to {shard.start + shard.rows - 1})"
         ) from error
     if len(rows) != shard.rows:
         raise UserError(f"{shard.file}: has fewer rows than when the job began")

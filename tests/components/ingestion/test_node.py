@@ -15,6 +15,8 @@ SHARES = {"train": 0.64, "eval": 0.16, "test": 0.2}
         ("/data/papers.parquet", ("/data", "papers.parquet")),
         ("/data/2019/*.parquet", ("/data/2019", "*.parquet")),
         ("/data/*/part-?.parquet", ("/data", "*/part-?.parquet")),
+        ("/data/spark.parquet/", ("/data", "spark.parquet")),
+        ("/data/**/*.parquet", ("/data", "**/*.parquet")),
         ("gs://bucket/a/*.parquet", ("gs://bucket/a", "*.parquet")),
     ],
 )
@@ -24,11 +26,9 @@ def test_the_folder_is_all_before_the_first_wildcard(
     assert split_path(parquet) == expected
 
 
-def test_a_relative_path_or_a_folder_is_an_error() -> None:
+def test_a_relative_path_is_an_error() -> None:
     with pytest.raises(UserError, match=r"'papers\.parquet' is not an absolute path"):
         split_path("papers.parquet")
-    with pytest.raises(UserError, match="'/data/' is a folder"):
-        split_path("/data/")
 
 
 @pytest.mark.parametrize(

@@ -428,7 +428,7 @@ def test_inputs_that_are_not_there_or_no_parquet_are_refused(tmp_path, push_fold
     (tmp_path / "in.parquet").write_bytes(b"id,abstract\n")
     out = tmp_path / "out"
 
-    assert "no such parquet file" in refused(f"{tmp_path}/none*.parquet", out, push_folder)
+    assert "no file matches" in refused(f"{tmp_path}/none*.parquet", out, push_folder)
     assert "cannot be read as parquet" in refused(tmp_path / "in.parquet", out, push_folder)
     assert "every worker sees" in refused("gs://bucket/in.parquet", out, push_folder)
     write(tmp_path / "mixed" / "a.parquet", {"id": [1], "abstract": ["a"]})
@@ -445,7 +445,7 @@ def test_page_that_cannot_be_read_is_one_line_with_file_and_rows(tmp_path, push_
     message = refused(source, tmp_path / "out", push_folder)
 
     assert message.startswith(f"{source}: cannot be read as parquet (")
-    assert "in rows 0 to 99; mend the file" in message
+    assert "(found in rows 0 to 99)" in message
     assert "Traceback" in (tmp_path / "out" / "_log.txt").read_text()
 
 
