@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import IO, Annotated, Any, Literal
 
 import typer
@@ -37,10 +38,11 @@ or row cannot be read; 8 credentials or certificates are refused; 130 Ctrl-C; 14
 output went away.
 """
 _INPUT_HELP = (
-    "lines: each line is a text; whole: the file is one text; jsonl: an object a line; "
-    "auto: by the suffix, else lines."
+    "lines: each line is a text; whole: the file is one text; jsonl: an object a line; json: an "
+    "array; csv: with a header; auto: by content and suffix. Files may be gzip."
 )
-_SKIP_HELP = "Name rows of JSON lines and parquet that cannot be used, and go on; exit code 7."
+_FILE_HELP = "File, folder or quoted glob to read, - for stdin; may be repeated."
+_SKIP_HELP = "Name rows with fields that cannot be used, and go on; exit code 7."
 
 
 class _DefaultCommand(TyperGroup):
@@ -48,6 +50,13 @@ class _DefaultCommand(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or args[0] not in (*self.commands, "--help", "--version"):
+            # No abstract is one word.
+            meant = get_close_matches(args[0], self.commands, 1, 0.75) if args else []
+            if meant:
+                raise UserError(
+                    f"{args[0]!r} is no command; did you mean arxiv-classify {meant[0]}? "
+                    f"To classify the word: arxiv-classify {DEFAULT_COMMAND} {args[0]}"
+                )
             args = [DEFAULT_COMMAND, *args]
         return super().parse_args(ctx, args)
 
@@ -93,15 +102,19 @@ def classify(
     ] = None,
     file: Annotated[
         list[str] | None,
-        typer.Option("--file", "-f", help="File to read, - for stdin; may be repeated."),
+        typer.Option(
+            "--file",
+            "-f",
+            help="File, folder or quoted glob to read, - for stdin; may be repeated.",
+        ),
     ] = None,
     form: Annotated[inputs.Format, typer.Option("--input", "-i", help=_INPUT_HELP)] = "auto",
     field: Annotated[
-        str, typer.Option(help="JSON field or parquet column of the text.")
+        str, typer.Option(help="JSON field or column of the text.")
     ] = features.ABSTRACT,
     identifier: Annotated[
         str | None,
-        typer.Option("--id", help="JSON field or parquet column to copy to the output."),
+        typer.Option("--id", help="JSON field or column to copy to the output."),
     ] = None,
     output: Annotated[
         outputs.Format,
@@ -124,7 +137,9 @@ def classify(
 ) -> None:
     """Classify texts and print their subjects, in order, as they are ready."""
     if identifier is not None and text:
-        raise UserError("--id needs jsonl or parquet files: arguments have no fields")
+        raise UserError(
+            "--id needs files with fields, such as jsonl, csv or parquet: arguments have none"
+        )
     skipped: list[ClientError] = []
 
     def skip(error: ClientError) -> None:
@@ -202,9 +217,10 @@ def _rows(
     yield from inputs.read_arguments(texts, fields)
     for file in files:
         if file == "-":
-            yield from inputs.read_stream(sys.stdin.buffer, inputs.STDIN, form, fields)
+            rows = inputs.read_stream(sys.stdin.buffer, inputs.STDIN, form, fields)
         else:
-            yield from inputs.read_file(file, form, fields)
+            rows = inputs.read_file(file, form, fields)
+        yield from inputs.with_ids(rows, file, fields)
 
 
 @contextlib.contextmanager
