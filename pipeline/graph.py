@@ -87,6 +87,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         statistics=statistics,
     ).with_id(node_ids.LATEST_ACCEPTED_DATA)
     gate = AnomalyGate(
+        examples=example_gen.outputs["examples"],
         anomalies=example_validator.outputs["anomalies"],
         statistics=statistics,
         schema=schema,

@@ -19,6 +19,8 @@ class IngestionSummary(Record):
     """Rows with an abstract and a label, but no id; kept."""
     unreadable_dates: int = 0
     """Rows whose update date is not an ISO date; kept, without date."""
+    unreadable_date: str = ""
+    """One of those dates; "" if there is none."""
     padded_labels: int = 0
     """Rows whose label has blanks around it, which are ignored."""
     cleaned_to_nothing: int = 0

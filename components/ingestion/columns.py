@@ -16,6 +16,7 @@ ID, TEXT, LABEL, DATE, CATEGORY = "id", "text", "label", "date", "category"
 # Strings are valid UTF-8, dates are "YYYY-MM-DD", and missing values (null or blank) are null.
 CANONICAL = pa.schema([(role, pa.string()) for role in (ID, TEXT, LABEL, DATE, CATEGORY)])
 
+_SHOWN = 40
 _DATE_SHAPE = r"^\s*\d{4}-\d{2}-\d{2}"
 
 
@@ -25,6 +26,8 @@ class Canonical(NamedTuple):
     batch: pa.RecordBatch
     unreadable_dates: int
     """Rows whose date was not an ISO date and is null now."""
+    unreadable_date: str
+    """The first of those dates in alphabetical order, cut; "" if none."""
     padded_labels: int
     """Rows whose label had blanks around it."""
 
@@ -127,13 +130,13 @@ def _text(column: pa.Array) -> pa.Array:
     return pc.if_else(blank, pa.scalar(None, pa.string()), column)
 
 
-def _date(column: pa.Array) -> tuple[pa.Array, int]:
-    """Returns dates as "YYYY-MM-DD" (of timestamps, in UTC) and the number of unreadable ones."""
+def _date(column: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Returns dates as "YYYY-MM-DD" (of timestamps, in UTC), and the unreadable ones as strings."""
     if pa.types.is_timestamp(column.type):
         # Drops the zone; the instant is stored in UTC.
         column = column.cast(pa.timestamp(column.type.unit))
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        return column.cast(pa.date32(), safe=False).cast(pa.string()), 0
+        return column.cast(pa.date32(), safe=False).cast(pa.string()), pa.array([], pa.string())
     column = _text(column)
     shaped = pc.fill_null(pc.match_substring_regex(column, _DATE_SHAPE), False)
     head = pc.utf8_slice_codeunits(pc.utf8_ltrim_whitespace(column), 0, 10)
@@ -142,7 +145,7 @@ def _date(column: pa.Array) -> tuple[pa.Array, int]:
     back = days.cast(pa.date32(), safe=False).cast(pa.string())
     # strptime turns February 31 into March 3.
     dates = pc.if_else(pc.equal(back, head), head, pa.scalar(None, pa.string()))
-    return dates, int(dates.null_count - column.null_count)
+    return dates, column.filter(pc.and_(pc.is_null(dates), pc.is_valid(column)))
 
 
 def _joined(columns: Sequence[pa.Array]) -> pa.Array:
@@ -174,7 +177,8 @@ def canonical(batch: pa.RecordBatch, columns: Columns = ARXIV) -> Canonical:
         pa.RecordBatch.from_arrays(
             [found.get(role, nothing) for role in CANONICAL.names], schema=CANONICAL
         ),
-        unreadable,
+        len(unreadable),
+        min(unreadable.to_pylist(), default="").strip()[:_SHOWN],
         padded,
     )
 

@@ -34,7 +34,7 @@ from components.contracts import artifact_files
 from components.contracts.columns import Columns
 from components.contracts.ingestion_summary import IngestionSummary
 from components.ingestion import columns, parquet_source, row_counts, splits
-from components.ingestion.row_counts import IN_SPLIT, WITH_WORDS
+from components.ingestion.row_counts import IN_SPLIT, UNREADABLE_DATE, WITH_WORDS
 from components.text import cleaning
 
 _LOG = logging.getLogger(__name__)
@@ -77,7 +77,9 @@ class _ReadKeys(beam.DoFn):  # type: ignore[misc]
         number, row_group = element
         first_row = 0
         for raw in self._reader.batches(row_group):
-            batch, unreadable_dates, padded_labels = columns.canonical(raw, self._names)
+            batch, unreadable_dates, unreadable_date, padded_labels = columns.canonical(
+                raw, self._names
+            )
             keyed = splits.row_keys(batch, number, first_row, cleaning.clean_bytes, self._seed)
             first_row += len(batch)
             yield from _packed_parts(keyed.keys, splits.id_buckets(keyed.keys, _BUCKETS))
@@ -90,6 +92,8 @@ class _ReadKeys(beam.DoFn):  # type: ignore[misc]
                 unreadable_dates=unreadable_dates,
                 padded_labels=padded_labels,
             )
+            if unreadable_date:
+                yield beam.pvalue.TaggedOutput(_COUNTS, ((UNREADABLE_DATE, unreadable_date), 1))
 
 
 class _DropDuplicateIds(beam.DoFn):  # type: ignore[misc]

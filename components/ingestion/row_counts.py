@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from components.contracts import features
 from components.contracts.ingestion_summary import IngestionSummary
 from components.errors import UserError
+
+# With more classes, an empty split means that they have too few papers each.
+_FEW_CLASSES = 10
 
 IN_SPLIT = "in_split:"
 """Prefix of the counts by class, such as ``in_split:train``."""
 WITH_WORDS = "with_words"
 """Name of the counts by number of words."""
+UNREADABLE_DATE = "unreadable_date"
+"""Name of the counts by examples of dates that cannot be read."""
 
 
 def summarize(
@@ -18,8 +24,8 @@ def summarize(
 ) -> IngestionSummary:
     """Builds the summary from ((name, label), rows) counts.
 
-    The label is the number of words for ``with_words``, and "" for all other names without the
-    prefix ``in_split:``.
+    The label is the number of words for ``with_words``, a date for ``unreadable_date``, and "" for
+    all other names without the prefix ``in_split:``.
     """
     found = dict(counts)
     splits: dict[str, dict[str, int]] = {}
@@ -32,6 +38,7 @@ def summarize(
         rows_kept=sum(sum(labels.values()) for labels in splits.values()),
         splits=splits,
         words=dict(sorted(words.items())),
+        unreadable_date=min((label for key, label in found if key == UNREADABLE_DATE), default=""),
         **{key: n for (key, label), n in found.items() if not label},
     )
 
@@ -57,9 +64,18 @@ def check(summary: IngestionSummary, where: str) -> None:
             f"({summary.dropped_without_abstract} without abstract, "
             f"{summary.dropped_without_label} without label). Give rows that have both."
         )
+    classes = len({label for labels in summary.splits.values() for label in labels})
     for split, labels in summary.splits.items():
-        if not sum(labels.values()):
+        if sum(labels.values()):
+            continue
+        rows, read = summary.rows_kept, summary.rows_read
+        if classes > _FEW_CLASSES:
             raise UserError(
-                f"{where}: split {split!r} is empty, since only {summary.rows_kept} rows are left "
-                f"of {summary.rows_read} read. Give more papers or raise the share of {split!r}."
+                f"{where}: split {split!r} is empty, since each class is divided by itself, and "
+                f"the {rows} rows have {classes} classes. Is {features.LABEL} the class? Give more "
+                "papers a class."
             )
+        raise UserError(
+            f"{where}: split {split!r} is empty, since only {rows} rows are left "
+            f"of {read} read. Give more papers or raise the share of {split!r}."
+        )

@@ -15,12 +15,23 @@ from tfx.utils import io_utils
 from components import atomic
 from components.contracts import artifact_files, features, properties
 from components.contracts.data_findings import Distances, Finding, Findings
+from components.contracts.ingestion_summary import IngestionSummary
 from components.errors import UserError
 from components.validation.anomalies import compare, describe, merge
 
 # As in tfx.components.example_validator.executor, whose import warns.
 _ANOMALIES_FILE = "SchemaDiff.pb"
 _SHOWN = 3
+
+
+def _unreadable_dates(examples: Path) -> str:
+    summary = IngestionSummary.read(examples / artifact_files.INGESTION_SUMMARY)
+    if not summary.unreadable_dates:
+        return ""
+    return (
+        f". Of {summary.rows_read:,} rows, {summary.unreadable_dates:,} have a date that cannot be "
+        f"read, such as {summary.unreadable_date!r}: write dates as 2024-01-31"
+    )
 
 
 class AcceptedData(types.Artifact):
@@ -31,6 +42,7 @@ class AcceptedData(types.Artifact):
 
 @component  # type: ignore[untyped-decorator]
 def AnomalyGate(  # noqa: N802
+    examples: InputArtifact[standard_artifacts.Examples],
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
     statistics: InputArtifact[standard_artifacts.ExampleStatistics],
     schema: InputArtifact[standard_artifacts.Schema],
@@ -43,6 +55,7 @@ def AnomalyGate(  # noqa: N802
     """Stops the run if the data violate the schema or drift from the last accepted data.
 
     Args:
+        examples: ParquetExampleGen's; its counts tell which dates could not be read.
         anomalies: ExampleValidator's.
         statistics: StatisticsGen's.
         schema: the reviewed schema, with comparators.
@@ -78,6 +91,8 @@ def AnomalyGate(  # noqa: N802
         sentences = merge(errors)
         hidden = len(sentences) - _SHOWN
         more = f" (and {hidden} more, in the log)" if hidden > 0 else ""
+        if any(finding.column == features.DATE for finding in errors):
+            more += _unreadable_dates(Path(examples.uri))
         raise UserError(
             f"the data break the reviewed schema: {'; '.join(sentences[:_SHOWN])}{more}. Correct "
             f"the parquet, or review and edit {schema_file} or {validations_file}."

@@ -78,7 +78,7 @@ def profile(batches: Iterable[roles.Canonical], clean: Callable[[bytes], bytes])
     documents: Counter[bytes] = Counter()
     lengths: Counter[int] = Counter()
     hashes: list[bytes] = []
-    for batch, _, padded_labels in batches:
+    for batch, *_, padded_labels in batches:
         padded += padded_labels
         rows += len(batch)
         text, label = batch.column(roles.TEXT), batch.column(roles.LABEL)

@@ -6,7 +6,9 @@ from components.errors import UserError
 
 _BEAM_STEP = re.compile(r"\s*\[while running '[^\n]*?'\]")
 _EXCEPTION_LINE = re.compile(r"^(?P<type>[A-Za-z_][\w.]*): (?P<message>.*)$")
-_USER_ERROR = f"{UserError.__module__}.{UserError.__qualname__}"
+# ``UserError`` and its subclasses, as a traceback names them.
+_USER_ERROR = re.compile(r"UserError|(components|pipeline)\.\S+Error")
+# A ``UserError`` is never cut: what to do stands at its end.
 _MAX_CHARS = 500
 # As the operating system and SQLite report it, within the exception of any library.
 _DISK_FULL = re.compile(
@@ -32,7 +34,7 @@ def one_line(error: BaseException) -> str:
         return from_traceback(text)
     message = _tidy(text)
     name = type(root).__name__
-    return _advised(f"{name}: {message}" if message else name)
+    return _advised(_cut(f"{name}: {message}" if message else name))
 
 
 def from_traceback(text: str) -> str:
@@ -42,10 +44,10 @@ def from_traceback(text: str) -> str:
         found = _EXCEPTION_LINE.match(line)
         if not found:
             continue
-        if found["type"] in (_USER_ERROR, UserError.__name__):
+        if _USER_ERROR.fullmatch(found["type"]):
             return _tidy(found["message"])
         last = f"{found['type'].rpartition('.')[2]}: {found['message']}"
-    return _advised(_tidy(last or text))
+    return _advised(_cut(_tidy(last or text)))
 
 
 def _advised(line: str) -> str:
@@ -64,5 +66,8 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _tidy(text: str) -> str:
-    line = " ".join(_BEAM_STEP.sub("", text).split())
+    return " ".join(_BEAM_STEP.sub("", text).split())
+
+
+def _cut(line: str) -> str:
     return line if len(line) <= _MAX_CHARS else line[: _MAX_CHARS - 3] + "..."

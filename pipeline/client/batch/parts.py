@@ -11,6 +11,7 @@ Readers of parquet folders ignore names that begin with "_" or ".".
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,7 +81,7 @@ def write_part(
     reject_file = rejected_path(out, shard)
     if rejected:
         columns = {
-            "file": pa.array([shard.file] * len(rejected), pa.string()),
+            "file": pa.array([_utf8(shard.file)] * len(rejected), pa.string()),
             "row": pa.array([row.row for row in rejected], pa.int64()),
             ID: pa.array([row.id for row in rejected], pa.string()),
             REASON: pa.array([row.reason for row in rejected], pa.string()),
@@ -91,6 +92,10 @@ def write_part(
     record = {"job": job_digest, **_place(shard), "rejected": len(rejected)}
     metadata = {_METADATA: json.dumps(record).encode()}
     _write_table(part_path(out, shard), scored.replace_schema_metadata(metadata))
+
+
+def _utf8(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _place(shard: Shard) -> dict[str, Any]:

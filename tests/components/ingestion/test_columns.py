@@ -23,7 +23,7 @@ def raw(**changed: pa.Array) -> pa.RecordBatch:
 
 
 def dates(values: pa.Array) -> tuple[list[str | None], int]:
-    batch, unreadable, _ = columns.canonical(raw(update_date=values))
+    batch, unreadable, *_ = columns.canonical(raw(update_date=values))
     return batch.column(3).to_pylist(), unreadable
 
 
@@ -54,6 +54,9 @@ def test_a_timestamp_with_a_zone_is_taken_in_utc() -> None:
 def test_dates_that_do_not_exist_or_are_not_iso_are_missing_and_counted() -> None:
     values = pa.array(["2019-02-31", "Mon, 2 Apr 2007", "2019-13-01"])
     assert dates(values) == ([None, None, None], 3)
+    assert columns.canonical(raw(update_date=values)).unreadable_date == "2019-02-31"
+    long = raw(update_date=pa.array(["x" * 99, " 1999-12-31 ", None]))
+    assert columns.canonical(long).unreadable_date == "x" * 40
 
 
 def test_a_date_column_without_values_is_all_missing() -> None:
@@ -61,7 +64,7 @@ def test_a_date_column_without_values_is_all_missing() -> None:
 
 
 def test_blank_strings_are_missing() -> None:
-    batch, _, _ = columns.canonical(
+    batch, *_ = columns.canonical(
         raw(abstract=pa.array(["", " \n\t ", "x"]), id=pa.array(["", None, "7"]))
     )
     assert batch.column(1).to_pylist() == [None, None, "x"]
@@ -72,12 +75,12 @@ def test_broken_utf8_is_replaced() -> None:
     broken = pa.Array.from_buffers(
         pa.string(), 3, pa.array([b"ok", b"\xff\xfe", b"\xc3\xa9"], pa.binary()).buffers()
     )
-    batch, _, _ = columns.canonical(raw(abstract=broken))
+    batch, *_ = columns.canonical(raw(abstract=broken))
     assert batch.column(1).to_pylist() == ["ok", "��", "é"]
 
 
 def test_integer_ids_become_strings() -> None:
-    batch, _, _ = columns.canonical(raw(id=pa.array([7, None, 12])))
+    batch, *_ = columns.canonical(raw(id=pa.array([7, None, 12])))
     assert batch.column(0).to_pylist() == ["7", None, "12"]
 
 
@@ -124,7 +127,7 @@ def test_a_column_twice_is_an_error() -> None:
 
 
 def test_encoded_examples_hold_the_values_and_leave_missing_ones_out() -> None:
-    batch, _, _ = columns.canonical(raw(id=pa.array([None, "a2", None])))
+    batch, *_ = columns.canonical(raw(id=pa.array([None, "a2", None])))
     encoded = RecordBatchToExamplesEncoder().encode(columns.as_feature_lists(batch))
     found = []
     for example in encoded:
@@ -162,7 +165,7 @@ def test_columns_of_other_names_are_joined_cast_and_trimmed() -> None:
         }
     )
     columns.check_schema(rows.schema, "news.parquet", NEWS)
-    batch, unreadable, _ = columns.canonical(rows, NEWS)
+    batch, unreadable, *_ = columns.canonical(rows, NEWS)
     assert batch.to_pydict() == {
         "id": [None] * 3,
         "text": ["Title\na body", "alone", None],

@@ -1,4 +1,5 @@
 import json
+import unicodedata
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,7 @@ def test_counts_are_in_the_folder_and_on_the_artifact(
     counts = json.loads((Path(ingested.uri) / "ingestion.json").read_text())
     splits = counts.pop("splits")
     words = counts.pop("words")
+    assert counts.pop("unreadable_date") == "yesterday"
     kept = [
         clean_python(dict(row)["abstract"].decode())
         for rows in read(ingested).values()
@@ -289,6 +291,27 @@ def test_statistics_gen_reads_the_artifact(
         "Split-eval",
         "Split-test",
     }
+
+
+def test_unicode_forms_of_a_text_share_a_split(tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": f"{form}{number}",
+            "abstract": unicodedata.normalize(form, f"Erdős, Poincaré and ﬁeld {number}"),
+            "final_category": "math",
+            "update_date": "2024-01-01",
+        }
+        for number in range(60)
+        for form in ("NFC", "NFD", "NFKC", "NFKD")
+    ]
+    splits = read(ingest(write(tmp_path / "papers.parquet", rows), tmp_path))
+    found: dict[str, set[str]] = defaultdict(set)
+    for name, examples in splits.items():
+        for example in examples:
+            found[dict(example)["id"].decode().lstrip("NFKCD")].add(name)
+    assert len(found) == 60
+    assert all(len(names) == 1 for names in found.values())
+    assert {name for names in found.values() for name in names} == set(SHARES)
 
 
 def test_no_matching_file_is_named(tmp_path: Path) -> None:

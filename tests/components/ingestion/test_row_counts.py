@@ -14,6 +14,9 @@ COUNTS = [
     (("in_split:test", "cs"), 2),
     (("with_words", "100"), 1),
     (("with_words", "9"), 5),
+    (("unreadable_dates", ""), 3),
+    (("unreadable_date", "2 May 07"), 2),
+    (("unreadable_date", "1/5/2007"), 1),
 ]
 
 
@@ -24,6 +27,7 @@ def test_counts_become_totals_and_a_table_of_splits() -> None:
     assert summary.totals()["rows_train"] == 4
     assert summary.totals()["files"] == 2
     assert list(summary.words.items()) == [(9, 5), (100, 1)]
+    assert (summary.unreadable_dates, summary.unreadable_date) == (3, "1/5/2007")
     assert "rows_read 10" in line(summary)
     assert "words" not in line(summary)
     assert "\n" not in line(summary)
@@ -46,3 +50,14 @@ def test_an_empty_split_is_named() -> None:
     summary = summarize(COUNTS, 1, ["train", "eval", "test"])
     with pytest.raises(UserError, match="split 'eval' is empty, since only 6 rows are left of 10"):
         check(summary, "d/x.parquet")
+
+
+def test_empty_split_of_many_small_classes_names_the_classes() -> None:
+    counts = [(("rows_read", ""), 20), *((("in_split:train", f"c{n}"), 1) for n in range(20))]
+    summary = summarize(counts, 1, ["train", "eval"])
+    with pytest.raises(UserError) as error:
+        check(summary, "d/x.parquet")
+    assert str(error.value) == (
+        "d/x.parquet: split 'eval' is empty, since each class is divided by itself, and the 20 "
+        "rows have 20 classes. Is final_category the class? Give more papers a class."
+    )

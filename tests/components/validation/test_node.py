@@ -9,13 +9,20 @@ import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.types import standard_artifacts
 
-from components.contracts.artifact_files import DISTANCES, FINDINGS, TRAIN_STATISTICS
+from components.contracts.artifact_files import (
+    DISTANCES,
+    FINDINGS,
+    INGESTION_SUMMARY,
+    TRAIN_STATISTICS,
+)
+from components.contracts.ingestion_summary import IngestionSummary
 from components.contracts.properties import STATISTICS_ID
 from components.errors import UserError
 from components.validation.node import AcceptedData, AnomalyGate
 
 SCHEMA = (Path(__file__).parents[3] / "schema" / "schema.pbtxt").read_text()
 SPLITS = ("train", "eval", "test")
+NO_ROWS = IngestionSummary()
 
 
 def labelled(share_of_math: float) -> pd.DataFrame:
@@ -23,12 +30,21 @@ def labelled(share_of_math: float) -> pd.DataFrame:
     return pd.DataFrame({"final_category": ["math"] * n_math + ["cs"] * (100 - n_math)})
 
 
-def gate(folder: Path, anomalies: dict[str, anomalies_pb2.Anomalies], *, math=0.5, previous=None):
+def gate(
+    folder: Path,
+    anomalies: dict[str, anomalies_pb2.Anomalies],
+    *,
+    math=0.5,
+    previous=None,
+    summary=NO_ROWS,
+):
+    examples = standard_artifacts.Examples()
     recorded = standard_artifacts.ExampleAnomalies()
     statistics = standard_artifacts.ExampleStatistics()
     schema = standard_artifacts.Schema()
     accepted = AcceptedData()
     for name, artifact in [
+        ("examples", examples),
         ("anomalies", recorded),
         ("statistics", statistics),
         ("schema", schema),
@@ -36,6 +52,7 @@ def gate(folder: Path, anomalies: dict[str, anomalies_pb2.Anomalies], *, math=0.
     ]:
         artifact.uri = str(folder / name)
         Path(artifact.uri).mkdir()
+    summary.write(Path(examples.uri) / INGESTION_SUMMARY)
     statistics.id = 7
     for artifact in (recorded, statistics):
         artifact.split_names = json.dumps(SPLITS)
@@ -51,6 +68,7 @@ def gate(folder: Path, anomalies: dict[str, anomalies_pb2.Anomalies], *, math=0.
     (Path(schema.uri) / "schema.pbtxt").write_text(SCHEMA)
     AnomalyGate.EXECUTOR_SPEC.executor_class().Do(
         {
+            "examples": [examples],
             "anomalies": [recorded],
             "statistics": [statistics],
             "schema": [schema],
@@ -66,10 +84,10 @@ def gate(folder: Path, anomalies: dict[str, anomalies_pb2.Anomalies], *, math=0.
     return accepted
 
 
-def anomaly(severity: int, words: str) -> anomalies_pb2.Anomalies:
+def anomaly(severity: int, words: str, column: str = "abstract") -> anomalies_pb2.Anomalies:
     result = anomalies_pb2.Anomalies()
-    result.anomaly_info["abstract"].severity = severity
-    result.anomaly_info["abstract"].reason.add(description=words)
+    result.anomaly_info[column].severity = severity
+    result.anomaly_info[column].reason.add(description=words)
     return result
 
 
@@ -90,6 +108,26 @@ def test_an_error_stops_the_run_in_words(tmp_path: Path) -> None:
     assert "/s/schema.pbtxt or /s/checks.pbtxt" in line
     assert "\n" not in line
     assert not (tmp_path / "accepted" / FINDINGS).exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "unreadable", "told"),
+    [("update_date", 90, True), ("update_date", 0, False), ("abstract", 90, False)],
+)
+def test_dates_that_cannot_be_read_are_named_where_years_are_wanting(
+    column: str, unreadable: int, told: bool, tmp_path: Path
+) -> None:
+    bad = {"train": anomaly(anomalies_pb2.AnomalyInfo.ERROR, "Column dropped", column)}
+    summary = IngestionSummary(
+        rows_read=1200, unreadable_dates=unreadable, unreadable_date="31/12/2007"
+    )
+    with pytest.raises(UserError) as caught:
+        gate(tmp_path, bad, summary=summary)
+    words = (
+        "Of 1,200 rows, 90 have a date that cannot be read, such as '31/12/2007': write dates as "
+        "2024-01-31. Mend the parquet, or review"
+    )
+    assert (words in str(caught.value)) is told
 
 
 def test_a_warning_is_recorded_and_passes(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ def batch(*rows: tuple[str | None, str | None]) -> Canonical:
         "date": ["2020-01-01"] + [None] * (len(rows) - 1),
         "category": [None] * len(rows),
     }
-    return Canonical(pa.RecordBatch.from_pydict(columns, CANONICAL), 0, 3)
+    return Canonical(pa.RecordBatch.from_pydict(columns, CANONICAL), 0, "", 3)
 
 
 def test_rows_classes_words_and_repeats_are_counted() -> None:

@@ -70,5 +70,12 @@ def test_traceback_text_of_a_beam_worker(kind: type[ValueError]) -> None:
     assert causes.one_line(error) == expected
 
 
+def test_what_to_do_about_a_long_user_error_is_not_cut() -> None:
+    message = "x.parquet: " + "column 'y' is odd; " * 100 + "mend it."
+    worker = f"Traceback (most recent call last):\ncomponents.arrow.UnreadableFileError: {message}"
+    assert causes.one_line(UserError(message)) == message
+    assert causes.one_line(RuntimeError(worker)) == message
+
+
 def test_long_messages_are_cut() -> None:
     assert len(causes.one_line(ValueError("x" * 10_000))) < 600

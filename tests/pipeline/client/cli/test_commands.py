@@ -424,6 +424,37 @@ def test_misused_options_are_one_line_and_exit_code_2(run, server, arguments, wo
     assert server.requests == []
 
 
+@pytest.mark.parametrize(
+    ("word", "meant"), [("bacth", "batch"), ("stauts", "status"), ("Status", "status")]
+)
+def test_mistyped_command_is_not_classified(run, server, word, meant):
+    for arguments in ([word], [word, "in.parquet", "out"]):
+        result = run(*arguments)
+        fails(result, 2, f"{word!r} is no command; did you mean arxiv-classify {meant}?")
+    assert server.requests == []
+    assert run("classify", word)[0] == 0
+    assert run("We batch the stars")[0] == 0
+    assert server.requests == [[word.encode()], [b"We batch the stars"]]
+
+
+def test_ids_that_are_all_null_end_in_an_error(run, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"id": null, "abstract": "a"}\n{"id": null, "abstract": "b"}\n')
+    result = run("-f", str(file), "--id", "id", "-o", "json")
+    fails(result, 7, f"{file}: 'id' is null in all 2 rows")
+    assert len(read_json(result[1])) == 2
+
+
+@pytest.mark.parametrize("output", ["table", "json", "csv"])
+def test_file_names_that_are_not_utf8(run, tmp_path, output):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt")
+    Path(name).write_text("one\n")
+    code, _, errors = run("-f", name, "-o", output)
+    assert (code, errors) == (0, "")
+    Path(name).write_bytes(b"a\0b")
+    fails(run("-f", name, "-o", output), 7, "caf?.txt: holds binary data")
+
+
 # --- options and environment ----------------------------------------------------------------------
 
 
