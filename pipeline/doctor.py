@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import tomli
 from packaging.requirements import InvalidRequirement, Requirement
@@ -27,9 +26,6 @@ from components.pushing.owner import check_owner
 from components.pushing.versions import numbered
 from components.scoring.saved_model import defect
 from pipeline.config.pipeline_config import CONFIG_VARIABLE, DataSettings, PipelineConfig
-
-if TYPE_CHECKING:
-    pass
 
 _ROOT = Path(__file__).resolve().parent.parent
 _DISTRIBUTION = "arxiv-subject-classifier"

@@ -75,7 +75,7 @@ def hostile(request: pytest.FixtureRequest, place: str, tmp_path: Path) -> Path:
 
 
 def _read_with_client(path: Path) -> None:
-    list(inputs.read_file(str(path), "auto", inputs.Fields("abstract", "id", 1000)))
+    list(inputs.read_file(str(path), "auto", inputs.Fields(("abstract",), "id", 1000)))
 
 
 def _check_with_doctor(path: Path) -> None:

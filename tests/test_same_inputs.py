@@ -42,7 +42,7 @@ def _ids(batch: pa.RecordBatch) -> list[str]:
 
 
 def classified(pattern: str) -> list[str]:
-    fields = inputs.Fields("abstract", "id", 1000)
+    fields = inputs.Fields(("abstract",), "id", 1000)
     return [str(row.identifier) for row in inputs.read_file(pattern, "auto", fields)]
 
 

@@ -114,8 +114,9 @@ def classify(
     ] = None,
     form: Annotated[inputs.Format, typer.Option("--input", "-i", help=_INPUT_HELP)] = "auto",
     field: Annotated[
-        str, typer.Option(help="JSON field or column of the text.")
-    ] = features.ABSTRACT,
+        list[str],
+        typer.Option(help="JSON field or column of the text; several are joined, as in training."),
+    ] = [features.ABSTRACT],  # noqa: B006
     identifier: Annotated[
         str | None,
         typer.Option("--id", help="JSON field or column to copy to the output."),
@@ -150,7 +151,7 @@ def classify(
         skipped.append(error)
         print(f"skipped: {error}", file=sys.stderr)
 
-    fields = inputs.Fields(field, identifier, max_text_bytes)
+    fields = inputs.Fields(tuple(field), identifier, max_text_bytes)
     if skip_bad_rows:
         fields = fields._replace(reject=skip)
     texts = text or []

@@ -8,7 +8,7 @@ import gzip
 import itertools
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
@@ -46,19 +46,33 @@ class Fields(NamedTuple):
     """How rows are read.
 
     Attributes:
-        text: JSON field or column of the text.
+        text: JSON fields or columns of the text; several are joined by newlines, as in training.
         identifier: field or column to copy to the output; None means none.
         longest: maximum length of a text, bytes.
         reject: gets the error of an unusable row; raises it, or returns to skip the row.
     """
 
-    text: str
+    text: tuple[str, ...]
     identifier: str | None
     longest: int
     reject: Callable[[ClientError], None] = _raise
 
     def names(self) -> list[str]:
-        return list(dict.fromkeys([self.text, self.identifier or self.text]))
+        return list(dict.fromkeys([*self.text, self.identifier or self.text[0]]))
+
+    @property
+    def shown(self) -> str:
+        """The text's name in messages."""
+        return " + ".join(self.text)
+
+    def text_of(self, row: Mapping[str, Any]) -> Any:
+        """Returns a row's text; what is no text, or nothing, as it is."""
+        values = [row[name] for name in self.text]
+        given = [value for value in values if value not in (None, "", b"")]
+        strange = [value for value in given if not isinstance(value, str | bytes)]
+        if len(given) < 2 or strange:
+            return next(iter([*strange, *given, *values]))
+        return b"\n".join(encode(value, self.shown, self.longest) for value in given)
 
 
 def read_arguments(texts: Iterable[str], fields: Fields) -> Iterator[Row]:
@@ -204,15 +218,15 @@ def _json_reason(error: Exception) -> str:
 def _from_json(row: Any, source: str, number: int, fields: Fields) -> Row:
     where = f"{source}, row {number}"
     if not isinstance(row, dict):
-        raise BadInputError(f"{where}: not a JSON object with a field {fields.text!r}")
+        raise BadInputError(f"{where}: not a JSON object with a field {fields.shown!r}")
     for name in fields.names():
         if name not in row:
             raise BadInputError(f"{where}: no field {name!r}; there are {listed(row)}")
-    text = row[fields.text]
-    if not isinstance(text, str):
+    text = fields.text_of(row)
+    if not isinstance(text, str | bytes):
         names = {type(None): "null", bool: "a boolean", list: "an array", dict: "an object"}
         kind = names.get(type(text), "a number")
-        raise BadInputError(f"{where}: field {fields.text!r} is not a string but {kind}")
+        raise BadInputError(f"{where}: field {fields.shown!r} is not a string but {kind}")
     identifier = row[fields.identifier] if fields.identifier else None
     return Row(encode(text, where, fields.longest), source, number, identifier)
 
@@ -275,7 +289,11 @@ def _read_csv(lines: Iterator[bytes], source: str, fields: Fields) -> Iterator[R
     decoded = _decoded(lines, source)
     first = next(decoded, "")
     delimiter = next(
-        (one for one in _DELIMITERS if fields.text in next(csv.reader([first], delimiter=one), [])),
+        (
+            one
+            for one in _DELIMITERS
+            if fields.text[0] in next(csv.reader([first], delimiter=one), [])
+        ),
         ",",
     )
     reader = csv.reader(itertools.chain([first], decoded), delimiter=delimiter, strict=True)
@@ -310,10 +328,11 @@ def _from_csv(names: list[str], cells: list[str], source: str, number: int, fiel
     if len(cells) != len(names):
         raise BadInputError(f"{where}: has {len(cells)} cells, and the header {len(names)}")
     row = dict(zip(names, cells, strict=True))
-    if not row[fields.text]:
-        raise BadInputError(f"{where}: column {fields.text!r} is empty")
+    text = fields.text_of(row)
+    if not text:
+        raise BadInputError(f"{where}: column {fields.shown!r} is empty")
     identifier = (row[fields.identifier] or None) if fields.identifier else None
-    return Row(encode(row[fields.text], where, fields.longest), source, number, identifier)
+    return Row(encode(text, where, fields.longest), source, number, identifier)
 
 
 def _check_names(names: list[str], source: str, fields: Fields) -> None:
@@ -329,17 +348,17 @@ def _read_parquet(path: str, fields: Fields) -> Iterator[Row]:
         with open_parquet(path) as file:
             schema = file.schema_arrow
             _check_names(schema.names, path, fields)
-            kind = schema.field(fields.text).type
-            if not is_text(kind):
-                raise BadInputError(f"{path}: column {fields.text!r} holds {kind}, not text")
+            for name in fields.text:
+                if not is_text(kind := schema.field(name).type):
+                    raise BadInputError(f"{path}: column {name!r} holds {kind}, not text")
             number = 0
             for batch in file.iter_batches(_PARQUET_ROWS, columns=fields.names()):
                 for row in batch.to_pylist():
                     number += 1
-                    where, text = f"{path}, row {number}", row[fields.text]
+                    where, text = f"{path}, row {number}", fields.text_of(row)
                     try:
                         if text is None:
-                            raise BadInputError(f"{where}: column {fields.text!r} is null")
+                            raise BadInputError(f"{where}: column {fields.shown!r} is null")
                         identifier = row[fields.identifier] if fields.identifier else None
                         yield Row(encode(text, where, fields.longest), path, number, identifier)
                     except ClientError as error:

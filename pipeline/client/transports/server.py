@@ -105,7 +105,9 @@ class ServerClient(Client):
         try:
             return self._predict(filled(self._names, texts))
         except WrongSignatureError:
-            names = self._input_names()
+            names: tuple[str, ...] = ()
+            with contextlib.suppress(ClientError, KeyError, TypeError):
+                names = self._input_names()
             if not names or set(names) == set(self._names):
                 raise
         # A model of other texts than arXiv's.

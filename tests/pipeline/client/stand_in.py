@@ -33,6 +33,7 @@ import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
     get_model_status_pb2,
     model_service_pb2_grpc,
     predict_pb2,
@@ -43,6 +44,7 @@ from tensorflow_serving.apis import (
 Signature = Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 _PREDICT = re.compile(r"(?i)/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:predict")
+_METADATA = re.compile(r"(?i)/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?/metadata")
 _STATUS = re.compile(r"(?i)/v1/models(?:/([^/:]+))?(?:/versions/(\d+))?")
 
 # tensorflow_serving/model_servers/http_server.cc, ToHTTPStatusCode.
@@ -310,6 +312,17 @@ class _Predict(prediction_service_pb2_grpc.PredictionServiceServicer):
                 _as_proto_field(outputs[name], response.outputs[name])
             return response
 
+    def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+        with _grpc_errors(self._server, context):
+            spec, model = request.model_spec, self._server.model
+            model.available(spec.name, None, None)
+            found = get_model_metadata_pb2.SignatureDefMap()
+            for name in model.inputs:
+                found.signature_def["serving_default"].inputs[name].name = f"{name}:0"
+            response = get_model_metadata_pb2.GetModelMetadataResponse()
+            response.metadata["signature_def"].Pack(found)
+            return response
+
 
 class _Status(model_service_pb2_grpc.ModelServiceServicer):
     def __init__(self, server: StandIn) -> None:
@@ -434,6 +447,12 @@ class _Handler(BaseHTTPRequestHandler):
                 for number, state in found
             ]
             return json.dumps({"model_version_status": shown}, indent=1).encode()
+        if self.command == "GET" and (match := _METADATA.fullmatch(self.path)):
+            model.available(match[1], int(match[2]) if match[2] else None, match[3])
+            inputs = {name: {"dtype": "DT_STRING", "name": f"{name}:0"} for name in model.inputs}
+            signatures = {"serving_default": {"inputs": inputs}}
+            metadata = {"signature_def": {"signature_def": signatures}}
+            return json.dumps({"metadata": metadata}).encode()
         if self.command == "POST" and (match := _PREDICT.fullmatch(self.path)):
             version = int(match[2]) if match[2] else None
             version = model.available(match[1], version, match[3])

@@ -939,3 +939,24 @@ def _wait_until_available(client) -> None:
             pass
         time.sleep(0.1)
     pytest.fail("the server did not load the model within a minute")
+
+
+@pytest.mark.parametrize("names", [("review",), ("title", "body")])
+def test_a_model_of_other_texts_is_asked_by_its_own_inputs(
+    url, server, stand_in, expected, names: tuple[str, ...]
+) -> None:
+    def joined(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        assert set(inputs) == set(names)
+        texts = [b"".join(parts) for parts in zip(*inputs.values(), strict=True)]
+        return server.plain({"text": np.array(texts, object)})
+
+    server.plain = server.model.signature
+    server.reset(stand_in.Model(joined, inputs=names))
+    with connect(url) as client:
+        for text in ("one", "two"):
+            (found,) = client.classify([text])
+            label, scores = expected(text)
+            assert found.label == label
+            assert list(found.scores.values()) == pytest.approx(scores)
+    # The wrong name is tried once, and the metadata are asked for once.
+    assert len(server.headers) == 4

@@ -369,7 +369,7 @@ def test_a_line_without_end_is_not_read_into_memory():
             Endless.read_bytes += len(buffer)
             return len(buffer)
 
-    fields = inputs.Fields("abstract", None, 1000)
+    fields = inputs.Fields(("abstract",), None, 1000)
     with pytest.raises(TextTooLongError, match="row 1: the line has more than 1,000 bytes"):
         list(inputs.read_stream(io.BufferedReader(Endless()), "stdin", "lines", fields))
     assert Endless.read_bytes < 100_000

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,7 +30,7 @@ ROWS = [
 ]
 TEXTS = [row["abstract"].encode() for row in ROWS]
 IDS = [row["id"] for row in ROWS]
-FIELDS = inputs.Fields("abstract", "id", 10_000)
+FIELDS = inputs.Fields(("abstract",), "id", 10_000)
 BOM = b"\xef\xbb\xbf"
 
 
@@ -226,7 +227,7 @@ def test_folders_and_globs_are_read_file_by_file(tmp_path: Path) -> None:
 def test_skipped_rows_of_json_arrays_and_csv(tmp_path: Path) -> None:
     skipped: list[str] = []
     fields = inputs.Fields(
-        "abstract", None, 5, lambda error: skipped.append(str(error).rpartition("/")[2][:13])
+        ("abstract",), None, 5, lambda error: skipped.append(str(error).rpartition("/")[2][:13])
     )
     array, rows = tmp_path / "a.json", tmp_path / "b.csv"
     array.write_text('["one", 2, "two", {"abstract": "three"}, "longer", {}]')
@@ -280,7 +281,7 @@ class Endless(io.RawIOBase):
 )
 def test_one_endless_row_is_not_read_into_memory(form: str, start: bytes, again: bytes) -> None:
     raw = Endless(start, again)
-    fields = inputs.Fields("abstract", None, 10_000)
+    fields = inputs.Fields(("abstract",), None, 10_000)
     with pytest.raises((TextTooLongError, BadInputError)):
         list(inputs.read_stream(io.BufferedReader(raw), "stdin", form, fields))
     assert raw.size < 1_000_000
@@ -314,7 +315,7 @@ def test_arrays_in_chunks_give_what_json_gives(values, indent, chunk) -> None:  
         def read(self, size: int | None = -1) -> bytes:
             return super().read(min(size or 0, chunk))
 
-    rows = inputs.read_stream(Slow(content), "s", "json", inputs.Fields("abstract", None, 10**6))
+    rows = inputs.read_stream(Slow(content), "s", "json", inputs.Fields(("abstract",), None, 10**6))
     wanted = [one if isinstance(one, str) else one["abstract"] for one in json.loads(content)]
     assert [row.text.decode() for row in rows] == wanted
 
@@ -331,3 +332,25 @@ def test_damaged_text_gives_rows_or_an_error_of_ours(form: str, place: int, nois
     with contextlib.suppress(ClientError):
         rows = list(inputs.read_stream(io.BytesIO(content), "s", form, FIELDS))
         assert all(isinstance(row.text, bytes) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("rows.jsonl", lambda frame, path: frame.to_json(path, orient="records", lines=True)),
+        ("rows.csv", lambda frame, path: frame.to_csv(path, index=False)),
+        ("rows.parquet", lambda frame, path: frame.to_parquet(path)),
+    ],
+)
+def test_several_columns_are_joined_as_in_training(
+    tmp_path: Path, name: str, write: Callable[[pd.DataFrame, Path], None]
+) -> None:
+    frame = pd.DataFrame({"body": ["b", None, "c", None], "title": ["A", "B", None, None]})
+    write(frame, tmp_path / name)
+    skipped: list[str] = []
+    fields = inputs.Fields(("title", "body"), None, 100, lambda error: skipped.append(str(error)))
+    rows = [row.text for row in inputs.read_file(str(tmp_path / name), "auto", fields)]
+    assert rows == [b"A\nb", b"B", b"c"]
+    (message,) = skipped
+    assert "row 4" in message
+    assert "'title + body'" in message
