@@ -119,8 +119,7 @@ def run(
 def _is_there(request: ImportRequest, made_from: bytes) -> bool:
     """Returns whether an equal import made the output."""
     output = request.output
-    regular = output.is_file() or not output.exists()
-    if not regular or output.resolve() == request.source.resolve():
+    if output.exists() and (not output.is_file() or output.samefile(request.source)):
         raise UserError(f"{output}: not a regular file, or the source; name a parquet to write")
     if request.overwrite or not output.exists():
         return False
