@@ -60,7 +60,7 @@ class ImportRequest:
 def run(
     request: ImportRequest, track: Callable[[BinaryIO], BinaryIO] = lambda raw: raw
 ) -> Tally | None:
-    """Imports a file, in memory that grows by 8 bytes a row, and some 60 more with a limit.
+    """Imports a file, in memory that grows by some 40 bytes a row, and 80 more with a limit.
 
     The output is written atomically. A stopped import leaves the old one or none, and starts again.
     Beside it, ``<output>.import.json`` has the counts.
