@@ -12,6 +12,7 @@ time; the load average is printed.
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import os
 import subprocess
@@ -31,6 +32,7 @@ from pipeline.corpora.paper_import import ImportRequest, run
 from pipeline.corpora.sample import write_sample_corpus
 
 _DISTINCT = 50_000
+_ID = "0000.00000"
 
 
 def main(
@@ -53,10 +55,11 @@ def main(
         plain, packed, tenth = (
             Path(made) / name for name in ("dump.json", "dump.gz", "tenth.json")
         )
+        papers = _papers(Path(made))
         for path, count in ((plain, rows), (tenth, rows // 10)):
             with path.open("wb") as file:
-                file.writelines(_lines(count, Path(made)))
-        with plain.open("rb") as source, gzip.open(packed, "wb", 6) as file:
+                file.writelines(_dump(papers, count))
+        with plain.open("rb") as source, gzip.open(packed, "wb", 1) as file:
             while block := source.read(1 << 22):
                 file.write(block)
         output = Path(made) / "papers.parquet"
@@ -88,26 +91,30 @@ def main(
         results.write_text(json.dumps({**about, "imports": found}, indent=2) + "\n")
 
 
-def _lines(rows: int, folder: Path) -> Iterator[bytes]:
+def _papers(folder: Path) -> list[bytes]:
+    """Returns the distinct papers as lines of the dump, each with the id ``_ID``."""
     corpus = folder / "sample.parquet"
     write_sample_corpus(corpus, _DISTINCT, seed=1)
-    number = 0
-    while number < rows:
-        with open_parquet(str(corpus)) as file:
-            for batch in file.iter_batches():
-                for row in batch.to_pylist()[: rows - number]:
-                    yield orjson.dumps(_as_in_the_dump(row, number)) + b"\n"
-                    number += 1
+    lines = []
+    with open_parquet(str(corpus)) as file:
+        for batch in file.iter_batches():
+            for row in batch.to_pylist():
+                row["id"] = _ID
+                row["abstract"] = row["abstract"] or "Some papers of the sample have no abstract."
+                row["categories"] = f"{row.pop('primary_category')} math.CO"
+                del row["final_category"]
+                for version in row["versions"]:
+                    version["created"] = "Mon, 2 Apr 2007 19:18:42 GMT"
+                lines.append(orjson.dumps(row) + b"\n")
+    return lines
 
 
-def _as_in_the_dump(row: dict[str, Any], number: int) -> dict[str, Any]:
-    row["id"] = f"{number // 100_000:04d}.{number % 100_000:05d}"
-    row["abstract"] = row["abstract"] or "A few papers of the sample have no abstract."
-    row["categories"] = f"{row.pop('primary_category')} math.CO"
-    del row["final_category"]
-    for version in row["versions"]:
-        version["created"] = "Mon, 2 Apr 2007 19:18:42 GMT"
-    return row
+def _dump(papers: list[bytes], rows: int) -> Iterator[bytes]:
+    """Yields lines of the dump: the papers in turn, under ids of their own."""
+    old = b'"id":"%b"' % _ID.encode()
+    for number, line in zip(range(rows), itertools.cycle(papers), strict=False):
+        new = b'"id":"%04d.%05d"' % (number // 100_000, number % 100_000)
+        yield line.replace(old, new, 1)
 
 
 def _run(source: Path, output: Path, limit: int | None) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class ImportRequest:
 def run(
     request: ImportRequest, track: Callable[[BinaryIO], BinaryIO] = lambda raw: raw
 ) -> Tally | None:
-    """Imports a file, in memory that grows by 8 bytes a row, and some 60 more with a limit.
+    """Imports a file, in memory that grows by some 40 bytes a row, and 80 more with a limit.
 
     The output is written atomically. A stopped import leaves the old one or none, and starts again.
     Beside it, ``<output>.import.json`` has the counts.
@@ -119,8 +119,7 @@ def run(
 def _is_there(request: ImportRequest, made_from: bytes) -> bool:
     """Returns whether an equal import made the output."""
     output = request.output
-    regular = output.is_file() or not output.exists()
-    if not regular or output.resolve() == request.source.resolve():
+    if output.exists() and (not output.is_file() or output.samefile(request.source)):
         raise UserError(f"{output}: not a regular file, or the source; name a parquet to write")
     if request.overwrite or not output.exists():
         return False

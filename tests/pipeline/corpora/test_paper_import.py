@@ -296,6 +296,7 @@ _SOURCES: dict[str, tuple[Any, str]] = {
     "folder": (lambda path: path.mkdir(), "not a regular file"),
     "fifo": (lambda path: os.mkfifo(path), "not a regular file"),
     "dangling link": (lambda path: path.symlink_to("nowhere"), "no such file"),
+    "link to itself": (lambda path: path.symlink_to("source"), "no such file"),
     "parquet": (lambda path: pq.write_table(pa.table({"a": ["x"]}), path), "the pipeline reads"),
     "bzip2": (lambda path: path.write_bytes(bz2.compress(_MANY)), "packed by bzip2"),
     "short gzip": (lambda path: path.write_bytes(gzip.compress(_MANY)[:-100]), "cut short"),
