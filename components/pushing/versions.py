@@ -232,10 +232,10 @@ def rollback(
         going, lines = present[:1], []
         model = _model_digest(going[0][1]) if going else ""
         if going and (problem := defect(going[0][1], contents=True)):
-            say(f"version {going[0][0]} cannot be loaded ({problem})")
+            say(f"version {going[0][0]} is damaged ({problem})")
         for version, path in present[1:]:
             if problem := defect(path, contents=True):
-                lines.append(f"version {version} cannot be loaded ({problem})")
+                lines.append(f"version {version} is damaged ({problem})")
             elif _model_digest(path) == model:
                 lines.append(f"version {version} is the same model as version {going[0][0]}")
             else:
@@ -323,7 +323,7 @@ def _prunable(
         if not problem:
             whole.append((version, path))
         elif path.exists():  # a dry run has no lock: another may have removed it
-            say(f"version {version} cannot be loaded ({problem}); it does not count, and stays")
+            say(f"version {version} is damaged ({problem}); it does not count, and stays")
     old = [path for version, path in whole[:-keep] if version not in in_use]
     with _failing_as(folder, "cannot prune"):
         rejected = numbered(folder, ROLLED_BACK_PREFIX).values()

@@ -96,7 +96,11 @@ def list_all(
         for number in sorted(notes):
             table.add_row(str(number), _pushed_at(number), printable("; ".join(notes[number])))
         shown.console().print(table)
-        _say(f"The folder belongs to the {owner}" if owner else "The next push owns the folder")
+        _say(
+            f"The folder belongs to the {owner}"
+            if owner
+            else "No pipeline owns the folder yet; the next push takes it"
+        )
     if verify and any(defects.values()):
         raise typer.Exit(1)
 

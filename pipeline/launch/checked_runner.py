@@ -59,8 +59,11 @@ class _CheckedLauncher(launcher.Launcher):  # type: ignore[misc]
         output = super()._run_executor(execution_info)
         for listed in output.output_artifacts.values():
             for artifact in listed.artifacts:
-                digest = Manifest.of(Path(artifact.uri)).digest
-                artifact.custom_properties[properties.CONTENT_DIGEST].string_value = digest
+                folder = Path(artifact.uri)
+                # Not so the artifact of a plain value, or one on an object store.
+                if folder.is_dir():
+                    digest = Manifest.of(folder).digest
+                    artifact.custom_properties[properties.CONTENT_DIGEST].string_value = digest
         return output
 
 

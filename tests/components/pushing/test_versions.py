@@ -412,7 +412,7 @@ def damaged(kind: str, path: Path) -> str:
     """Damages a version; returns what is said of it."""
     damage, words = DAMAGE[kind]
     damage(path)
-    return f"version {path.name} cannot be loaded ({words})"
+    return f"version {path.name} is damaged ({words})"
 
 
 def files_of(folder: Path) -> set[str]:
