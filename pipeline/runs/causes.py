@@ -2,17 +2,12 @@
 
 import re
 
-from components.errors import UserError
+from components.errors import UserError, advised
 
 _BEAM_STEP = re.compile(r"\s*\[while running '[^\n]*?'\]")
 _EXCEPTION_LINE = re.compile(r"^(?P<type>[A-Za-z_][\w.]*): (?P<message>.*)$")
 _USER_ERROR = f"{UserError.__module__}.{UserError.__qualname__}"
 _MAX_CHARS = 500
-# As the operating system and SQLite report it, within the exception of any library.
-_DISK_FULL = re.compile(
-    r"no space left on device|disk quota exceeded|database or disk is full", re.IGNORECASE
-)
-_MAKE_ROOM = "make room for run.output_dir, or name a folder on another disk"
 
 
 def one_line(error: BaseException) -> str:
@@ -32,7 +27,7 @@ def one_line(error: BaseException) -> str:
         return from_traceback(text)
     message = _tidy(text)
     name = type(root).__name__
-    return _advised(f"{name}: {message}" if message else name)
+    return advised(f"{name}: {message}" if message else name)
 
 
 def from_traceback(text: str) -> str:
@@ -45,12 +40,7 @@ def from_traceback(text: str) -> str:
         if found["type"] in (_USER_ERROR, UserError.__name__):
             return _tidy(found["message"])
         last = f"{found['type'].rpartition('.')[2]}: {found['message']}"
-    return _advised(_tidy(last or text))
-
-
-def _advised(line: str) -> str:
-    """Adds what to do about a full disk."""
-    return f"the disk is full ({line}): {_MAKE_ROOM}" if _DISK_FULL.search(line) else line
+    return advised(_tidy(last or text))
 
 
 def _chain(error: BaseException) -> list[BaseException]:
