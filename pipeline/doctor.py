@@ -22,6 +22,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from components import model_server
 from components.errors import UserError
+from pipeline import environment
 from pipeline.config.pipeline_config import CONFIG_VARIABLE, PipelineConfig
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def examine(
     yield from check_versions(root)
     yield check_gpu(os.environ)
     yield check_model_server()
+    yield check_temporary_folder()
     if config is None:
         yield check_configuration(mistake)
         return
@@ -88,6 +90,15 @@ def check_configuration(mistake: str) -> Finding:
     """Reports what is wrong with the configuration."""
     fix = f"mend it; or name another one with --config or {CONFIG_VARIABLE}"
     return Finding("configuration", Health.BROKEN, mistake, fix)
+
+
+def check_temporary_folder() -> Finding:
+    """Checks that temporary files can be written."""
+    try:
+        return Finding("temporary folder", Health.FINE, environment.temporary_folder())
+    except UserError as error:
+        text, _, fix = str(error).rpartition("; ")
+        return Finding("temporary folder", Health.BROKEN, text, fix)
 
 
 def check_python(version: tuple[int, ...]) -> Finding:
