@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from pipeline.cli.options import Config
+from pipeline.launch import session
 
 _PROGRAM = "arxiv-pipeline"
 
@@ -39,11 +40,12 @@ def run(config: Config = None) -> None:
     the epochs of the training; all other output goes into a log file, which the first line names.
     Only one run at a time writes into an output folder; a second one waits.
     """
+    options = ["--config", shlex.quote(os.fspath(config.resolve()))] if config else []
+    command = " ".join([*_own_command(), "run", *options])
+    session.end_at_once_on_signals(session.stopped_early(command))
     from pipeline.config.pipeline_config import load_config
     from pipeline.launch import pipeline_run
 
-    options = ["--config", shlex.quote(os.fspath(config.resolve()))] if config else []
-    command = " ".join([*_own_command(), "run", *options])
     pipeline_run.leave(pipeline_run.run(load_config(config), command=command))
 
 
