@@ -46,6 +46,6 @@ def doctor(config: Config = None, as_json: AsJson = False) -> None:
         for found in findings:
             text = f"{found.text}\nfix: {found.fix}" if found.fix else found.text
             table.add_row(found.health.value, found.subject, text)
-        shown.console().print(table)
+        shown.show(table)
     if any(found.health is checks.Health.BROKEN for found in findings):
         raise typer.Exit(1)

@@ -61,7 +61,7 @@ def list_all(config: Config = None, output_dir: OutputDir = None, as_json: AsJso
     table = shown.table(str(folder), "version", "pushed", "")
     for number in sorted(states):
         table.add_row(str(number), _pushed_at(number), states[number])
-    shown.console().print(table)
+    shown.show(table)
 
 
 @app.command(
