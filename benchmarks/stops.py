@@ -37,6 +37,7 @@ from pipeline import environment
 from pipeline.config.pipeline_config import PipelineConfig, load_config
 from pipeline.corpora.sample import make_sample
 from pipeline.launch import pipeline_run, supervisor
+from pipeline.runs import record
 from pipeline.runs.history import History, RunState
 
 CONFIG = """
@@ -151,9 +152,13 @@ def stop_within(config_file: Path, node: Node, chance: random.Random, longest: f
     here = later[-1] if later else node.name
     if (code := ended(launcher)) != 128 + number:
         return f"exit code {code} after {number.name}"
-    run = History(config.folder).latest(1)[0]
-    if run.state is not RunState.STOPPED:
-        return f"state {run.state.value}"
+    # Newest by its id; ML Metadata knows a run once its first node is registered.
+    run_id, own = max(record.read_all(config.folder).items())
+    history = History(config.folder)
+    if own.exit_code != code:
+        return f"recorded exit code {own.exit_code}"
+    if run_id in history.ids and history.run(run_id).state is not RunState.STOPPED:
+        return f"state {history.run(run_id).state.value}"
     if any(living(int(child)) for child in children):
         return "a process is left"
     time.sleep(0.3)

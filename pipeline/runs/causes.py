@@ -5,6 +5,8 @@ import re
 from components.errors import UserError, advised
 
 _BEAM_STEP = re.compile(r"\s*\[while running '[^\n]*?'\]")
+# ML Metadata appends the whole query to what SQLite says.
+_QUERY = re.compile(r"(?<=Error when executing query: )(.*?) query: .*", re.DOTALL)
 _EXCEPTION_LINE = re.compile(r"^(?P<type>[A-Za-z_][\w.]*): (?P<message>.*)$")
 _USER_ERROR = f"{UserError.__module__}.{UserError.__qualname__}"
 _MAX_CHARS = 500
@@ -54,5 +56,5 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _tidy(text: str) -> str:
-    line = " ".join(_BEAM_STEP.sub("", text).split())
+    line = " ".join(_QUERY.sub(r"\1", _BEAM_STEP.sub("", text)).split())
     return line if len(line) <= _MAX_CHARS else line[: _MAX_CHARS - 3] + "..."

@@ -28,7 +28,7 @@ from pipeline.runs.verdict import Verdict
 pytestmark = pytest.mark.slow
 
 RUNNER = Path(__file__).parent / "tiny" / "tiny_runner.py"
-TIMEOUT = 120
+TIMEOUT = 240
 
 
 def command(folder: Path, *words: str) -> tuple[list[str], dict[str, str]]:
@@ -325,7 +325,8 @@ def test_full_disk_in_a_node_is_a_failed_run_that_says_so(small_disk: Path) -> N
     assert codes(blocks(done.stdout)) == [1]
     first, log, resume = done.stderr.splitlines()
     assert re.fullmatch(
-        r"FAILED: node Second failed: the disk is full \(.*No space left on device\): "
+        r"FAILED: node Second failed: the disk is full "
+        r"\([^;]*(?:No space left on device|disk is full)\): "
         r"make room for run\.output_dir, or name a folder on another disk",
         first,
     )
