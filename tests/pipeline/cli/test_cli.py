@@ -460,6 +460,39 @@ def test_interrupted_while_it_imports_is_quiet(repository: Path, entry: str) -> 
             assert process.returncode == 130
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_that_is_stopped_while_it_imports_is_one_line(
+    tmp_path: Path, repository: Path, number: signal.Signals
+) -> None:
+    for name in ("papers.parquet", "glove.txt"):
+        (tmp_path / name).touch()
+    config = tmp_path / "run.toml"
+    config.write_text(
+        '[run]\nname = "early"\noutput_dir = "out"\n'
+        '[data]\nparquet = "papers.parquet"\nglove = "glove.txt"\n'
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "pipeline", "run", "--config", config],
+        cwd=repository,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    # The first of the modules that the command itself imports.
+    while "tomli" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (128 + number, "")
+    said = [line for line in errors.splitlines() if not line.startswith("import time:")]
+    assert said == [
+        "error: stopped before the run began; start it with: "
+        f"{sys.executable} -m pipeline run --config {config}"
+    ]
+
+
 def test_versions_are_listed_with_the_one_that_is_served(three) -> None:
     (three.serving / "1795370307").mkdir()
     listed = json.loads(output("versions", "list", "-o", three.output_dir, "--json"))
