@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+# As the operating system and SQLite report it, within the exception of any library.
+_DISK_FULL = re.compile(
+    r"no space left on device|disk quota exceeded|database or disk is full", re.IGNORECASE
+)
+_MAKE_ROOM = "make room for run.output_dir, or name a folder on another disk"
+
+
+def advised(line: str) -> str:
+    """Adds to an error's line what to do about a full disk, if that is the cause."""
+    return f"the disk is full ({line}): {_MAKE_ROOM}" if _DISK_FULL.search(line) else line
 
 
 def printable(text: str) -> str:

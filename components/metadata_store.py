@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -17,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import ml_metadata as mlmd
+from google.protobuf.message import DecodeError
+from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from components.errors import UserError
+from components.errors import UserError, advised
 
 # Inputs that a node only compares with or looks up. Following them as lineage would lead back to
 # the first run.
@@ -35,6 +38,10 @@ _BOOKKEEPING = ("tfx_version", "is_external")
 # A resolver's events have other types.
 _INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT)
 _OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT)
+# ML Metadata prints its errors before it raises them.
+logging.getLogger("absl").addFilter(lambda one: not str(one.msg).startswith("mlmd client "))
+# Its messages hold whole queries.
+_SQLITE_SAYS = re.compile(r"executing query: (.*?)(?: query: |$)", re.DOTALL)
 # Inside a property that holds JSON, escaped any number of times.
 _FINGERPRINT = re.compile(r"\bfingerprint\W+([0-9a-f]{64})")
 
@@ -175,9 +182,9 @@ class Execution:
             return ""
         try:
             result = json.loads(properties[_RESULT_PROPERTY].string_value)
-        except ValueError:
+            return str(result.get("resultMessage", ""))
+        except (ValueError, AttributeError):
             return ""
-        return str(result.get("resultMessage", ""))
 
 
 @dataclass(frozen=True)
@@ -235,6 +242,55 @@ class Lineage:
         return found
 
 
+class _Connection(mlmd.MetadataStore):  # type: ignore[misc]
+    """ML Metadata's connection; a database that fails is a ``UserError`` of one line.
+
+    What is only absent, or there already, stays an exception of ML Metadata's.
+    """
+
+    def __init__(self, config: pb.ConnectionConfig, database: Path) -> None:
+        self._database = database
+        super().__init__(config)
+
+    def _call_method(self, *arguments: Any) -> None:
+        try:
+            super()._call_method(*arguments)
+        except (errors.InternalError, errors.DataLossError, DecodeError, UnicodeError) as error:
+            raise _failure(self._database, error) from error
+
+
+def _failure(database: Path, error: BaseException) -> UserError:
+    """Returns an error of a database as one line."""
+    found = _SQLITE_SAYS.search(str(error))
+    cause = " ".join((found[1] if found else str(error)).split())[:200] or type(error).__name__
+    if advised(cause) != cause:
+        return UserError(f"{database}: {advised(cause)}")
+    return UserError(
+        f"{database} is not a readable ML Metadata database: {cause}; move it away to start anew"
+    )
+
+
+def _is_there(database: Path, mode: int) -> bool:
+    """Returns whether a database exists.
+
+    Raises:
+        UserError: it exists, and this user has no access to it in a mode of ``os.access``.
+    """
+    try:
+        found = database.is_file()
+    except OSError as error:
+        raise UserError(
+            f"{database}: {error.strerror}; mend the folder's permissions, or name another one"
+        ) from error
+    if found and not os.access(database, mode):
+        may = "written to" if os.access(database, os.R_OK) else "read"
+        raise UserError(
+            f"{database}: cannot be {may} by this user; mend its permissions, or name another "
+            "output folder"
+        )
+    return found
+
+
 class MetadataStore:
     """An ML Metadata database.
 
@@ -247,11 +303,13 @@ class MetadataStore:
         create: also creates it if missing; implies ``write``.
 
     Raises:
-        UserError: the database is missing or unreadable.
+        UserError: the database is missing or unreadable or, to be written, read-only. Any later
+            call may raise it, too: damage beyond the first pages shows only in a query.
     """
 
     def __init__(self, database: Path, *, write: bool = False, create: bool = False) -> None:
-        if not create and not database.is_file():
+        found = _is_there(database, os.R_OK | (os.W_OK if write or create else 0))
+        if not found and not create:
             raise UserError(
                 f"{database}: there is no such database, so no run has been made into that folder; "
                 "name another one with --config or --output-dir, or start a run"
@@ -262,16 +320,12 @@ class MetadataStore:
         mode = modes.READWRITE if write else modes.READONLY
         config.sqlite.connection_mode = modes.READWRITE_OPENCREATE if create else mode
         try:
-            self.connection = mlmd.MetadataStore(config)
-            # Damage beyond the first pages shows only in a query.
+            self.connection = _Connection(config, database)
             self.run_ids()
+        except UserError:
+            raise
         except Exception as error:
-            # ML Metadata appends the whole query.
-            cause = str(error).partition(" query:  ")[0]
-            raise UserError(
-                f"{database} is not a readable ML Metadata database: {cause}; "
-                "move it away to start anew"
-            ) from error
+            raise _failure(database, error) from error
 
     def run_ids(self) -> list[str]:
         """Returns the ids of all runs in the order in which they began, oldest first.
@@ -312,7 +366,8 @@ class MetadataStore:
         artifacts = {one.id: Artifact(one.id, one.type, one.uri, one) for one in found}
         links: dict[tuple[int, bool], list[Link]] = {}
         for event in events:
-            if event.type in (*_INPUTS, *_OUTPUTS):
+            # In a damaged database an artifact may be missing.
+            if event.type in (*_INPUTS, *_OUTPUTS) and event.artifact_id in artifacts:
                 key = next((str(step.key) for step in event.path.steps if step.HasField("key")), "")
                 side = links.setdefault((event.execution_id, event.type in _OUTPUTS), [])
                 side.append(Link(key, artifacts[event.artifact_id]))

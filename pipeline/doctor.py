@@ -25,6 +25,7 @@ from components.input_files import find_files
 from components.pushing.owner import check_owner
 from components.pushing.versions import numbered
 from components.scoring.saved_model import defect
+from pipeline import environment
 from pipeline.config.pipeline_config import CONFIG_VARIABLE, DataSettings, PipelineConfig
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -73,6 +74,7 @@ def examine(
     yield from check_versions(root)
     yield check_gpu(os.environ)
     yield check_model_server()
+    yield check_temporary_folder()
     if config is None:
         yield check_configuration(mistake)
         return
@@ -92,6 +94,15 @@ def check_configuration(mistake: str) -> Finding:
     """Reports what is wrong with the configuration."""
     fix = f"mend it; or name another one with --config or {CONFIG_VARIABLE}"
     return Finding("configuration", Health.BROKEN, mistake, fix)
+
+
+def check_temporary_folder() -> Finding:
+    """Checks that temporary files can be written."""
+    try:
+        return Finding("temporary folder", Health.FINE, environment.temporary_folder())
+    except UserError as error:
+        text, _, fix = str(error).rpartition("; ")
+        return Finding("temporary folder", Health.BROKEN, text, fix)
 
 
 def check_python(version: tuple[int, ...]) -> Finding:

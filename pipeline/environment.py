@@ -1,7 +1,10 @@
 """Process settings that must be in place before TensorFlow is first imported."""
 
 import os
+import tempfile
 from collections.abc import MutableMapping
+
+from components.errors import UserError
 
 
 def prepare(*, quiet: bool, environ: MutableMapping[str, str] | None = None) -> None:
@@ -11,7 +14,11 @@ def prepare(*, quiet: bool, environ: MutableMapping[str, str] | None = None) -> 
         quiet: True while stderr is the terminal, to silence TensorFlow's native log; False once
             stderr is redirected to a log file, where warnings are useful.
         environ: the mapping to change; ``os.environ`` if None.
+
+    Raises:
+        UserError: there is no temporary folder, without which TensorFlow cannot be imported.
     """
+    temporary_folder()
     env = os.environ if environ is None else environ
     env["TF_CPP_MIN_LOG_LEVEL"] = "3" if quiet else "1"
     # The same backend whatever ~/.keras/keras.json or the shell says.
@@ -23,6 +30,21 @@ def prepare(*, quiet: bool, environ: MutableMapping[str, str] | None = None) -> 
     # Every node runs in this process, and TensorFlow, once started, cannot hide a GPU from some of
     # them. So the nodes before the Trainer see it too, and must not reserve all of its memory.
     env.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+
+def temporary_folder() -> str:
+    """Returns the folder for temporary files.
+
+    Raises:
+        UserError: none can be written to.
+    """
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise UserError(
+            "no temporary folder can be written to, neither the one that TMPDIR names nor /tmp; "
+            "set TMPDIR to one that can"
+        ) from error
 
 
 def claim_gpus() -> list[str]:

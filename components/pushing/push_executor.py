@@ -11,6 +11,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
+from components import push_gate
 from components.contracts import artifact_files, properties
 from components.errors import UserError
 from components.pushing import versions
@@ -74,6 +75,7 @@ class VersionedPusherExecutor(executor.Executor):  # type: ignore[misc]
         io_utils.copy_dir(model, pushed.uri)
         for name, file in additions.items():
             io_utils.copy_file(str(file), str(Path(pushed.uri) / name), overwrite=True)
+        push_gate.hold()
         digests = (
             one.get_string_custom_property(properties.MODEL_DIGEST)
             for one in input_dict.get(standard_component_specs.INFRA_BLESSING_KEY, [])

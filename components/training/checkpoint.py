@@ -93,8 +93,12 @@ def load_state(folder: Path) -> State | None:
 
 
 def prune_states(root: Path, key: str) -> None:
-    """Removes the oldest states other than ``key`` under ``root``; a state can be large."""
-    others = [path for path in root.glob(f"*/{_FILE}") if path.parent.name != key]
-    others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in others[_KEPT_OTHERS:]:
-        shutil.rmtree(path.parent, ignore_errors=True)
+    """Removes the oldest states other than ``key`` under ``root``; a state can be large.
+
+    Also removes the folders in which a killed training had not completed its first save.
+    """
+    states = sorted(root.glob(f"*/{_FILE}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    kept = [path.parent for path in states if path.parent.name != key][:_KEPT_OTHERS]
+    for folder in root.glob("*/"):
+        if folder.name != key and folder not in kept:
+            shutil.rmtree(folder, ignore_errors=True)

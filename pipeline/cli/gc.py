@@ -83,7 +83,7 @@ def gc(
         if scratch:
             where = f"{len(scratch)} of them under {place.folder.pipeline_root}"
             table.add_row(decimal(sum(one.size for one in scratch)), garbage.SCRATCH, where)
-        shown.console().print(table)
+        shown.show(table)
     verb = "Removed" if yes else "Would remove"
     count = f"{len(plan.removals)} folders and files, {decimal(plan.size)}"
     print(f"{verb} {count}; {len(plan.kept)} artifacts stay")

@@ -22,11 +22,11 @@ def doctor(config: Config = None, as_json: AsJson = False) -> None:
     """Check for what would stop a run, and say how to fix it.
 
     Checks Python; the installed packages against the pins and the lock file; the GPU; the
-    configuration; free disk space; that the output and serving folders can be written; whose the
-    serving folder is, and its versions against their manifests; the first row of the GloVe file;
-    the parquet files' columns; the schema and the checks on statistics. Also says whether TF
-    Serving is available, which a run does not need. It takes seconds, changes nothing, and does not
-    start TensorFlow.
+    configuration; free disk space; that the temporary, output and serving folders can be
+    written; whose the serving folder is, and its versions against their manifests; the first row of
+    the GloVe file; the parquet files' columns and labels; the schema and the checks on statistics.
+    Also says whether TF Serving is available, which a run does not need. It takes seconds, changes
+    nothing, and does not start TensorFlow.
     """
     from components.errors import UserError
     from pipeline import doctor as checks
@@ -47,6 +47,6 @@ def doctor(config: Config = None, as_json: AsJson = False) -> None:
         for found in findings:
             text = f"{found.text}\nfix: {found.fix}" if found.fix else found.text
             table.add_row(found.health.value, found.subject, text)
-        shown.console().print(table)
+        shown.show(table)
     if any(found.health is checks.Health.BROKEN for found in findings):
         raise typer.Exit(1)

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from components.errors import UserError
+from components.errors import UserError, printable
 from pipeline.cli import (
     corpus_import,
     gc,
@@ -52,11 +52,17 @@ app.add_typer(inputs.sample_app, name="sample")
 
 
 def main() -> None:
-    """Runs the command line; a ``UserError`` becomes one line and exit code 2."""
+    """Runs the command line; an error that a user can mend becomes one line and exit code 2."""
     try:
         app(prog_name=None if sys.argv[0].endswith(_PROGRAM) else "python -m pipeline")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(USAGE)
+    except OSError as error:
+        # Whatever a command reads or writes: a folder without permission, a name too long.
+        place = f"{error.filename}: " if error.filename is not None else ""
+        remedy = "; mend its permissions" if isinstance(error, PermissionError) else ""
+        print(printable(f"error: {place}{error.strerror or error}{remedy}"), file=sys.stderr)
         sys.exit(USAGE)
 
 

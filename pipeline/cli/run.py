@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from pipeline.cli.options import Config
+from pipeline.launch import session
 
 _PROGRAM = "arxiv-pipeline"
 
@@ -35,15 +36,16 @@ def run(config: Config = None) -> None:
     """Run the pipeline once.
 
     Nodes with the same inputs, settings and code as in an earlier run are taken from the cache; the
-    others run in order, in this process. A terminal shows the running node, its usual duration, and
-    the epochs of the training; all other output goes into a log file, which the first line names.
-    Only one run at a time writes into an output folder; a second one waits.
+    others run in order, in a child process. A terminal shows the running node, its usual duration,
+    and the epochs of the training; all other output goes into a log file, which the first line
+    names. Only one run at a time writes into an output folder; a second one waits.
     """
+    options = ["--config", shlex.quote(os.fspath(config.resolve()))] if config else []
+    command = " ".join([*_own_command(), "run", *options])
+    session.end_at_once_on_signals(session.stopped_early(command))
     from pipeline.config.pipeline_config import load_config
     from pipeline.launch import pipeline_run
 
-    options = ["--config", shlex.quote(os.fspath(config.resolve()))] if config else []
-    command = " ".join([*_own_command(), "run", *options])
     pipeline_run.leave(pipeline_run.run(load_config(config), command=command))
 
 

@@ -18,8 +18,6 @@ from pipeline.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from pipeline.runs.compare import Change
     from pipeline.runs.history import Run
     from pipeline.runs.verdict import Verdict
@@ -89,7 +87,7 @@ def list_runs(
             _blessed(verdict.blessed),
             _pushed(verdict),
         )
-    shown.console().print(table)
+    shown.show(table)
     if 0 < limit < len(history.ids):
         print(f"{limit} of {len(history.ids)} runs; --limit 0 shows all")
 
@@ -157,17 +155,16 @@ def compare_runs(
     if as_json:
         shown.print_json({"first": runs[0].id, "second": runs[1].id, **vars(compared)})
         return
-    console = shown.console()
     ids = [run.id for run in runs]
     names = [short_ids(ids)[one] for one in ids]
     if compared.configuration_known:
-        _print_changes(console, "Configuration", names, compared.configuration)
+        _print_changes("Configuration", names, compared.configuration)
     else:
         print("Configuration: not known, since a run left no record of its own\n")
-    _print_changes(console, "Code", names, compared.code)
-    _print_changes(console, "Data", names, compared.data)
-    _print_changes(console, "Test split", names, compared.metrics, differences=True)
-    _print_changes(console, "Slices", names, compared.slices, differences=True)
+    _print_changes("Code", names, compared.code)
+    _print_changes("Data", names, compared.data)
+    _print_changes("Test split", names, compared.metrics, differences=True)
+    _print_changes("Slices", names, compared.slices, differences=True)
 
 
 def short_ids(ids: list[str]) -> dict[str, str]:
@@ -231,7 +228,6 @@ def _show(run: Run) -> None:
     from pipeline.cli import shown
     from pipeline.runs.compare import overall_metrics
 
-    console = shown.console()
     own, verdict = run.record, run.verdict
     facts = [
         ("run", run.id),
@@ -251,22 +247,21 @@ def _show(run: Run) -> None:
         commit = own.commit or shown.NOTHING
         facts += [("command", own.command), ("log", own.log_file), ("commit", commit)]
     facts.append(("report", str(run.report or shown.NOTHING)))
-    console.print(shown.pairs("", facts))
+    shown.show(shown.pairs("", facts))
 
     nodes = shown.table("Nodes", "node", "outcome", "seconds", "put out", right=("seconds",))
     for status in run.nodes:
         seconds = shown.number(status.seconds if status.execution else None, 1)
         uris = "\n".join(artifact.uri for artifact in status.put_out)
         nodes.add_row(status.node, status.state.value, seconds, uris)
-    console.print(nodes)
+    shown.show(nodes)
 
     for title, values in (("Data", run.data), ("Test split", overall_metrics(run.evaluation))):
         if values:
-            console.print(shown.pairs(title, [(key, _cell(one)) for key, one in values.items()]))
+            shown.show(shown.pairs(title, [(key, _cell(one)) for key, one in values.items()]))
 
 
 def _print_changes(
-    console: Console,
     title: str,
     names: list[str],
     changes: tuple[Change, ...],
@@ -287,7 +282,7 @@ def _print_changes(
             signed = change.difference is not None
             cells.append(f"{change.difference:+.4g}" if signed else shown.NOTHING)
         table.add_row(*cells)
-    console.print(table)
+    shown.show(table)
 
 
 def _cell(value: Any) -> str:

@@ -9,10 +9,12 @@ from typing import Any
 
 from pydantic_core import to_json
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
 _WIDTH_OF_A_PIPE = 240
+_NARROWEST_CELL = 4
 NOTHING = "-"
 
 
@@ -41,6 +43,19 @@ def table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
             overflow="fold",
         )
     return made
+
+
+def show(made: Table) -> None:
+    """Prints a table; the first column, which holds ids, is never cut.
+
+    On a terminal that is too narrow the rows are wider than it, and wrap.
+    """
+    first, *others = made.columns
+    first.min_width = max(cell_len(str(cell)) for cell in (first.header, *first.cells))
+    on = console()
+    padding = 2 * len(others)
+    on.width = max(on.width, first.min_width + _NARROWEST_CELL * len(others) + padding)
+    on.print(made, crop=False)
 
 
 def pairs(title: str, rows: Iterable[tuple[str, str]]) -> Table:

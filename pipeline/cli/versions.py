@@ -95,7 +95,7 @@ def list_all(
         table = shown.table(printable(str(folder)), "version", "pushed", "")
         for number in sorted(notes):
             table.add_row(str(number), _pushed_at(number), printable("; ".join(notes[number])))
-        shown.console().print(table)
+        shown.show(table)
         _say(
             f"The folder belongs to the {owner}"
             if owner

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -39,6 +40,7 @@ from components.training.training_settings import TrainingSettings, check_settin
 from components.tuning.tuning_settings import TuningSettings, check_tuning
 from pipeline.runs.layout import OutputFolder
 
+_PATTERN = frozenset("*?[]{}\\")
 CONFIG_VARIABLE = "ARXIV_PIPELINE_CONFIG"
 # A link to the top-level folder; the wheel holds the files.
 _SCHEMA = (Path(__file__).resolve().parents[1] / "schema").resolve()
@@ -52,10 +54,26 @@ def _absolute(value: Any, info: ValidationInfo) -> Any:
         raise ValueError("should be a path in quotes")
     if not value:
         raise ValueError("must not be empty")
-    if "\0" in value:
-        raise ValueError("must not hold a NUL character")
+    if _has_control_character(value):
+        raise ValueError("must not hold a line break or another control character")
     base = (info.context or {}).get("base", Path.cwd())
     return Path(os.path.normpath(base / _expanded(Path(value))))
+
+
+def _has_control_character(text: str) -> bool:
+    # Control characters, lone surrogates, line and paragraph separators.
+    return any(unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") for one in text)
+
+
+def _literal(path: Path) -> Path:
+    """Refuses a folder whose path TFX or Beam would read as a pattern."""
+    found = sorted(_PATTERN.intersection(str(path)))
+    if found or _has_control_character(str(path)):
+        raise ValueError(
+            f"{path} holds {' '.join(found) or 'a control character'}, which TFX would not take "
+            "as part of a name; name another folder"
+        )
+    return path
 
 
 def _expanded(path: Path) -> Path:
@@ -80,7 +98,7 @@ def _existing_match(path: Path) -> Path:
     return path
 
 
-AnyPath = Annotated[Path, BeforeValidator(_absolute)]
+AnyPath = Annotated[Path, BeforeValidator(_absolute), AfterValidator(_literal)]
 ExistingFile = Annotated[Path, BeforeValidator(_absolute), AfterValidator(_existing_file)]
 ExistingPattern = Annotated[Path, BeforeValidator(_absolute), AfterValidator(_existing_match)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -1,6 +1,7 @@
 """Runs the pipeline once, reports its progress, and reads its outcome from ML Metadata."""
 
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -9,9 +10,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -25,7 +26,7 @@ from components.pushing.owner import check_owner
 from components.pushing.versions import list_versions, make_folder
 from pipeline import environment
 from pipeline.config.pipeline_config import PipelineConfig
-from pipeline.launch import display, session, terminal
+from pipeline.launch import display, session, supervisor, terminal
 from pipeline.launch.exit_codes import COMPLETE, LOCK_BUSY, NODE_FAILED, NOT_BLESSED, USAGE
 from pipeline.launch.progress import ProgressHandler, rows_read
 from pipeline.launch.terminal import Terminal
@@ -39,23 +40,17 @@ PipelineBuilder = Callable[[PipelineConfig], Any]
 _LOGGER = logging.getLogger(__name__)
 
 
-class Interrupted(KeyboardInterrupt):
-    """Raised on SIGINT and SIGTERM."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal.Signals(signal_number).name)
-        self.signal_number = signal_number
-
-
 @dataclass(frozen=True)
 class _Launch:
-    """The constants of one run; ``command`` resumes it."""
+    """The constants of one run; ``command`` resumes it, the process ``pid`` holds the lock."""
 
     config: PipelineConfig
     build: PipelineBuilder
     command: str
     screen: Terminal
     log_file: Path
+    run_id: str
+    pid: int
 
     def say_failure(self, what: str, cause: BaseException | str) -> None:
         """Reports what failed, why, and how to resume."""
@@ -64,10 +59,24 @@ class _Launch:
         self.screen.warn(f"Log: {self.log_file}")
         self.screen.warn(f"Resume (finished nodes are cached): {self.command}")
 
+    def say_stop(self, number: signal.Signals) -> None:
+        """Reports a stop and how to resume; nothing is reported after that."""
+        self.screen.warn(
+            f"Stopped by {number.name}; finished nodes are kept. "
+            f"Resume with: {self.command}  Log: {self.log_file}"
+        )
+        self.screen.muted = True
+
+    def write_stop(self, number: signal.Signals) -> None:
+        """Writes the run's record, if it has begun one, as that of a stopped run."""
+        own = record.read(self.config.folder, self.run_id)
+        if own is not None:
+            self.write(own.ended(128 + number))
+
     def write(self, own: RunRecord) -> None:
         """Writes the run's record; a failure to do so is only logged."""
         try:
-            own.write(self.config.folder.record_file(own.run_id))
+            record.write(self.config.folder, own)
         except OSError:
             _LOGGER.exception("the run's record could not be written")
 
@@ -98,12 +107,10 @@ def run(
     here = session.current()
     if command is None:
         command = here.command if here else f"{shlex.quote(sys.executable)} -m pipeline run"
-    try:
-        code = _locked_run(config, build, command)
-    except Interrupted as interrupted:
-        code = 128 + interrupted.signal_number
-    if here:
-        here.leave(code)
+    with contextlib.ExitStack() as until_left:
+        code = _locked_run(config, build, command, until_left)
+        if here:
+            here.leave(code)
     return code
 
 
@@ -126,22 +133,17 @@ def check_serving_dir(config: PipelineConfig) -> None:
 
 
 def leave(exit_code: int) -> NoReturn:
-    """Exits without the messages that native libraries print at interpreter shutdown.
+    """Exits at once: no signal counts any more, and native libraries print nothing at shutdown.
 
-    After a signal it exits at once, since threads of Beam or TensorFlow may linger. Within the TFX
-    CLI's ``pipeline create`` it only raises SystemExit, since the process is the CLI's.
+    Within the TFX CLI's ``pipeline create`` it only raises SystemExit, since the process is the
+    CLI's.
     """
     if _cli_reads_pipeline():
         sys.exit(exit_code)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if exit_code > 128:
-        logging.shutdown()
-        os._exit(exit_code)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    sys.exit(exit_code)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(exit_code)
 
 
 def _graph(config: PipelineConfig) -> Any:
@@ -159,18 +161,24 @@ def _cli_reads_pipeline() -> bool:
     return module is not None and hasattr(module.LocalDagRunner.run, "__wrapped__")
 
 
-def _locked_run(config: PipelineConfig, build: PipelineBuilder, command: str) -> int:
+def _locked_run(
+    config: PipelineConfig, build: PipelineBuilder, command: str, until_left: contextlib.ExitStack
+) -> int:
     folder = config.folder
-    log_file = folder.log_dir / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
+    began = datetime.now(timezone.utc).replace(tzinfo=None)
+    log_file = folder.log_dir / f"{began:%Y%m%d-%H%M%S}-{os.getpid()}.log"
     with contextlib.ExitStack() as stack:
         try:
             screen = stack.enter_context(terminal.captured(log_file))
         except OSError as error:
             print(f"error: cannot write to {log_file.parent}: {error.strerror}", file=sys.stderr)
             return USAGE
-        launch = _Launch(config, build, command, screen, log_file)
-        stack.enter_context(_signals(launch))
+        # The format of TFX's own run ids, in UTC: a local time may repeat or go back.
+        run_id = began.isoformat(timespec="microseconds")
+        launch = _Launch(config, build, command, screen, log_file, run_id, os.getpid())
+        stack.enter_context(session.signals_to(functools.partial(_end_at_once, launch)))
         try:
+            environment.temporary_folder()
             check_serving_dir(config)
             wait = config.run.lock_wait_seconds
             stack.enter_context(lock.exclusive(folder, wait, screen.say))
@@ -180,7 +188,53 @@ def _locked_run(config: PipelineConfig, build: PipelineBuilder, command: str) ->
         except OSError as error:
             screen.warn(f"error: cannot write to {folder.path}: {error.strerror}")
             return USAGE
+        until_left.enter_context(supervisor.held_signals())
+        work = functools.partial(_run_or_say_why, launch)
+        ending = supervisor.supervise(work, launch.say_stop, launch.write_stop)
+        return _settle(launch, ending)
+
+
+def _end_at_once(launch: _Launch, number: int, _frame: FrameType | None) -> None:
+    """Ends this process on a signal before the run has begun; there is nothing to clean up.
+
+    An exception would not do: what it interrupts may turn it into another.
+    """
+    launch.say_stop(signal.Signals(number))
+    here = session.current()
+    if here:
+        here.leave(128 + number)
+    os._exit(128 + number)
+
+
+def _settle(launch: _Launch, ending: supervisor.Ending) -> int:
+    """Records what ended the run's process, unless it has done so itself; returns the exit code."""
+    stopped = ending.stopped_by or supervisor.late_stop()
+    if ending.code is None:
+        # The process may have been killed in the middle of a node.
+        with contextlib.suppress(Exception):
+            MetadataStore(launch.config.folder.metadata_file, write=True).cancel_unfinished()
+    if stopped is not None:
+        launch.write_stop(stopped)
+        if not ending.said:
+            launch.say_stop(stopped)
+        return 128 + stopped
+    if ending.killed_by is not None:
+        why = f"its process was killed by {ending.killed_by.name}"
+        if ending.killed_by is signal.SIGKILL:
+            why += ", often for want of memory"
+        launch.say_failure("the run", why)
+        return NODE_FAILED
+    return NODE_FAILED if ending.code is None else ending.code
+
+
+def _run_or_say_why(launch: _Launch) -> int:
+    """Runs the pipeline; an exception that nothing expects becomes a failure in one line."""
+    try:
         return _run(launch)
+    except Exception as error:
+        _LOGGER.exception("the run failed")
+        launch.say_failure("the run", error)
+        return NODE_FAILED
 
 
 def _run(launch: _Launch) -> int:
@@ -201,25 +255,21 @@ def _run(launch: _Launch) -> int:
         launch.say_failure("the pipeline could not be built", error)
         return NODE_FAILED
     own = record.begin(
-        # The format of TFX's own run ids.
-        datetime.now().isoformat(timespec="microseconds"),
+        launch.run_id,
         config.model_dump(mode="json"),
         [node.id for node in pipeline.components],
         launch.command,
         launch.log_file,
+        launch.pid,
     )
     launch.write(own)
-    try:
-        with display.showing(screen, _expected(config)) as shown:
-            handler = ProgressHandler(
-                list(own.nodes),
-                shown,
-                lambda node: rows_read(store.lineage(own.run_id).latest(own.run_id).get(node)),
-            )
-            raised = _run_nodes(launch, pipeline, own.run_id, handler, store)
-    except Interrupted as interrupted:
-        launch.write(own.ended(128 + interrupted.signal_number))
-        raise
+    with display.showing(screen, _expected(config)) as shown:
+        handler = ProgressHandler(
+            list(own.nodes),
+            shown,
+            lambda node: rows_read(store.lineage(own.run_id).latest(own.run_id).get(node)),
+        )
+        raised = _run_nodes(launch, pipeline, handler)
     try:
         came = History(folder).run(own.run_id, own)
         verdict = came.verdict
@@ -259,9 +309,7 @@ def _expected(config: PipelineConfig) -> display.Expected:
     return display.Expected(seconds, {1: training.phase1.epochs, 2: training.phase2.epochs})
 
 
-def _run_nodes(
-    launch: _Launch, pipeline: Any, run_id: str, handler: ProgressHandler, store: MetadataStore
-) -> Exception | None:
+def _run_nodes(launch: _Launch, pipeline: Any, handler: ProgressHandler) -> Exception | None:
     """Runs LocalDagRunner; returns the exception that a node raised, if any."""
     from absl import logging as absl_logging
 
@@ -271,38 +319,13 @@ def _run_nodes(
     root = logging.getLogger()
     root.addHandler(handler)
     try:
-        _runner().run_with_ir(_with_run_id(pipeline, run_id))
-    except Interrupted:
-        with contextlib.suppress(Exception):
-            store.cancel_unfinished()
-        raise
+        _runner().run_with_ir(_with_run_id(pipeline, launch.run_id))
     except Exception as error:
         _LOGGER.exception("node %s failed", handler.current)
         return error
     finally:
         root.removeHandler(handler)
     return None
-
-
-@contextlib.contextmanager
-def _signals(launch: _Launch) -> Iterator[None]:
-    """Turns SIGINT and SIGTERM into one line and an ``Interrupted``; a second one exits at once."""
-    seen = False
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        nonlocal seen
-        if seen:
-            os._exit(128 + number)
-        seen = True
-        # Printed here, not where it is caught: `tfx run create` kills the runner soon after Ctrl-C.
-        launch.screen.warn(
-            f"Stopped by {signal.Signals(number).name}; finished nodes are kept. "
-            f"Resume with: {launch.command}  Log: {launch.log_file}"
-        )
-        raise Interrupted(number)
-
-    with session.signals_to(stop):
-        yield
 
 
 def _failure(came: Run, stopped_at: str | None, raised: Exception | None) -> tuple[str, str] | None:

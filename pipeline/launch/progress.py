@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from components import push_gate
 from components.contracts import features, node_ids, properties
 from components.contracts.progress import EpochProgress, progress_in
 from components.metadata_store import Execution
@@ -109,6 +110,8 @@ class ProgressHandler(logging.Handler):
         self._display.start(place, node)
 
     def _end(self, place: str, node: str) -> None:
+        # ML Metadata knows the node's outputs now, a push included.
+        push_gate.release()
         self.seconds[node] = seconds = time.monotonic() - self._started
         self.current = None
         rows = self._rows(node) if self._outcome == _DONE else None

@@ -45,14 +45,6 @@ class Session:
         # Atomic, since the other process may be reading.
         atomic.write_text(self.file, json.dumps({**self._read(), "exit_code": exit_code}))
 
-    def end_at_once_on_signals(self) -> None:
-        """Lets SIGINT and SIGTERM end this process silently until the run sets its own handlers.
-
-        The process that opened the session reports the signal.
-        """
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda number, _frame: os._exit(128 + number))
-
     def _read(self) -> dict[str, object]:
         content = json.loads(self.file.read_text(encoding="utf-8"))
         return content if isinstance(content, dict) else {}
@@ -80,6 +72,33 @@ def opened(command: str) -> Iterator[Session]:
                 del os.environ[SESSION_VARIABLE]
             else:
                 os.environ[SESSION_VARIABLE] = before
+
+
+def end_at_once_on_signals(line: str = "") -> None:
+    """Lets SIGINT and SIGTERM end this process, with a line on standard error, until a run begins.
+
+    An exception would not do: modules being imported, and the TFX CLI, turn it into another. There
+    is nothing to clean up before the run.
+
+    Args:
+        line: empty in a runner, whose session reports the signal.
+    """
+    # Standard error goes to a log file while the TFX CLI registers the pipeline.
+    screen = os.dup(2)
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if line:
+            with contextlib.suppress(OSError):
+                os.write(screen, f"{line}\n".encode())
+        os._exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def stopped_early(command: str) -> str:
+    """Returns the line that reports a stop before the run; ``command`` starts it."""
+    return f"error: stopped before the run began; start it with: {command}"
 
 
 @contextlib.contextmanager

@@ -42,11 +42,13 @@ class Terminal:
         out: console of the process's original standard output.
         err: console of the process's original standard error.
         before_warning: called before each warning, to remove the live lines.
+        muted: drops every line, once a stop has been reported.
     """
 
     out: Console
     err: Console
     before_warning: Callable[[], None] | None = None
+    muted: bool = False
     # Reentrant: a signal handler may interrupt a line.
     _mutex: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
@@ -68,6 +70,8 @@ class Terminal:
         self._write(self.err, line)
 
     def _write(self, console: Console, line: str) -> None:
+        if self.muted:
+            return
         # A closed terminal (`make run | head`) must not end a run that has hours behind it.
         with self._mutex, contextlib.suppress(BrokenPipeError, OSError):
             console.print(line, markup=False, highlight=False, soft_wrap=True)

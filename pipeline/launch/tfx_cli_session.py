@@ -17,7 +17,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -57,7 +57,10 @@ def run(config: PipelineConfig, command: str, runner: Path = RUNNER) -> int:
     from pipeline.launch.pipeline_run import check_serving_dir
 
     _prepare_environment(config)
-    log_file = config.folder.log_dir / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}-tfx-cli.log"
+    log_file = (
+        config.folder.log_dir
+        / f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{os.getpid()}-tfx-cli.log"
+    )
     try:
         # The output folder first: by default the serving folder lies in it.
         config.folder.log_dir.mkdir(parents=True, exist_ok=True)
@@ -75,16 +78,13 @@ def run(config: PipelineConfig, command: str, runner: Path = RUNNER) -> int:
     if code is not None:
         return code
     if signals:
-        return _fail(128 + signals[0], _stopped(command))
+        print(session.stopped_early(command), file=sys.stderr)
+        return 128 + signals[0]
     return _fail(
         NODE_FAILED,
         "the run ended before it could report (killed, often for want of memory, or not started); "
         f"logs: {config.folder.log_dir}; resume with: {command}",
     )
-
-
-def _stopped(command: str) -> str:
-    return f"stopped before the run began; start it with: {command}"
 
 
 def _fail(code: int, message: str) -> int:
@@ -96,7 +96,7 @@ def main() -> int:
     """Runs the configuration that the environment names; returns the exit code."""
     first, *more = sys.argv[1:] or ["make run"]
     command = " ".join([first, *map(shlex.quote, more)])
-    _end_at_once_on_signals(command)
+    session.end_at_once_on_signals(session.stopped_early(command))
     from pipeline.config.pipeline_config import load_config
 
     try:
@@ -107,24 +107,6 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     return code
-
-
-def _end_at_once_on_signals(command: str) -> None:
-    """Lets SIGINT and SIGTERM end this process with one line until the run handles them.
-
-    An exception would not do: modules being imported, and the TFX CLI, turn it into another. There
-    is nothing to clean up before the run.
-    """
-    # Standard error goes to the log while the CLI registers the pipeline.
-    screen = os.dup(2)
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        with contextlib.suppress(OSError):
-            os.write(screen, f"error: {_stopped(command)}\n".encode())
-        os._exit(128 + number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
 
 
 def _prepare_environment(config: PipelineConfig) -> None:

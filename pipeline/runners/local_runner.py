@@ -15,9 +15,8 @@ from pipeline.launch.exit_codes import USAGE
 
 def main() -> int:
     """Runs the pipeline, or hands it to the CLI; returns the exit code."""
-    here = session.current()
-    if here:
-        here.end_at_once_on_signals()
+    if session.current():
+        session.end_at_once_on_signals()
     # Slow imports come after the signal handlers are in place.
     from pipeline.config.pipeline_config import load_config
     from pipeline.launch import pipeline_run

@@ -2,19 +2,16 @@
 
 import re
 
-from components.errors import UserError
+from components.errors import UserError, advised
 
 _BEAM_STEP = re.compile(r"\s*\[while running '[^\n]*?'\]")
+# ML Metadata appends the whole query to what SQLite says.
+_QUERY = re.compile(r"(?<=Error when executing query: )(.*?) query: .*", re.DOTALL)
 _EXCEPTION_LINE = re.compile(r"^(?P<type>[A-Za-z_][\w.]*): (?P<message>.*)$")
 # ``UserError`` and its subclasses, as a traceback names them.
 _USER_ERROR = re.compile(r"UserError|(components|pipeline)\.\S+Error")
 # A ``UserError`` is never cut: what to do stands at its end.
 _MAX_CHARS = 500
-# As the operating system and SQLite report it, within the exception of any library.
-_DISK_FULL = re.compile(
-    r"no space left on device|disk quota exceeded|database or disk is full", re.IGNORECASE
-)
-_MAKE_ROOM = "make room for run.output_dir, or name a folder on another disk"
 
 
 def one_line(error: BaseException) -> str:
@@ -34,7 +31,7 @@ def one_line(error: BaseException) -> str:
         return from_traceback(text)
     message = _tidy(text)
     name = type(root).__name__
-    return _advised(_cut(f"{name}: {message}" if message else name))
+    return advised(_cut(f"{name}: {message}" if message else name))
 
 
 def from_traceback(text: str) -> str:
@@ -47,12 +44,7 @@ def from_traceback(text: str) -> str:
         if _USER_ERROR.fullmatch(found["type"]):
             return _tidy(found["message"])
         last = f"{found['type'].rpartition('.')[2]}: {found['message']}"
-    return _advised(_cut(_tidy(last or text)))
-
-
-def _advised(line: str) -> str:
-    """Adds what to do about a full disk."""
-    return f"the disk is full ({line}): {_MAKE_ROOM}" if _DISK_FULL.search(line) else line
+    return advised(_cut(_tidy(last or text)))
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -66,7 +58,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _tidy(text: str) -> str:
-    return " ".join(_BEAM_STEP.sub("", text).split())
+    return " ".join(_QUERY.sub(r"\1", _BEAM_STEP.sub("", text)).split())
 
 
 def _cut(line: str) -> str:

@@ -234,7 +234,7 @@ class History:
         executions = self._lineage_of(run_id).runs.get(run_id, [])
         first = min((one.started for one in executions), default=0.0)
         last = max((one.updated for one in executions), default=0.0)
-        started = (own and own.started) or _began(run_id, first)
+        started = (own and own.started) or datetime.fromtimestamp(first)
         ended = (own and own.finished) or datetime.fromtimestamp(last)
         return started.astimezone(), ended.astimezone()
 
@@ -258,14 +258,6 @@ class History:
         if holder is None or (holder.pid, holder.host) != (own.pid, own.host):
             return False
         return own.host != socket.gethostname() or _is_alive(own.pid)
-
-
-def _began(run_id: str, first: float) -> datetime:
-    """Returns when a run without a record began: with its first node, or as its id says."""
-    try:
-        return datetime.fromtimestamp(first) if first else datetime.fromisoformat(run_id)
-    except ValueError:
-        return datetime.fromtimestamp(first)
 
 
 def _is_alive(pid: int) -> bool:

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timezone
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel
@@ -22,11 +22,11 @@ class LockBusyError(UserError):
 
 
 class Holder(BaseModel):
-    """The process that holds a lock, or held it when it was killed; ``since`` is ISO 8601."""
+    """The process that holds a lock, or held it when it was killed; ``since`` is in UTC."""
 
     pid: int
     host: str
-    since: str
+    since: datetime
 
 
 @contextlib.contextmanager
@@ -59,7 +59,7 @@ def exclusive(
                 "wait for it to end, or name another output folder in the configuration"
             ) from None
     try:
-        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        since = datetime.now(timezone.utc).replace(microsecond=0)
         own = Holder(pid=os.getpid(), host=socket.gethostname(), since=since)
         atomic.write_text(folder.holder_file, own.model_dump_json())
         yield
@@ -86,6 +86,7 @@ def _describe(folder: OutputFolder) -> str:
     for _ in range(5):
         found = holder(folder)
         if found is not None:
-            return f"another run (process {found.pid} on {found.host}, since {found.since})"
+            since = found.since.astimezone().isoformat()
+            return f"another run (process {found.pid} on {found.host}, since {since})"
         time.sleep(0.1)
     return "another run"

@@ -10,16 +10,19 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator
 
-from components import provenance
+from components import atomic, provenance
 from components.contracts.record import Record
 from components.metadata_store import MetadataStore
 from pipeline.runs.layout import OutputFolder
+
+# Blanks at the end of a run's first record: room for its outcome where the disk is full by then.
+_ROOM = 4096
 
 
 class RunRecord(Record):
@@ -28,13 +31,14 @@ class RunRecord(Record):
     Attributes:
         format: version of the file's format.
         run_id: its id in ML Metadata.
-        started: start time; None if an old file lacks it.
+        started: start time in UTC (old files: with their zone's offset); None if a file lacks it.
         command: the command that resumes it.
+        pid, host: the process that holds the output folder's lock, and its machine.
         commit: of the code, with "-dirty" appended if files differed from it; empty outside git.
         versions: {distribution: version}, including Python's.
         configuration: the resolved configuration as nested JSON values; every path is absolute.
         nodes: ids of the run's nodes, in order.
-        finished: end time; None while it runs, and if it was killed.
+        finished: end time in UTC; None while it runs, and if it was killed.
         exit_code: see ``pipeline.launch.pipeline_run.run``; None until it has ended.
         failed_node: the first node without a result; empty if all have one.
         cause: of the failure, in one line; empty if there was none.
@@ -75,21 +79,43 @@ class RunRecord(Record):
 
 
 def begin(
-    run_id: str, configuration: dict[str, Any], nodes: Iterable[str], command: str, log_file: Path
+    run_id: str,
+    configuration: dict[str, Any],
+    nodes: Iterable[str],
+    command: str,
+    log_file: Path,
+    pid: int,
 ) -> RunRecord:
-    """Returns the record of a run that starts now in this process."""
+    """Returns the record of a run that starts now on this machine; ``pid`` holds its lock."""
     return RunRecord(
         run_id=run_id,
         started=_now(),
         command=command,
         log_file=os.fspath(log_file),
-        pid=os.getpid(),
+        pid=pid,
         host=socket.gethostname(),
         commit=provenance.commit() or "",
         versions=provenance.versions(),
         configuration=configuration,
         nodes=tuple(nodes),
     )
+
+
+def write(folder: OutputFolder, own: RunRecord) -> None:
+    """Writes a run's record; on a full disk, over its first one.
+
+    Raises:
+        OSError: it can be written neither way.
+    """
+    file, text = folder.record_file(own.run_id), own.to_json()
+    try:
+        atomic.write_text(file, text if own.finished else f"{text:{len(text) + _ROOM}}")
+    except OSError:
+        size = file.stat().st_size if file.is_file() else 0
+        if len(text) > size:
+            raise
+        with file.open("r+b") as stream:
+            stream.write(f"{text:{size}}".encode())
 
 
 def read(folder: OutputFolder, run_id: str) -> RunRecord | None:
@@ -113,4 +139,4 @@ def latest_configuration(folder: OutputFolder) -> dict[str, Any]:
 
 
 def _now() -> datetime:
-    return datetime.now().astimezone().replace(microsecond=0)
+    return datetime.now(timezone.utc).replace(microsecond=0)

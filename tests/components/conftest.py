@@ -251,6 +251,12 @@ class Book:
         return number, list(artifacts)[len(inputs) :]
 
 
+@pytest.fixture(scope="session")
+def new_book() -> type[Book]:
+    """Makes metadata databases elsewhere."""
+    return Book
+
+
 @pytest.fixture
 def book(tmp_path: Path) -> Book:
     """An empty metadata database that executions can be written into."""

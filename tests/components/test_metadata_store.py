@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 from pathlib import Path
 
 import pytest
@@ -152,6 +154,42 @@ def test_absent_and_broken_databases_are_one_line(tmp_path: Path) -> None:
     file.write_text("no database, but long enough to be read as one" * 100)
     with pytest.raises(UserError, match=r"is not a readable ML Metadata database: [^\n]*; move"):
         MetadataStore(file)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_damage_anywhere_is_read_over_or_one_line(
+    whole: bytes, tmp_path: Path, seed: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    chance, damaged = random.Random(seed), bytearray(whole)
+    if seed % 4 == 0:
+        del damaged[chance.randrange(4096, len(damaged)) :]
+    for _ in range(chance.choice((1, 3, 20)) if seed % 4 else 0):
+        start, length = chance.randrange(100, len(damaged)), chance.choice((1, 8, 200, 4096))
+        damaged[start : start + length] = chance.randbytes(len(damaged[start : start + length]))
+    file = tmp_path / "m.sqlite"
+    file.write_bytes(damaged)
+    try:
+        store = MetadataStore(file)
+        found = store.lineage()
+        _ = [(one.error, one.fingerprint, one.put_out, one.state) for one in found.executions]
+        _ = [one.properties for one in found.artifacts.values()]
+        _ = [store.lineage(run_id) for run_id in store.run_ids()]
+    except UserError as error:
+        line = str(error)
+        assert re.fullmatch(rf"{file} is not a readable ML Metadata database: \S.*", line), line
+        assert line.endswith("; move it away to start anew")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture(scope="module")
+def whole(new_book, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A database with some pages of executions and artifacts."""
+    file = tmp_path_factory.mktemp("whole") / "m.sqlite"
+    book = new_book(file)
+    for run_id in "AB":
+        for node in "abcdefghij":
+            book.ran(run_id, node, {}, [f"/{node}"], __execution_result__='{"resultMessage": "x"}')
+    return file.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import gzip
 import os
 import re
 import shutil
+import tempfile
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +122,21 @@ def test_gpu_is_missing_hidden_unused_or_ready(
     assert (unused.health, unused.fix) == (Health.WARNING, "run make gpu")
     monkeypatch.setattr(doctor, "_installed", lambda _: "9.1")
     assert doctor.check_gpu({}, driver).health is Health.FINE
+
+
+def test_temporary_folder_is_named_or_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    fine = doctor.check_temporary_folder()
+    assert (fine.health, fine.text) == (Health.FINE, tempfile.gettempdir())
+
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    broken = doctor.check_temporary_folder()
+    assert (broken.health, broken.fix) == (
+        Health.BROKEN, "set TMPDIR to one that can"
+    )  # fmt: skip
+    assert "no temporary folder can be written to" in broken.text
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,4 @@
-"""The entry point of ``arxiv-classify``.
-
-Imports nothing itself at module level, so that Ctrl-C is quiet at once; the commands are in
-:mod:`pipeline.client.cli.commands`.
-"""
+"""Runs ``arxiv-classify``; the commands are in :mod:`pipeline.client.cli.commands`."""
 
 import sys
 

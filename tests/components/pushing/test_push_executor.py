@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
+from components import push_gate
 from components.contracts.artifact_files import CARD_JSON, CARD_MARKDOWN
 from components.contracts.manifest import Manifest
 from components.errors import UserError
@@ -87,6 +91,38 @@ def test_blessed_model_is_pushed_and_marked(push, tmp_path, blessed, infra):
     assert pushed.get_string_custom_property("pushed_version") == version.name
     assert pushed.get_string_custom_property("pushed_destination") == str(version)
     assert Path(pushed.uri, "saved_model.pb").is_file()
+
+
+def test_push_holds_the_gate_until_its_node_has_ended(tmp_path):
+    def taken_by_a_stop() -> bool:
+        other = os.fork()
+        if other == 0:
+            os._exit(push_gate.take())
+        return os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) == 1
+
+    push_gate.make()
+    push(tmp_path, False)
+    assert taken_by_a_stop()
+    push(tmp_path, True)
+    assert not taken_by_a_stop()
+    push_gate.release()
+    assert taken_by_a_stop()
+
+
+def test_push_waits_where_a_stop_has_the_gate(tmp_path):
+    push_gate.make()
+    pusher = os.fork()
+    if pusher == 0:
+        time.sleep(0.3)
+        push(tmp_path, True)
+        os._exit(0)
+    assert push_gate.take()
+    time.sleep(1.5)
+    os.kill(pusher, signal.SIGKILL)
+    os.waitpid(pusher, 0)
+    push_gate.release()
+    assert not (tmp_path / "serving").exists()
+    assert (tmp_path / "pushed" / "saved_model.pb").exists()
 
 
 @pytest.mark.parametrize(

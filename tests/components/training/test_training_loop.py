@@ -199,6 +199,9 @@ def test_only_the_newest_states_of_other_settings_are_kept(tmp_path) -> None:
     for age, key in enumerate(["new", "mine", "old", "older", "oldest"]):
         save_state(tmp_path / key, State())
         os.utime(tmp_path / key / "state.npz", (1e9 - age, 1e9 - age))
+    # Killed in its first save.
+    (tmp_path / "unsaved").mkdir()
+    (tmp_path / "unsaved" / ".state.npz.0123.tmp").write_bytes(b"PK")
     prune_states(tmp_path, "mine")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "new", "old"]
 

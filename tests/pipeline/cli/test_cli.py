@@ -1,11 +1,14 @@
 """What the command promises: quick starts, one-line mistakes, exit codes, JSON for programs."""
 
+import ctypes
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -367,6 +370,131 @@ def test_gc_leaves_a_going_run_alone(three) -> None:
     assert done.exit_code == 4
     assert f"error: another run (process {os.getpid()}" in done.output
     assert sorted(three.root.rglob("*")) == before
+
+
+def unprivileged() -> None:
+    """Lets root be refused what other users are, once another program is run."""
+    drop, override, read_search = 24, 1, 2  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    for capability in (override, read_search):
+        ctypes.CDLL(None).prctl(drop, capability, 0, 0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("place", "mode", "words", "said"),
+    [
+        ("", 0o000, ("runs", "list"), "out/metadata.sqlite: Permission denied; mend"),
+        ("", 0o000, ("runs", "show"), "out/metadata.sqlite: Permission denied; mend"),
+        ("", 0o000, ("report", "open"), "out/metadata.sqlite: Permission denied; mend"),
+        ("", 0o000, ("gc", "--yes"), "out/metadata.sqlite: Permission denied; mend"),
+        ("", 0o000, ("versions", "list"), "Permission denied"),
+        ("", 0o500, ("gc", "--keep", "1"), "out/metadata.sqlite.lock: Permission denied; mend"),
+        ("metadata.sqlite", 0o000, ("runs", "list"), "metadata.sqlite: cannot be read by this"),
+        ("metadata.sqlite", 0o400, ("gc", "--keep", "1", "--yes"), "cannot be written to by this"),
+        ("artifacts/Trainer", 0o000, ("gc", "--keep", "1"), "Permission denied; mend"),
+        ("artifacts/Trainer/model", 0o000, ("gc", "--keep", "1"), "Permission denied; mend"),
+        ("serving/made", 0o000, ("versions", "list"), "serving/made: Permission denied; mend"),
+        ("serving/made", 0o000, ("versions", "prune"), "serving/made: Permission denied; mend"),
+        ("serving", 0o000, ("runs", "list"), "Permission denied; mend"),
+    ],
+)
+def test_folder_without_permission_is_one_line(
+    three, repository: Path, place: str, mode: int, words: tuple[str, ...], said: str
+) -> None:
+    (three.serving / "1795370307").mkdir()
+    config = three.output_dir.with_name("run.toml")
+    config.write_text('[run]\nname = "made"\noutput_dir = "out"\n')
+    refused = three.output_dir / place
+    before = refused.stat().st_mode
+    refused.chmod(mode)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline", *words, "--config", config],
+            cwd=repository,
+            preexec_fn=unprivileged,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        refused.chmod(before)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"error: [^\n]*\n", done.stderr), done.stderr
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("columns", [10, 20, 40, 80])
+def test_ids_are_whole_however_narrow_the_terminal(
+    three, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    (three.serving / "1795370307").mkdir()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    listed = output("runs", "list", "-o", three.output_dir)
+    assert [one[:19] for one in (THIRD, SECOND, FIRST)] == re.findall(r"\d{4}-\S{14}", listed)
+    assert "1795370307" in output("versions", "list", "-o", three.output_dir)
+    compared = output("runs", "compare", FIRST, SECOND, "-o", three.output_dir)
+    assert "training.seed" in compared
+    assert "f1 of cs" in compared
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", ["main", "classify"])
+def test_interrupted_while_it_imports_is_quiet(repository: Path, entry: str) -> None:
+    code = (
+        "import importlib, pipeline.__main__ as entries; real = importlib.import_module\n"
+        "importlib.import_module = lambda name: (print(flush=True), real(name))[1]\n"
+        f"entries.{entry}()"
+    )
+    for delay in (0.0, 0.002, 0.01, 0.05, 0.2):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=repository,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert "Traceback" not in errors
+        if entry == "classify" or process.returncode != 2:
+            assert process.returncode == 130
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_that_is_stopped_while_it_imports_is_one_line(
+    tmp_path: Path, repository: Path, number: signal.Signals
+) -> None:
+    for name in ("papers.parquet", "glove.txt"):
+        (tmp_path / name).touch()
+    config = tmp_path / "run.toml"
+    config.write_text(
+        '[run]\nname = "early"\noutput_dir = "out"\n'
+        '[data]\nparquet = "papers.parquet"\nglove = "glove.txt"\n'
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "pipeline", "run", "--config", config],
+        cwd=repository,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    # The first of the modules that the command itself imports.
+    while "tomli" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (128 + number, "")
+    said = [line for line in errors.splitlines() if not line.startswith("import time:")]
+    assert said == [
+        "error: stopped before the run began; start it with: "
+        f"{sys.executable} -m pipeline run --config {config}"
+    ]
 
 
 def test_versions_are_listed_with_the_one_that_is_served_and_what_is_wrong(

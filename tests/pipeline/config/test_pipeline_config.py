@@ -169,7 +169,16 @@ def test_unknown_key_among_the_run_settings_alone_suggests_a_known_one(folder: P
         ("[data]", "lock_wait_seconds = '9'\n[data]", ("run.lock_wait_seconds = '9'", "number")),
         ("[data]", "beam_args = [1]\n[data]", ("run.beam_args.0 = 1", "string")),
         ('"out"', "3", ("run.output_dir = 3", "path")),
-        ('"out"', '"a\\u0000b"', ("run.output_dir = ", "NUL")),
+        ('"out"', '"a\\u0000b"', ("run.output_dir = ", "control character")),
+        ('"out"', '"a\\nb"', ("run.output_dir = ", "control character")),
+        ('"out"', '"a\\u2028b"', ("run.output_dir = ", "control character")),
+        ('"out"', '"a\\u001b[2Jb"', ("run.output_dir = ", "control character")),
+        ('"out"', '"runs-*"', ("run.output_dir = ", "holds *", "name another folder")),
+        ('"out"', '"[old]"', ("run.output_dir = ", "holds [ ]")),
+        ('"out"', '"what?"', ("run.output_dir = ", "holds ?")),
+        ('"out"', "'a\\b'", ("run.output_dir = ", "holds \\")),
+        ("[data]", 'serving_dir = "{a,b}"\n[data]', ("run.serving_dir = ", "holds { }")),
+        ('"glove.txt"', '"glove\\n.txt"', ("data.glove = ", "control character")),
         ('"glove.txt"', f'"{"g" * 300}"', ("data.glove = ", "cannot be read", "too long")),
         (
             '"glove.txt"',
@@ -204,6 +213,21 @@ def test_a_mistake_is_one_line_with_key_value_and_what_is_allowed(
     line = message(folder, MINIMAL.replace(old, new, 1))
     for part in parts:
         assert part in line
+
+
+@pytest.mark.parametrize("name", ["a b", "données", "\u00a0\u3000", "100 %", "$HOME", "a'b\"c"])
+def test_unusual_names_of_folders_are_taken(folder: Path, name: str) -> None:
+    (folder / name).mkdir()
+    config = load_config(write(folder / name, MINIMAL.replace("papers", "../papers").replace(
+        '"glove', '"../glove'
+    )))  # fmt: skip
+    assert config.run.output_dir == folder / name / "out"
+
+
+def test_folder_of_the_configuration_counts_as_part_of_the_path(folder: Path) -> None:
+    (folder / "[x]").mkdir()
+    line = message(folder / "[x]", MINIMAL)
+    assert f"run.output_dir = 'out': {folder}/[x]/out holds [ ], which" in line
 
 
 def test_home_of_nobody_in_the_configurations_own_path_is_one_line() -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ from pipeline.runs.verdict import Verdict
 pytestmark = pytest.mark.slow
 
 RUNNER = Path(__file__).parent / "tiny" / "tiny_runner.py"
-TIMEOUT = 120
+TIMEOUT = 240
 
 
 def command(folder: Path, *words: str) -> tuple[list[str], dict[str, str]]:
@@ -255,6 +256,105 @@ def test_interrupted_run_says_so_and_is_continued_by_the_next(
         assert rows(done.stdout) == {"First": "cached", "Second": "ran", "Third": "ran"}
 
 
+def descendants(pid: int) -> list[int]:
+    """The live processes that a process has started, and those that they have."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [*map(int, children), *(one for child in children for one in descendants(int(child)))]
+
+
+def test_run_whose_process_is_killed_says_so(tmp_path: Path) -> None:
+    """As the kernel does where memory runs out."""
+    process = start_and_reach_second(tmp_path)
+    (nodes,) = descendants(process.pid)
+    os.kill(nodes, signal.SIGKILL)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert errors.startswith(
+        "FAILED: the run: its process was killed by SIGKILL, often for want of memory\nLog: "
+    )
+    assert run_states(tmp_path) == ["killed"]
+    executions = MetadataStore(tmp_path / "metadata.sqlite").lineage().executions
+    assert not [one.node for one in executions if one.left_running]
+
+
+def test_nothing_goes_on_once_a_run_is_killed(tmp_path: Path) -> None:
+    process = start_and_reach_second(tmp_path)
+    (nodes,) = descendants(process.pid)
+    process.kill()
+    process.communicate(timeout=30)
+    assert not Path(f"/proc/{nodes}/cwd").exists()
+    assert run_states(tmp_path) == ["killed"]
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_run_is_suspended_and_continued_as_a_whole(tmp_path: Path) -> None:
+    """Ctrl-Z, then `fg`."""
+    process = start_and_reach_second(tmp_path)
+    both = [process.pid, *descendants(process.pid)]
+
+    def reach(states: str) -> None:
+        deadline = time.monotonic() + 30
+        while not all(state_of(one) in states for one in both):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    process.send_signal(signal.SIGTSTP)
+    reach("T")
+    process.send_signal(signal.SIGCONT)
+    reach("SR")
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 4 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def test_full_disk_in_a_node_is_a_failed_run_that_says_so(small_disk: Path) -> None:
+    done = run(small_disk, "trap=full disk", "chain")
+    assert codes(blocks(done.stdout)) == [1]
+    first, log, resume = done.stderr.splitlines()
+    assert re.fullmatch(
+        r"FAILED: node Second failed: the disk is full "
+        r"\([^;]*(?:No space left on device|disk is full)\): "
+        r"make room for run\.output_dir, or name a folder on another disk",
+        first,
+    )
+    assert log.startswith("Log: ")
+    assert resume.startswith("Resume ")
+    assert "seek of closed file" not in done.stdout + done.stderr
+    assert run_states(small_disk) == ["failed"]
+    (small_disk / "trap.fill").unlink()
+    (small_disk / "trap").unlink()
+    assert run(small_disk, "chain").returncode == 0
+    assert run_states(small_disk) == ["complete", "failed"]
+
+
+@pytest.mark.parametrize("left", [0, 1 << 16, 1 << 17])
+def test_full_disk_before_the_first_run_is_one_line(small_disk: Path, left: int) -> None:
+    fill = small_disk / "fill"
+    fill.write_bytes(b"x" * ((4 << 20) - left))
+    done = run(small_disk / "out", "chain")
+    assert done.returncode in (1, 2)
+    first = done.stderr.splitlines()[0]
+    assert re.search("disk is full|No space left on device", first), done.stderr
+    assert "move it away" not in done.stderr
+    fill.unlink()
+    assert run(small_disk / "out", "chain").returncode == 0
+
+
 def test_terminal_shows_the_running_node_and_is_left_as_it_was(tmp_path: Path) -> None:
     """Ctrl-C on a real terminal: the moving lines go, the words and the cursor stay."""
     (tmp_path / "trap").write_text("sleep")
@@ -397,7 +497,7 @@ def test_broken_database_is_one_line_that_names_it(tmp_path: Path) -> None:
     done = run(tmp_path, "chain")
     assert done.returncode == 2
     assert done.stderr == (
-        f"error: {database} is not a readable ML Metadata database: Error when executing query: "
+        f"error: {database} is not a readable ML Metadata database: "
         "file is not a database; move it away to start anew\n"
     )
     assert database.read_text().startswith("no database")

@@ -36,6 +36,13 @@ def test_root_of_other_errors_is_shown_with_its_type() -> None:
             "RuntimeError: OSError: [Errno 122] Disk quota exceeded",
         ),
         (
+            RuntimeError(
+                "Error when executing query: database or disk is full query:  UPDATE `Execution` "
+                "SET `name` = 'a query: b'\n WHERE id = 2;"
+            ),
+            "RuntimeError: Error when executing query: database or disk is full",
+        ),
+        (
             RuntimeError("Cannot commit: Error: database or disk is full"),
             "RuntimeError: Cannot commit: Error: database or disk is full",
         ),

@@ -161,10 +161,10 @@ def test_record_that_lacks_keys_and_has_others_lists_its_run(ledger) -> None:
 
 
 def test_run_record_is_read_as_it_was_written(ledger) -> None:
-    written = record.begin(FIRST, {"run": {"name": "x"}}, NODES, "make run", Path("/logs/1.log"))
+    written = record.begin(FIRST, {"run": {"name": "x"}}, NODES, "make run", Path("/logs/1.log"), 7)
     written.write(ledger.folder.record_file(FIRST))
     assert record.read(ledger.folder, FIRST) == written
-    assert (written.pid, written.host, written.nodes) == (os.getpid(), socket.gethostname(), NODES)
+    assert (written.pid, written.host, written.nodes) == (7, socket.gethostname(), NODES)
     ended = written.ended(1, "Trainer", "the loss is not a number")
     ended.write(ledger.folder.record_file(FIRST))
     assert record.read_all(ledger.folder) == {FIRST: ended}

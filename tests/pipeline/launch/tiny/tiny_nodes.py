@@ -41,6 +41,21 @@ def _spring(trap: str) -> None:
 
         with beam.Pipeline(argv=["--runner=DirectRunner"]) as pipeline:
             _ = pipeline | beam.Create([1]) | "Read rows" >> beam.Map(fail)
+    if order == "full disk":
+        # To the last byte, and an archive that cannot be completed: Python closes it when it is
+        # collected, which may be much later.
+        import zipfile
+
+        archive = zipfile.ZipFile(trap + ".zip", "w")
+        with Path(trap + ".fill").open("wb", buffering=0) as fill, archive.open("a", "w") as member:
+            size = 1 << 16
+            while size:
+                try:
+                    fill.write(b"x" * size)
+                except OSError:
+                    size //= 2
+            for _ in range(100):
+                member.write(os.urandom(1 << 16))
     if order == "sleep":
         Path(trap + ".reached").touch()
         time.sleep(60)

@@ -6,6 +6,7 @@ Without a word, as the TFX CLI calls it, it is "chain".
 """
 
 import functools
+import logging
 import os
 import sys
 from pathlib import Path
@@ -65,6 +66,12 @@ def build(config: PipelineConfig, graph: str):
 def main() -> int:
     """Runs the graphs named on the command line; returns the last exit code."""
     environment.prepare(quiet=True)
+    if len(sys.argv) > 2:
+        # Each run forks this process: what it has imported, none of them has to.
+        logging.disable(logging.WARNING)
+        import tfx.orchestration.local.local_dag_runner  # noqa: F401
+
+        logging.disable(logging.NOTSET)
     code = 0
     for word in sys.argv[1:] or ["chain"]:
         config = tiny_config()
