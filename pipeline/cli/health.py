@@ -23,9 +23,9 @@ def doctor(config: Config = None, as_json: AsJson = False) -> None:
 
     Checks Python; the installed packages against the pins and the lock file; the GPU; the
     configuration; free disk space; that the output and serving folders can be written; the first
-    row of the GloVe file; the parquet files' columns; the schema and the checks on statistics. Also
-    says whether TF Serving is available, which a run does not need. It takes seconds, changes
-    nothing, and does not start TensorFlow.
+    row of the GloVe file; the parquet files' columns and row groups; the schema and the checks on
+    statistics. Also says whether TF Serving is available, which a run does not need. It takes
+    seconds, changes nothing, and does not start TensorFlow.
     """
     from components.errors import UserError
     from pipeline import doctor as checks
