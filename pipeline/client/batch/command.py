@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from components.contracts import features
+from components.errors import printable
 from pipeline.client.batch import BATCH_SIZE, ROWS_PER_PART
 
 
@@ -67,7 +68,7 @@ def batch(
         raise typer.Exit(130) from None
     typer.echo(
         f"{counts.scored:,} rows scored, {counts.rejected:,} rejected, "
-        f"in {counts.parts} parts in {out}"
+        f"in {counts.parts} parts in {printable(str(out))}"
     )
     for reason, rows in counts.reasons.items():
         typer.echo(f"  rejected: {reason}: {rows:,}")
