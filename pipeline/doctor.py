@@ -36,8 +36,8 @@ _GIB = 1 << 30
 # A run on 39,440 papers writes less than LOW_SPACE (examples, transformed examples, models).
 LOW_SPACE = 5 * _GIB
 NO_SPACE = 1 * _GIB
-# Bytes of row groups, uncompressed, that take a second or two to decode.
-MOST_DECODED = 1 * _GIB
+# Bytes of row groups, uncompressed. 240,000 papers have 224 MiB, decoded in 1.4 s.
+MOST_DECODED = _GIB // 4
 
 _LOCKED = re.compile(r"^(?P<name>[A-Za-z0-9][\w.-]*)(\[[^\]]*\])?==(?P<version>[^\s;\\]+)")
 

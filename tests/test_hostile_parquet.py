@@ -86,7 +86,7 @@ def _check_with_doctor(path: Path) -> None:
 
 def _plan_batch(path: Path) -> None:
     model = ModelVersion("/models/1", "1", "digest")
-    plan.plan(str(path), plan.Columns("id", "abstract"), 10, model)
+    plan.plan(str(path), plan.Columns("id", "abstract"), 10, model, path.parent / "out")
 
 
 def _read_batch(path: Path) -> None:

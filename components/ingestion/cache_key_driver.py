@@ -8,10 +8,9 @@ import posixpath
 from collections.abc import Iterable
 
 from tfx.components.example_gen import driver, input_processor
-from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 
-from components.ingestion.parquet_source import find_inputs
+from components.ingestion.parquet_source import find_inputs, open_input
 
 _CHUNK = 1 << 22
 
@@ -20,11 +19,11 @@ def content_fingerprint(pattern: str) -> str:
     """Returns a hex SHA-256 of the names and contents of the input's files.
 
     Raises:
-        UserError: see ``parquet_source.find_inputs``.
+        UserError: see ``parquet_source.find_inputs``; or a file cannot be opened.
     """
     digest = hashlib.sha256()
     for path in find_inputs(pattern):
-        with fileio.open(path, "rb") as file:
+        with open_input(path) as file:
             part = hashlib.sha256()
             while chunk := file.read(_CHUNK):
                 part.update(chunk)
@@ -33,6 +32,10 @@ def content_fingerprint(pattern: str) -> str:
 
 
 class _ContentProcessor(input_processor.FileBasedInputProcessor):  # type: ignore[misc]
+    def resolve_span_and_version(self) -> tuple[int, int | None]:
+        # TFX's would look at all that its own glob matches, hidden files included.
+        return 0, None
+
     def get_input_fingerprint(self, span: int, version: int | None) -> str:
         del span, version
         (split,) = self._splits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import posixpath
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -29,13 +29,21 @@ class RowGroup(NamedTuple):
     rows: int
 
 
-@contextlib.contextmanager
-def _opened(path: str, footer: pq.FileMetaData | None = None) -> Iterator[pq.ParquetFile]:
+def open_input(path: str) -> IO[bytes]:
+    """Opens a file on any of Beam's file systems; its name need not be UTF-8.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
     try:
-        stream = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+        return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
     except OSError as error:
         raise UserError(f"{path}: cannot be opened ({error.strerror or error})") from error
-    with stream, open_parquet(stream, path, metadata=footer) as file:
+
+
+@contextlib.contextmanager
+def _opened(path: str, footer: pq.FileMetaData | None = None) -> Iterator[pq.ParquetFile]:
+    with open_input(path) as stream, open_parquet(stream, path, metadata=footer) as file:
         yield file
 
 

@@ -22,11 +22,11 @@ def doctor(config: Config = None, as_json: AsJson = False) -> None:
     """Check for what would stop a run, and say how to fix it.
 
     Checks Python; the installed packages against the pins and the lock file; the GPU; the
-    configuration; free disk space; that the temporary, output and serving folders can be
-    written; whose the serving folder is, and its versions against their manifests; the first row of
-    the GloVe file; the parquet files' columns and labels; the schema and the checks on statistics.
-    Also says whether TF Serving is available, which a run does not need. It takes seconds, changes
-    nothing, and does not start TensorFlow.
+    configuration; free disk space; that the temporary, output and serving folders can be written;
+    whose the serving folder is, and its versions against their manifests; the first row of the
+    GloVe file; the parquet files' columns, row groups and labels; the schema and the checks on
+    statistics. Also says whether TF Serving is available, which a run does not need. It takes
+    seconds, changes nothing, and does not start TensorFlow.
     """
     from components.errors import UserError
     from pipeline import doctor as checks

@@ -261,6 +261,17 @@ def test_every_file_of_a_glob_is_looked_at(tmp_path: Path) -> None:
     assert os.fspath(tmp_path / "b.parquet") in found.text
 
 
+def test_row_groups_are_decoded_up_to_a_bound_and_the_first_of_each_file_always(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        pq.write_table(pa.table(COLUMNS), tmp_path / f"{name}.parquet", row_group_size=1)
+    files = tmp_path / "*.parquet"
+    assert doctor.check_parquet(files).text.endswith(", 4 of 4 row groups decoded")
+    monkeypatch.setattr(doctor, "MOST_DECODED", 1)
+    assert doctor.check_parquet(files).text.endswith(", 2 of 4 row groups decoded")
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [

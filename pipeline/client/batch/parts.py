@@ -103,8 +103,9 @@ def _place(shard: Shard) -> dict[str, Any]:
 
 
 def _write_table(path: Path, table: pa.Table) -> None:
-    with atomic.replacing(path) as scratch:
-        pq.write_table(table, scratch)
+    # pyarrow takes only names that are UTF-8.
+    with atomic.replacing(path) as scratch, scratch.open("wb") as file:
+        pq.write_table(table, file)
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:

@@ -122,7 +122,7 @@ class Job:
         return ""
 
 
-def plan(pattern: str, columns: Columns, rows_per_part: int, model: ModelVersion) -> Job:
+def plan(pattern: str, columns: Columns, rows_per_part: int, model: ModelVersion, out: Path) -> Job:
     """Inspects the inputs and returns the job.
 
     Args:
@@ -130,11 +130,12 @@ def plan(pattern: str, columns: Columns, rows_per_part: int, model: ModelVersion
         columns: names of the inputs' columns.
         rows_per_part: maximum rows in a part.
         model: scores the rows.
+        out: the output folder, whose files are no inputs.
 
     Raises:
         UserError: no file matches, one is not parquet, or a column is missing or has a wrong type.
     """
-    inputs, types = zip(*(_inspect(path, columns) for path in _matching(pattern)), strict=True)
+    inputs, types = zip(*(_inspect(path, columns) for path in _matching(pattern, out)), strict=True)
     if len(set(types)) > 1:
         examples = {kind: file.path for file, kind in zip(inputs, types, strict=True)}
         listed = ", ".join(f"{kind} in {path}" for kind, path in examples.items())
@@ -142,10 +143,13 @@ def plan(pattern: str, columns: Columns, rows_per_part: int, model: ModelVersion
     return Job(inputs, columns, types[0], rows_per_part, model)
 
 
-def _matching(pattern: str) -> list[str]:
+def _matching(pattern: str, out: Path) -> list[str]:
     if "://" in pattern:
         raise UserError(f"{pattern}: needs a path that every worker sees; mount the storage")
-    return sorted({str(Path(path).resolve()) for path in find_files(pattern)})
+    paths = sorted({Path(path).resolve() for path in find_files(pattern)})
+    # A rerun must not score the parts of the first run.
+    inputs = [path for path in paths if not path.is_relative_to(out.resolve())]
+    return [str(path) for path in inputs or paths]
 
 
 def _stamp(path: str) -> tuple[int, int]:

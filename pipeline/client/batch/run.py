@@ -163,7 +163,7 @@ def run_batch(
             files or another job's.
         KeyboardInterrupt: Ctrl-C; finished shards stay, unfinished ones leave nothing.
     """
-    job = plan(pattern, columns, rows_per_part, find_model(model_folder))
+    job = plan(pattern, columns, rows_per_part, find_model(model_folder), out)
     out = out.absolute()
     with _writing(out):
         if restart:

@@ -106,11 +106,7 @@ def classify(
     ] = None,
     file: Annotated[
         list[str] | None,
-        typer.Option(
-            "--file",
-            "-f",
-            help="File, folder or quoted glob to read, - for stdin; may be repeated.",
-        ),
+        typer.Option("--file", "-f", help=_FILE_HELP),
     ] = None,
     form: Annotated[inputs.Format, typer.Option("--input", "-i", help=_INPUT_HELP)] = "auto",
     field: Annotated[
@@ -142,9 +138,7 @@ def classify(
 ) -> None:
     """Classify texts and print their subjects, in order, as they are ready."""
     if identifier is not None and text:
-        raise UserError(
-            "--id needs files with fields, such as jsonl, csv or parquet: arguments have none"
-        )
+        raise UserError("--id needs files with fields, such as CSV: arguments have none")
     skipped: list[ClientError] = []
 
     def skip(error: ClientError) -> None:
@@ -225,7 +219,7 @@ def _rows(
             rows = inputs.read_stream(sys.stdin.buffer, inputs.STDIN, form, fields)
         else:
             rows = inputs.read_file(file, form, fields)
-        yield from inputs.with_ids(rows, file, fields)
+        yield from inputs.with_ids(rows, inputs.STDIN if file == "-" else file, fields)
 
 
 @contextlib.contextmanager

@@ -3,8 +3,10 @@
 import os
 from pathlib import Path
 
+import pytest
 from tfx.types import standard_component_specs
 
+from components.errors import UserError
 from components.ingestion.cache_key_driver import ContentDriver, content_fingerprint
 from components.ingestion.node import ParquetExampleGen
 
@@ -45,3 +47,26 @@ def test_what_is_in_which_file_counts(tmp_path: Path) -> None:
     for name, content in (("a", b"x"), ("b", b"yz")):
         (tmp_path / name).write_bytes(content)
     assert content_fingerprint(str(tmp_path / "*")) != before
+
+
+def test_a_folder_and_globs_across_folders_have_the_key_of_their_files(tmp_path: Path) -> None:
+    deep = tmp_path / "papers" / "year=2024" / "part-0.parquet"
+    deep.parent.mkdir(parents=True)
+    deep.write_bytes(b"one")
+    for name in ("_SUCCESS", ".x.tmp.parquet", "year=2024/_part-1.parquet"):
+        (tmp_path / "papers" / name).write_bytes(b"no data")
+    (tmp_path / "papers" / ".y.parquet").symlink_to("nowhere")
+    key = resolved(tmp_path / "papers" / "**" / "*.parquet")
+    assert resolved(tmp_path / "papers") == key == content_fingerprint(str(deep))
+    (tmp_path / "papers" / ".x.tmp.parquet").unlink()
+    assert resolved(tmp_path / "papers") == key
+    deep.write_bytes(b"two")
+    assert resolved(tmp_path / "papers") != key
+
+
+def test_a_pipe_is_refused_and_a_name_that_is_not_utf8_is_hashed(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.parquet")).write_bytes(b"x")
+    assert len(resolved(tmp_path)) == 64
+    os.mkfifo(tmp_path / "b.parquet")
+    with pytest.raises(UserError, match=r"b\.parquet: is a named pipe"):
+        resolved(tmp_path / "*.parquet")

@@ -26,7 +26,7 @@ from components.model.architectures import build_model
 from components.model.model_settings import ModelSettings
 from components.training import run_fn as module
 from components.training.device import prepare_device, uses_cudnn
-from components.training.export import read_abstracts
+from components.training.export import read_texts
 from components.training.golden_predictions import pick
 from components.training.training_settings import TrainingSettings
 from components.training.warmup_requests import read_warmup
@@ -342,7 +342,7 @@ def test_warmup_and_golden_predictions_do_not_depend_on_the_order_of_the_files(
     finished: Finished, workbench
 ) -> None:
     files = [str(path) for path in (workbench.folder / "raw" / "Split-eval").iterdir()]
-    texts = [pick(read_abstracts(names), 64) for names in (files, files[::-1])]
+    texts = [pick(read_texts(names, features.ABSTRACT), 64) for names in (files, files[::-1])]
     assert texts[0] == texts[1]
     golden = GoldenPredictions.read(
         finished.folder / "Format-Serving" / "assets.extra" / GOLDEN_PREDICTIONS

@@ -364,7 +364,7 @@ def test_stranger_among_the_parts_is_no_success(scored, push_folder):
 
 def test_parts_that_do_not_add_up_are_found(scored, push_folder):
     source, out = scored
-    job = plan(str(source), COLUMNS, 64, find_model(push_folder))
+    job = plan(str(source), COLUMNS, 64, find_model(push_folder), out)
     assert parts.count_rows(out, job).scored == 300
     path = out / "part-00001-of-00005.parquet"
     pq.write_table(pq.read_table(path).slice(1), path)
@@ -445,6 +445,33 @@ def test_inputs_that_are_not_there_or_no_parquet_are_refused(tmp_path, push_fold
     write(tmp_path / "mixed" / "a.parquet", {"id": [1], "abstract": ["a"]})
     write(tmp_path / "mixed" / "b.parquet", papers(1))
     assert "must have one type" in refused(tmp_path / "mixed", out, push_folder)
+
+
+def test_folders_take_the_same_files_and_names_need_not_be_utf8(tmp_path, push_folder):
+    source, out = tmp_path / os.fsdecode(b"caf\xe9"), tmp_path / os.fsdecode(b"scor\xe9")
+    for place, first in (("year=2023", 0), ("year=2024", 100), ("_temporary", 200)):
+        write(tmp_path / "in" / place / "x.parquet", papers(2, first))
+    write(tmp_path / "in" / ".x.tmp.parquet", papers(2, 300))
+    write(
+        tmp_path / "in" / "year=2024" / "y.parquet",
+        {"id": ["i"], "abstract": pa.array([None], pa.string())},
+    )
+    (tmp_path / "in").rename(source)
+
+    assert "4 rows scored, 1 rejected" in run(source, out, push_folder)
+
+    tables = [pq.ParquetFile(pa.BufferReader(one.read_bytes())) for one in out.glob("*.parquet")]
+    found = sorted(one for table in tables for one in table.read(["id"]).column(0).to_pylist())
+    assert found == [*papers(2)["id"], *papers(2, 100)["id"]]
+    assert "4 rows scored, 1 rejected" in run(f"{source}/**/*.parquet", out, push_folder)
+
+
+def test_parts_below_the_input_folder_are_no_inputs(tmp_path, push_folder):
+    write(tmp_path / "in" / "x.parquet", papers(3))
+    out = tmp_path / "in" / "scored"
+    for _ in range(2):
+        assert "3 rows scored, 0 rejected" in run(tmp_path / "in", out, push_folder)
+    assert "no column 'abstract'" in refused(out, out, push_folder)
 
 
 def test_page_that_cannot_be_read_is_one_line_with_file_and_rows(tmp_path, push_folder):
