@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -128,6 +129,14 @@ def keep_copies(config: Path, out: Path, copies: Path) -> list[Node]:
     return nodes
 
 
+def _pusher_began(log: Path, before: datetime) -> bool:
+    """Returns whether a run's log has the start of the Pusher before a time."""
+    started = f"Component {node_ids.PUSHER} is running."
+    lines = [line for line in log.read_text("utf-8").splitlines() if line.endswith(started)]
+    form = "%Y-%m-%d %H:%M:%S,%f"
+    return any(datetime.strptime(" ".join(line.split()[:2]), form) < before for line in lines)
+
+
 def unknown_versions(config: PipelineConfig) -> set[int]:
     """Returns the pushed versions that ML Metadata does not know."""
     lineage = MetadataStore(config.folder.metadata_file).lineage()
@@ -147,9 +156,9 @@ def stop_within(config_file: Path, node: Node, chance: random.Random, longest: f
         time.sleep(chance.uniform(0.0, min(node.seconds, longest) * 1.1 + 0.02))
         children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
         before, number = list_versions(config.serving_dir), chance.choice(supervisor.STOPS)
+        sent = datetime.now()
         os.kill(launcher, number)
-        later = [found[3] for found in map(STARTS.match, stream.read().splitlines()) if found]
-    here = later[-1] if later else node.name
+        stream.read()
     if (code := ended(launcher)) != 128 + number:
         return f"exit code {code} after {number.name}"
     # Newest by its id; ML Metadata knows a run once its first node is registered.
@@ -163,8 +172,8 @@ def stop_within(config_file: Path, node: Node, chance: random.Random, longest: f
         return "a process is left"
     time.sleep(0.3)
     new = set(list_versions(config.serving_dir)) - set(before)
-    if new and here != node_ids.PUSHER:
-        return f"pushed in {here}"
+    if new and not _pusher_began(Path(own.log_file), sent):
+        return f"pushed after a stop in {node.name}"
     return "half a push" if unknown_versions(config) else "right"
 
 
