@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from components.contracts import features
-from components.settings import BASIC, Settings
+from components.settings import Settings
 
 
 class Columns(Settings):
@@ -15,9 +15,9 @@ class Columns(Settings):
     columns become one feature: their values, without empty ones, joined by a newline.
     """
 
-    text: tuple[str, ...] = Field((features.ABSTRACT,), min_length=1, json_schema_extra=BASIC)
+    text: tuple[str, ...] = Field((features.ABSTRACT,), min_length=1)
     """Text columns, joined in this order."""
-    label: str = Field(features.LABEL, min_length=1, json_schema_extra=BASIC)
+    label: str = Field(features.LABEL, min_length=1)
     """Column of the class: strings, integers or booleans."""
     id: str = features.ID
     """Column that names a row, of which the latest is kept; "" if there is none."""

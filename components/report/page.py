@@ -225,7 +225,7 @@ def _epochs(training: TrainingReport) -> dict[str, Any]:
 def _quality(facts: Facts) -> dict[str, Any]:
     evaluation, comparison = facts.evaluation, facts.comparison
     earlier = comparison.baseline.per_class["f1"] if comparison.baseline else None
-    slices = _slice_rows(evaluation)
+    slices = _slice_rows(evaluation, {**_SLICES, facts.sources.columns.label: "class"})
     drawn = [row for row in slices if row["examples"] >= _DRAWN_SLICE][:_DRAWN_SLICES]
     return {
         "f1_chart": charts.f1_intervals(
@@ -244,7 +244,7 @@ def _quality(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _slice_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+def _slice_rows(evaluation: Evaluation, names: Mapping[str, str]) -> list[dict[str, Any]]:
     """Returns a row for each slice, sorted by accuracy, the lowest first."""
     overall = evaluation.overall.accuracy
     baseline = evaluation.baseline.slices if evaluation.baseline else ()
@@ -257,7 +257,7 @@ def _slice_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
         interval = wilson(round(one.accuracy * one.examples), one.examples)
         rows.append(
             {
-                "name": f"{_SLICES.get(one.feature, one.feature)} {one.value}",
+                "name": f"{names.get(one.feature, one.feature)} {one.value}",
                 "examples": one.examples,
                 "accuracy": one.accuracy,
                 "interval": interval,

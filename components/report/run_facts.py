@@ -55,6 +55,11 @@ class Sources:
     made_at: str
     held_back: Sequence[str] = ()
 
+    @property
+    def columns(self) -> Columns:
+        """The names of the corpus's columns."""
+        return Columns.model_validate(self.config.get("data", {}).get("columns", {}))
+
 
 @dataclass(frozen=True)
 class Mistake:
@@ -108,7 +113,7 @@ def collect(sources: Sources) -> Facts:
     wrong, mistakes = find_mistakes(
         candidate,
         split_files(str(sources.examples / f"Split-{features.TEST}")),
-        Columns.model_validate(sources.config.get("data", {}).get("columns", {})).feature,
+        sources.columns.feature,
     )
     extra = sources.model / artifact_files.EXTRA_ASSETS
     run, nodes = executions_behind(sources.database, sources.artifact_ids)

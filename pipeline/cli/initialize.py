@@ -58,7 +58,7 @@ def init(
         typer.Option(help="GloVe vectors; without any, the model starts from random ones."),
     ] = None,
 ) -> None:
-    """Make a configuration, a schema and checks for a corpus of your own.
+    """Make a configuration and a schema for a corpus of your own.
 
     Finds the columns of the text, the label, ids and dates, unless options name them; counts the
     classes and the lengths; and writes a folder with pipeline.toml, schema.pbtxt and

@@ -20,7 +20,7 @@ from pipeline.config.pipeline_config import PipelineConfig, load_config
 from pipeline.doctor import Health
 
 COLUMNS = {
-    name: pa.array(["x", "y"]) for name in ("id", "abstract", "final_category", "update_date")
+    name: pa.array(["cs", "math"]) for name in ("id", "abstract", "final_category", "update_date")
 }
 
 
@@ -322,3 +322,26 @@ def test_model_server_is_found_or_told_how_to_get_and_is_no_failure(
     binary = tmp_path / "tensorflow_model_server"
     binary.touch(mode=0o755)
     assert doctor.check_model_server().text == os.fspath(binary)
+
+
+@pytest.mark.parametrize(
+    ("labels", "health", "text"),
+    [
+        (["cs", "math "], Health.WARNING, "has these classes of the schema: 'bio', 'econ', 'eng"),
+        (["cs", "mathematics"], Health.BROKEN, "labels that the schema lacks: 'mathematics'"),
+        ([None, None], Health.WARNING, "'bio', 'cs', 'econ', 'engineering', 'math'"),
+        (
+            ["bio", "cs", "econ", "engineering", "math", "physics", "stat"],
+            Health.FINE,
+            "7, the same in the data and the schema",
+        ),
+    ],
+)
+def test_labels_are_compared_with_the_classes_of_the_schema(
+    config: PipelineConfig, labels: list[str], health: Health, text: str
+) -> None:
+    rows = {name: pa.array(["x"] * len(labels)) for name in COLUMNS}
+    rows["final_category"] = pa.array(labels, pa.string())
+    pq.write_table(pa.table(rows), config.data.parquet)
+    found = doctor.check_classes(config.data)
+    assert (found.health, text in found.text) == (health, True), found

@@ -85,7 +85,7 @@ class Client(AbstractContextManager["Client"]):
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise WrongSignatureError(
                 f"{self._where}: label, scores or classes are missing or malformed "
-                f"({one_line(str(error))}); is it an abstract classifier?"
+                f"({one_line(str(error))}); is it a text classifier?"
             ) from None
 
     def __exit__(self, *_: object) -> None:

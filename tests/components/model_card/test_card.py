@@ -24,6 +24,7 @@ CLASSES = ["cs", "math|x"]
 INGESTION = {
     "files": 1, "rows_read": 12_345, "dropped_without_abstract": 11, "dropped_without_label": 22,
     "dropped_duplicate_ids": 33, "rows_kept": 12_279, "rows_without_id": 0, "unreadable_dates": 0,
+    "unreadable_date": "", "padded_labels": 0,
     "cleaned_to_nothing": 0, "duplicate_texts": 44, "conflicting_texts": 0, "conflicting_rows": 0,
     "splits": {
         "train": {"cs": 7000, "math|x": 859},
@@ -110,13 +111,13 @@ def test_markdown_shows_them() -> None:
     text = to_markdown(card())
     for line in (
         "# Model card: arxiv",
-        "12,345 papers read, 12,279 kept. Left out:",
-        "33 whose id comes again. Of the papers kept,",
-        "| subject | train | eval | test |",
+        "12,345 texts read, 12,279 kept. Left out:",
+        "33 whose id comes again. Of the texts kept,",
+        "| class | train | eval | test |",
         "| cs | 7,000 | 1,964 | 2,400 |",
         "| math\\|x | 859 | 0 | 56 |",
         "| all | 7,859 | 1,964 | 2,456 |",
-        "On the test split (2,456 papers), which training never saw.",
+        "On the test split (2,456 texts), which training never saw.",
         "| accuracy | 0.8616 |",
         "| expected calibration error | 0.03949 |",
         "| cs | 0.8771 | 0.9029 | 0.8899 | 2,400 |",
@@ -124,7 +125,7 @@ def test_markdown_shows_them() -> None:
         "Accepted:",
         "- accuracy 0.8616 reaches the threshold 0.8 (overall)",
         "| year | 20\\|19 | 1,234 | 0.7654 | 0.4669 |",
-        "| a request of 512 abstracts | 0.4349 s |",
+        "| a request of 512 texts | 0.4349 s |",
         "| peak memory | 1,053 MiB |",
         "| best epoch | phase 2, epoch 5 |",
         "Code: commit not known, fingerprint `f00df00d`.",
@@ -168,7 +169,7 @@ def test_limits_name_what_the_figures_show() -> None:
     text = " ".join(card().limits)
     assert "one of cs, math|x, whatever it is about" in text
     assert "Only the first 256 words" in text
-    assert "few test papers for math|x (56)." in text
+    assert "few test texts for math|x (56)." in text
     assert "least reliable on math|x: F1 0." in text
 
 

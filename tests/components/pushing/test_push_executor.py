@@ -93,7 +93,7 @@ def test_blessed_model_is_pushed_and_marked(push, tmp_path, blessed, infra):
     assert Path(pushed.uri, "saved_model.pb").is_file()
 
 
-def test_push_holds_the_gate_until_its_node_has_ended(tmp_path):
+def test_push_holds_the_gate_until_its_node_has_ended(push, tmp_path):
     def taken_by_a_stop() -> bool:
         other = os.fork()
         if other == 0:
@@ -109,7 +109,7 @@ def test_push_holds_the_gate_until_its_node_has_ended(tmp_path):
     assert taken_by_a_stop()
 
 
-def test_push_waits_where_a_stop_has_the_gate(tmp_path):
+def test_push_waits_where_a_stop_has_the_gate(push, tmp_path):
     push_gate.make()
     pusher = os.fork()
     if pusher == 0:

@@ -26,7 +26,7 @@ def tips(drawing: str) -> list[str]:
 def test_class_names_are_not_taken_for_formulas_or_markup() -> None:
     drawing = charts.class_bars(["a$_b$", "<i>&"], [3, 1])
     assert {"a$_b$", "<i>&", "75.0%"} <= set(words(drawing))
-    assert tips(drawing) == ["<i>&: 1 papers, 25.0%", "a$_b$: 3 papers, 75.0%"]
+    assert tips(drawing) == ["<i>&: 1 texts, 25.0%", "a$_b$: 3 texts, 75.0%"]
 
 
 def test_class_without_a_figure_is_named_and_not_drawn() -> None:
@@ -37,17 +37,17 @@ def test_class_without_a_figure_is_named_and_not_drawn() -> None:
 
 def test_one_length_is_a_histogram() -> None:
     drawing = charts.length_histogram({7: 40}, {"p50": 7.0}, None)
-    assert "7 to 7 words: 40 papers" in tips(drawing)
+    assert "7 to 7 words: 40 texts" in tips(drawing)
     assert sum(int(tip.split(": ")[1].split()[0]) for tip in tips(drawing)) == 40
 
 
 def test_the_longest_texts_are_in_the_last_bar() -> None:
     drawing = charts.length_histogram({10: 99_990, 90: 5, 5000: 5}, {}, None)
-    assert [tip for tip in tips(drawing) if not tip.endswith(": 0 papers")] == [
-        "10 or more words: 100,000 papers"
+    assert [tip for tip in tips(drawing) if not tip.endswith(": 0 texts")] == [
+        "10 or more words: 100,000 texts"
     ]
     drawing = charts.length_histogram({10: 990, 100: 10}, {}, 64)
-    assert "100 to 101 words: 10 papers" in tips(drawing)
+    assert "100 to 101 words: 10 texts" in tips(drawing)
     assert "cut off " in words(drawing)
 
 
@@ -62,8 +62,8 @@ def test_slices_below_the_whole_stand_out() -> None:
     )
     # Half of 400 is clearly below 80 %, half of 10 is not.
     assert tips(drawing) == [
-        "year 2001: 50.0% of 400 papers (45.1% to 54.9%)",
-        "year 2002: 50.0% of 10 papers (23.7% to 76.3%)",
+        "year 2001: 50.0% of 400 texts (45.1% to 54.9%)",
+        "year 2002: 50.0% of 10 texts (23.7% to 76.3%)",
     ]
     assert drawing.count("var(--second)") > 0
 

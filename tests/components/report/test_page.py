@@ -107,10 +107,10 @@ def test_first_model_has_nothing_to_be_compared_with(make_run: Callable[..., Mad
 
 def test_rows_splits_and_classes_are_ingestions(run: MadeRun, parsed) -> None:
     rows = {row["Rows"]: row["Count"] for row in table(parsed, "Rows left out, and rows of note")}
-    assert rows["dropped, without abstract"] == "4"
+    assert rows["dropped, without text"] == "4"
     assert rows["dropped, duplicate id (the latest is kept)"] == "3"
-    assert rows["kept, with the text of another paper (in the same split)"] == "6"
-    found = {row["Class"]: row for row in table(parsed, "Papers by class and split")}
+    assert rows["kept, with the text of another row (in the same split)"] == "6"
+    found = {row["Class"]: row for row in table(parsed, "Texts by class and split")}
     assert list(found) == [*CLASSES, "all"]
     for name in CLASSES:
         counts = [run.ingestion.splits[split][name] for split in ("train", "eval", "test")]
@@ -123,13 +123,13 @@ def test_rows_splits_and_classes_are_ingestions(run: MadeRun, parsed) -> None:
 
 
 def test_lengths_are_those_of_all_papers(parsed) -> None:
-    (row,) = table(parsed, "Words per cleaned abstract")
+    (row,) = table(parsed, "Words per cleaned text")
     lengths = np.repeat([10, 100, 300], [100, 1000, 100])
     assert row == {
         "mean": f"{lengths.mean():.1f}", "sd": f"{lengths.std(ddof=1):.1f}", "min": "10",
         "p50": "100", "p90": "100", "p95": "300", "p99": "300", "max": "300",
     }  # fmt: skip
-    assert "The model reads the first 160 words; 100 papers are longer." in words(
+    assert "The model reads the first 160 words; 100 texts are longer." in words(
         parsed.find(id="data")
     )
 
@@ -179,7 +179,7 @@ def test_classes_have_their_figures_with_intervals(run: MadeRun, parsed) -> None
     rows = table(parsed, "Precision, recall and F1 of each class")
     for i, (name, row) in enumerate(zip(CLASSES, rows, strict=True)):
         figures = run.metrics["overall"]["per_class"][name]
-        assert (row["Class"], row["Papers"]) == (name, str(figures["support"]))
+        assert (row["Class"], row["Texts"]) == (name, str(figures["support"]))
         for score in ("precision", "recall", "f1"):
             shown = row["F1" if score == "f1" else score.capitalize()]
             assert shown == f"{figures[score]:.3f} ({between(own[score][i], 2)})"
@@ -198,7 +198,7 @@ def test_confusion_matrix_has_counts_and_row_shares(run: MadeRun, parsed) -> Non
 def test_reliability_bins_are_the_evaluators(run: MadeRun, parsed) -> None:
     bins = [one for one in run.metrics["overall"]["reliability"] if one["examples"]]
     rows = table(parsed, "Reliability diagram")
-    assert [row["Papers"] for row in rows] == [str(one["examples"]) for one in bins]
+    assert [row["Texts"] for row in rows] == [str(one["examples"]) for one in bins]
     assert [row["Share that is right"] for row in rows] == [f"{b['accuracy']:.3f}" for b in bins]
     error = run.metrics["overall"]["expected_calibration_error"]
     assert f"(ECE): {error:.4f}" in words(parsed.find(id="quality"))
@@ -212,7 +212,7 @@ def test_slices_are_sorted_by_how_far_they_fall_below(run: MadeRun, parsed) -> N
     assert rows[0]["Gap"] == signed(expected[0]["accuracy"] - overall, 3)
     named = {"year": "year", "final_category": "class"}
     sizes = {f"{named[s['feature']]} {s['value']}": s["examples"] for s in run.metrics["slices"]}
-    assert {row["Slice"]: int(row["Papers"]) for row in rows} == sizes
+    assert {row["Slice"]: int(row["Texts"]) for row in rows} == sizes
 
 
 def test_hostile_texts_are_shown_and_change_nothing(page: str, parsed) -> None:
@@ -240,7 +240,7 @@ def test_mistakes_are_the_most_confident_ones(run: MadeRun, parsed) -> None:
     ]
     texts = [words(one) for one in parsed.select("ol.mistakes .text")]
     assert texts[2:] == [f"abstract {row} on $x_{row}$" for row in order[2:]]
-    assert f"{len(wrong)} of 240 papers" in words(parsed.find(id="quality"))
+    assert f"{len(wrong)} of 240 texts" in words(parsed.find(id="quality"))
 
 
 def test_command_and_configuration_make_the_run_again(parsed) -> None:
@@ -267,8 +267,8 @@ def test_every_chart_is_named_and_tells_its_figures(run: MadeRun, parsed) -> Non
     tips = {
         one["aria-label"]: [tip.get_text() for tip in one.find_all("title")] for one in drawings
     }
-    assert "cs: 475" not in tips["Papers of each class"]
-    assert any(tip.startswith("cs: ") for tip in tips["Papers of each class"])
+    assert "cs: 475" not in tips["Texts of each class"]
+    assert any(tip.startswith("cs: ") for tip in tips["Texts of each class"])
     assert tips["Log loss by epoch"][:2] == [
         "epoch 1 (phase 1): train 0.8", "epoch 2 (phase 1): train 0.8",
     ]  # fmt: skip
@@ -309,7 +309,7 @@ def test_artifacts_without_lengths_and_drift_say_so(make_run: Callable[..., Made
     (run.sources.accepted / "distances.json").write_text('{"previous": null, "distances": []}')
     (run.sources.accepted / "findings.json").write_text("[]")
     data = words(BeautifulSoup(render(collect(run.sources)), "html.parser").find(id="data"))
-    assert "Length of abstracts Not recorded." in data
+    assert "Length of texts Not recorded." in data
     assert "no earlier accepted data to measure drift against" in data
     assert "None: every split fits the reviewed schema." in data
 

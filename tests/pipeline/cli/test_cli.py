@@ -110,7 +110,7 @@ def test_listing_imports_neither_tensorflow_nor_tfx(three) -> None:
 def test_doctor_does_not_start_tensorflow(tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
     pq.write_table(
-        pa.table({name: ["x"] for name in ("id", "abstract", "final_category", "update_date")}),
+        pa.table({name: ["cs"] for name in ("id", "abstract", "final_category", "update_date")}),
         tmp_path / "papers.parquet",
     )
     (tmp_path / "vectors.txt").write_text("word" + " 0.5" * 100 + "\n")

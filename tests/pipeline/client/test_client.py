@@ -511,7 +511,7 @@ def test_version_and_label_choose_what_answers(url, server):
     assert server.versions == [1, 1, 2]
 
 
-@pytest.mark.parametrize("change", [{"inputs": ("text",)}, {"outputs": ("label", "scores")}])
+@pytest.mark.parametrize("change", [{"outputs": ("scores",)}, {"outputs": ("label", "scores")}])
 def test_other_signatures_are_told_apart(url, server, change):
     for name, value in change.items():
         setattr(server.model, name, value)
