@@ -270,6 +270,7 @@ def _tuner(
             "training": config.training.model_dump(mode="json"),
             "tuning": config.tuning.model_dump(mode="json"),
             "classes": classes,
+            "columns": config.data.columns.model_dump(mode="json"),
             **_vectors(config.data.glove),
             "tuning_dir": str(config.folder.tuning_dir),
             "fingerprint": code_fingerprint(_TUNER),

@@ -122,8 +122,8 @@ def load_examples(
     outside = int(((examples.labels < 0) | (examples.labels >= classes)).sum())
     if outside:
         raise UserError(
-            f"split {split}: {outside} rows of column {features.LABEL} hold a class that the "
-            "schema lacks; add it to schema/schema.pbtxt or drop the rows"
+            f"split {split}: {outside} rows have a class that the schema "
+            "lacks; add it to data.schema_file or drop the rows"
         )
     return examples
 
