@@ -109,7 +109,7 @@ def test_phases_freeze_the_layers_that_their_patterns_name(tmp_path) -> None:
     model = build_model(MODEL, MATRIX, None, 3)
     before = {layer.name: layer.get_weights() for layer in model.layers}
     settings = settings_of()
-    phases = [Phase("phase2", ("embed*", "hidden"), settings.phase2, settings)]
+    phases = [Phase("phase2", ("embed*", "*lstm*", "hidden"), settings.phase2, settings)]
     outcome = train_phases(
         model, phases, *splits(), state_dir=tmp_path / "state", log_dir=tmp_path / "logs"
     )
