@@ -29,7 +29,7 @@ def write_tickets(path: Path) -> None:
     chosen = random.Random(5)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["number", "subject", "body", "team"])
+        writer.writerow(["id", "subject", "body", "team"])
         for number in range(ROWS):
             team = list(TEAMS)[number % 3]
             words = [
@@ -65,7 +65,7 @@ def test_every_command_of_the_tutorial_works_on_a_csv(repository: Path, tmp_path
         outputs[command] = done.stdout
 
     first, joined, run, answer, scored = outputs.values()
-    for role in (r"text +body", r"label +team", r"id +number", r"date +-"):
+    for role in (r"text +body", r"label +team", r"id +id", r"date +-"):
         assert re.search(role, first), first
     assert "Train: arxiv-pipeline run --config tickets/pipeline.toml" in first
     assert "subject + body" in joined
