@@ -12,6 +12,7 @@ from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.utils import path_utils
 
 from components.contracts import artifact_files, properties
+from components.contracts.columns import Columns
 from components.contracts.training_report import TrainingReport
 from components.pushing.versions import was_rolled_back
 
@@ -31,15 +32,15 @@ class LatestOtherPushedModelStrategy(ResolverStrategy):
     ) -> dict[str, list[types.Artifact]] | None:
         """Returns the input with one model and its push, or with neither if there is none."""
         candidates = {artifact.id for artifact in input_dict["candidate"]}
-        classes = _classes(input_dict["candidate"][0])
+        task = _task(input_dict["candidate"][0])
         models = {model.id: model for model in input_dict["model"] if model.id not in candidates}
         chosen: tuple[list[types.Artifact], list[types.Artifact]] = ([], [])
         # A model may be pushed again after a rollback: only its last push counts.
         last = {_model_id(one): one for one in _pushes(input_dict["pushed"])}
         for push in reversed(_standing(list(last.values()))):
             model = models.get(_model_id(push))
-            # A removed model or one with other classes cannot be a baseline.
-            if model is not None and classes and _classes(model) == classes:
+            # A removed model or one with other texts or classes cannot be a baseline.
+            if model is not None and task and _task(model) == task:
                 chosen = ([model], [push])
                 break
         return {"model": chosen[0], "pushed": chosen[1], "candidate": input_dict["candidate"]}
@@ -56,12 +57,16 @@ def _standing(artifacts: list[types.Artifact]) -> list[types.Artifact]:
     return [push for push in _pushes(artifacts) if not was_rolled_back(_destination(push))]
 
 
-def _classes(model: types.Artifact) -> tuple[str, ...]:
-    """Returns a model's classes in order; empty if its files are gone."""
+def _task(model: types.Artifact) -> tuple[str, ...]:
+    """Returns the columns of a model's texts and label, and its classes; empty if unknown."""
     folder = Path(path_utils.serving_model_path(model.uri)) / artifact_files.EXTRA_ASSETS
     path = folder / artifact_files.TRAINING_REPORT
     # A damaged report raises: without its classes the gate would have no baseline.
-    return TrainingReport.read(path).classes if path.is_file() else ()
+    if not path.is_file():
+        return ()
+    report = TrainingReport.read(path)
+    columns = Columns.model_validate(report.columns)
+    return (*columns.text, "", columns.label, *report.classes) if report.classes else ()
 
 
 class LatestPushStrategy(ResolverStrategy):

@@ -7,6 +7,11 @@ from pydantic import Field, model_validator
 from components.contracts import features
 from components.settings import Settings
 
+# Metrics are sliced by the label's name among these.
+_TRANSFORMED = (
+    features.TOKENS, features.LABEL_ID, features.CATEGORY_ID, *features.SLICE_FEATURES,
+)  # fmt: skip
+
 
 class Columns(Settings):
     """Names of the input's columns; the defaults are those of the arXiv metadata dump.
@@ -35,6 +40,8 @@ class Columns(Settings):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"column {name!r} is named twice; give each one role")
+        if self.label in _TRANSFORMED:
+            raise ValueError(f"label {self.label!r} is a transformed feature; rename it")
         if len(self.text) > 1 and self.feature in names:
             raise ValueError(
                 f"the joined text is called {self.feature!r}, as a column is; rename it"

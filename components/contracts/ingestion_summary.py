@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from components.contracts import features
 from components.contracts.properties import split_rows
 from components.contracts.record import Record
 
@@ -17,6 +18,7 @@ class IngestionSummary(Record):
     rows_kept: int = 0
     rows_without_id: int = 0
     """Rows with an abstract and a label, but no id; kept."""
+    date_column: str = features.DATE
     unreadable_dates: int = 0
     """Rows whose update date is not an ISO date; kept, without date."""
     unreadable_date: str = ""

@@ -105,6 +105,8 @@ class TrainingReport(TrainingFacts):
     eval: EvalMetrics = EvalMetrics()
     logit_bias: tuple[float, ...] = ()
     classes: tuple[str, ...] = ()
+    columns: dict[str, Any] = {}
+    """A dump of `components.contracts.columns.Columns`; empty for arXiv's."""
     """In the order of the scores."""
     code: Code = Code()
     versions: dict[str, str] = {}

@@ -211,8 +211,9 @@ class _TFRecordSink(filebasedsink.FileBasedSink):  # type: ignore[misc]
             file_handle.write(example)
 
 
-def _write_summary(counts: Iterable[Count], path: str, files: int, split_names: list[str]) -> None:
-    summary = row_counts.summarize(counts, files, split_names)
+def _write_summary(counts: Iterable[Count], path: str, files: int, job: _Job) -> None:
+    summary = row_counts.summarize(counts, files, job.split_names)
+    summary = summary.model_copy(update={"date_column": job.columns.date})
     with fileio.open(path, "w") as file:
         file.write(summary.to_json())
 
@@ -335,7 +336,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
                     _write_summary,
                     path=summary_path,
                     files=len({row_group.path for row_group in row_groups}),
-                    split_names=split_names,
+                    job=job,
                 )
             )
         return {name: examples[name] for name in split_names}

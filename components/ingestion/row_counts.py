@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from components.contracts import features
 from components.contracts.ingestion_summary import IngestionSummary
 from components.errors import UserError
 
@@ -61,7 +60,7 @@ def check(summary: IngestionSummary, where: str) -> None:
     if not summary.rows_kept:
         raise UserError(
             f"{where}: no row is left of {summary.rows_read} read "
-            f"({summary.dropped_without_abstract} without abstract, "
+            f"({summary.dropped_without_abstract} without text, "
             f"{summary.dropped_without_label} without label). Give rows that have both."
         )
     classes = len({label for labels in summary.splits.values() for label in labels})
@@ -72,10 +71,10 @@ def check(summary: IngestionSummary, where: str) -> None:
         if classes > _FEW_CLASSES:
             raise UserError(
                 f"{where}: split {split!r} is empty, since each class is divided by itself, and "
-                f"the {rows} rows have {classes} classes. Is {features.LABEL} the class? Give more "
-                "papers a class."
+                f"the {rows} rows have {classes} classes. Does data.columns.label name the class? "
+                "Give each class more rows."
             )
         raise UserError(
             f"{where}: split {split!r} is empty, since only {rows} rows are left "
-            f"of {read} read. Give more papers or raise the share of {split!r}."
+            f"of {read} read. Give more rows or raise the share of {split!r}."
         )

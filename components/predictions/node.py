@@ -52,7 +52,7 @@ def write_predictions(
     scorer = Scorer(Path(model))
     text = tf.io.FixedLenFeature([], tf.string, default_value="")
     # Without a column of ids, no feature has this name, and all ids are empty.
-    spec = {names.id or "id": text, names.label: text}
+    spec = {names.id or f"no {names.label}": text, names.label: text}
     rows = 0
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(atomic.replacing(target))

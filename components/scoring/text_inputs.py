@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 def input_names(columns: Sequence[str]) -> list[str]:
     """Returns the inputs' names of ``serving_default`` for the text columns.
 
-    They are the columns' names where these are ASCII identifiers, which any client can type, else
-    ``text``, numbered if there are several.
+    They are the columns' names where these are ASCII identifiers, which any client can type, and
+    distinct to TensorFlow, which ignores case; else ``text``, numbered if there are several.
     """
-    if all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) for name in columns):
+    distinct = len({name.lower() for name in columns} | {"self"}) == len(columns) + 1
+    if distinct and all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) for name in columns):
         return list(columns)
     return [f"text_{i + 1}" for i in range(len(columns))] if len(columns) > 1 else ["text"]
 

@@ -157,10 +157,13 @@ def text_function(
 
     def score(*texts: tf.Tensor) -> dict[str, tf.Tensor]:
         rows = tf.reduce_max([tf.size(text) for text in texts])
-        return answer(joined_texts([tf.broadcast_to(text, [rows]) for text in texts]))
+        blank = tf.fill([rows], "")
+        return answer(
+            joined_texts([tf.cond(tf.size(one) == 0, lambda: blank, lambda: one) for one in texts])  # noqa: B023
+        )
 
     # A SavedModel takes the defaults of its inputs from the function's parameters.
-    nothing = tf.constant([""])
+    nothing = tf.constant([], tf.string)
     score.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=nothing)

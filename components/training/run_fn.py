@@ -162,6 +162,7 @@ def run_fn(fn_args: Any) -> None:
         temperature=temperature,
         logit_bias=tuple(bias.tolist()),
         classes=tuple(classes),
+        columns=columns.model_dump(mode="json"),
         code=Code(commit=provenance.commit(), fingerprint=config.get("fingerprint")),
         versions=provenance.versions(),
         model=model_settings.model_dump(mode="json"),

@@ -24,9 +24,9 @@ _ANOMALIES_FILE = "SchemaDiff.pb"
 _SHOWN = 3
 
 
-def _unreadable_dates(examples: Path) -> str:
+def _unreadable_dates(examples: Path, columns: set[str]) -> str:
     summary = IngestionSummary.read(examples / artifact_files.INGESTION_SUMMARY)
-    if not summary.unreadable_dates:
+    if not summary.unreadable_dates or summary.date_column not in columns:
         return ""
     return (
         f". Of {summary.rows_read:,} rows, {summary.unreadable_dates:,} have a date that cannot be "
@@ -91,8 +91,7 @@ def AnomalyGate(  # noqa: N802
         sentences = merge(errors)
         hidden = len(sentences) - _SHOWN
         more = f" (and {hidden} more, in the log)" if hidden > 0 else ""
-        if any(finding.column == features.DATE for finding in errors):
-            more += _unreadable_dates(Path(examples.uri))
+        more += _unreadable_dates(Path(examples.uri), {finding.column for finding in errors})
         raise UserError(
             f"the data break the reviewed schema: {'; '.join(sentences[:_SHOWN])}{more}. Correct "
             f"the parquet, or review and edit {schema_file} or {validations_file}."

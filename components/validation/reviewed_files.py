@@ -47,6 +47,12 @@ def read_classes(schema_file: Path, label: str = features.LABEL) -> list[str]:
     for feature in schema.feature:
         if feature.name == label:
             classes = list(feature.string_domain.value) or domains.get(feature.domain, [])
+            odd = next((name for name in classes if not name.isprintable()), None)
+            if odd is not None:
+                raise UserError(
+                    f"{schema_file}: class {odd!r} has a character that cannot be printed, such as "
+                    "a no-break space; replace it there and in the data"
+                )
             if len(classes) >= 2 and len(set(classes)) == len(classes):
                 return classes
     raise UserError(

@@ -25,13 +25,13 @@ def model_files(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "FOLDER", tmp_path, raising=False)
 
 
-def model(number: int, classes: list[str] | None = None):
+def model(number: int, classes: list[str] | None = None, **columns: object):
     artifact = standard_artifacts.Model()
     artifact.id = number
     artifact.uri = str(FOLDER / str(number))  # noqa: F821
     report = Path(artifact.uri) / "Format-Serving" / "assets.extra" / "training.json"
     report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps({"classes": classes or CLASSES}))
+    report.write_text(json.dumps({"classes": classes or CLASSES, "columns": columns}))
     return artifact
 
 
@@ -60,6 +60,14 @@ def baseline(candidate, models, pushes) -> list[int]:
         a.id for a in resolved["model"]
     ]
     return [a.id for a in resolved["model"]]
+
+
+def test_model_of_other_texts_or_another_label_is_no_baseline() -> None:
+    joined, renamed = model(1, text=["title", "abstract"]), model(2, label="topic")
+    others = [joined, renamed, model(3, id="key")]
+    pushes = [push(10 + one.id, of=one.id) for one in others]
+    assert baseline(model(4), others[:2], pushes[:2]) == []
+    assert baseline(model(5), others, pushes) == [3]
 
 
 def test_first_model_has_no_baseline() -> None:

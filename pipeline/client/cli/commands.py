@@ -12,7 +12,6 @@ from typing import IO, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from components.contracts import features
 from components.errors import UserError
 from pipeline.client.batch.command import batch
 from pipeline.client.cli import inputs, outputs
@@ -110,9 +109,12 @@ def classify(
     ] = None,
     form: Annotated[inputs.Format, typer.Option("--input", "-i", help=_INPUT_HELP)] = "auto",
     field: Annotated[
-        list[str],
-        typer.Option(help="JSON field or column of the text; several are joined, as in training."),
-    ] = [features.ABSTRACT],  # noqa: B006
+        list[str] | None,
+        typer.Option(
+            help="JSON field or column of the text, by default that of the model; several are "
+            "joined, as in training."
+        ),
+    ] = None,
     identifier: Annotated[
         str | None,
         typer.Option("--id", help="JSON field or column to copy to the output."),
@@ -145,11 +147,11 @@ def classify(
         skipped.append(error)
         print(f"skipped: {error}", file=sys.stderr)
 
-    fields = inputs.Fields(tuple(field), identifier, max_text_bytes)
+    fields = inputs.Fields(tuple(field or ()), identifier, max_text_bytes)
     if skip_bad_rows:
         fields = fields._replace(reject=skip)
     texts = text or []
-    rows = _rows(texts, _files(context, texts, file or []), form, fields)
+    files = _files(context, texts, file or [])
     opened = source.open(
         version=model_version,
         version_label=version_label,
@@ -157,6 +159,9 @@ def classify(
         max_text_bytes=max_text_bytes,
     )
     with opened as client, _output() as stream:
+        if not field and (form not in ("auto", "lines", "whole") or set(files) - {"-"}):
+            fields = fields._replace(text=client.text_columns())
+        rows = _rows(texts, files, form, fields)
         write = outputs.WRITERS[output](stream, identifier)
         for some in batches(rows, batch_size, lambda row: len(row.text)):
             answers = client.classify([row.text for row in some])

@@ -67,7 +67,7 @@ class Fields(NamedTuple):
 
     def text_of(self, row: Mapping[str, Any]) -> Any:
         """Returns a row's text; what is no text, or nothing, as it is."""
-        values = [row[name] for name in self.text]
+        values = [row.get(name) for name in self.text]
         given = [value for value in values if value not in (None, "", b"")]
         strange = [value for value in given if not isinstance(value, str | bytes)]
         if len(given) < 2 or strange:
@@ -135,6 +135,7 @@ def _read_one(path: str, form: Format, fields: Fields) -> Iterator[Row]:
             if form != "parquet":
                 yield from read_stream(stream, path, form, fields)
                 return
+            _check_fields(path, fields)
         if stream is not raw:
             raise BadInputError(f"{path}: is parquet within gzip; decompress it first")
         yield from _read_parquet(path, fields)
@@ -158,6 +159,8 @@ def read_stream(stream: IO[bytes], source: str, form: Format, fields: Fields) ->
             f"{source}: parquet is read from files only, since its index is at the end"
         )
     longest = fields.longest * (1 if form in ("auto", "lines") else _RECORD_FACTOR)
+    if form in ("jsonl", "json", "csv"):
+        _check_fields(source, fields)
     if form == "whole":
         content = stream.read(fields.longest + 1).removeprefix(BYTE_ORDER_MARK)
         _check_text(content[:HEAD], source)
@@ -178,6 +181,14 @@ def read_stream(stream: IO[bytes], source: str, form: Format, fields: Fields) ->
                     yield _parse(line, source, number, fields)
             except ClientError as error:
                 fields.reject(error)
+
+
+def _check_fields(source: str, fields: Fields) -> None:
+    if not fields.text:
+        raise BadInputError(
+            f"{source}: the model joins several columns; name each with --field, in their order "
+            "in training"
+        )
 
 
 def _check_text(head: bytes, source: str) -> None:
@@ -219,9 +230,12 @@ def _from_json(row: Any, source: str, number: int, fields: Fields) -> Row:
     where = f"{source}, row {number}"
     if not isinstance(row, dict):
         raise BadInputError(f"{where}: not a JSON object with a field {fields.shown!r}")
-    for name in fields.names():
-        if name not in row:
-            raise BadInputError(f"{where}: no field {name!r}; there are {listed(row)}")
+    absent = [name for name in fields.names() if name not in row]
+    # Of several columns, training reads a missing one as empty.
+    if len(fields.text) > 1 and not set(fields.text) <= set(absent):
+        absent = [name for name in absent if name not in fields.text]
+    if absent:
+        raise BadInputError(f"{where}: no field {absent[0]!r}; there are {listed(row)}")
     text = fields.text_of(row)
     if not isinstance(text, str | bytes):
         names = {type(None): "null", bool: "a boolean", list: "an array", dict: "an object"}

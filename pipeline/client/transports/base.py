@@ -58,6 +58,10 @@ class Client(AbstractContextManager["Client"]):
             ClientError: as for :meth:`classify`.
         """
 
+    def text_columns(self) -> tuple[str, ...]:
+        """Returns the columns of the model's text, in their order; empty if that is not known."""
+        return (features.ABSTRACT,)
+
     def close(self) -> None:
         """Closes the connections, if there are any."""
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.contracts import features
+from components.contracts import artifact_files, features
+from components.contracts.golden_predictions import GoldenPredictions
 from components.scoring.errors import LoadError, RefusedError, SignatureError
 from components.scoring.scorer import Scorer
 from pipeline import environment
@@ -33,6 +34,11 @@ class LocalClient(Client):
             raise ModelNotLoadedError(str(error)) from error
         except SignatureError as error:
             raise WrongSignatureError(str(error)) from None
+
+    def text_columns(self) -> tuple[str, ...]:
+        path = self.folder / artifact_files.EXTRA_ASSETS / artifact_files.GOLDEN_PREDICTIONS
+        golden = GoldenPredictions.find(path)
+        return golden.text_columns if golden else super().text_columns()
 
     def status(self) -> list[VersionStatus]:
         return folder_status(self._root)

@@ -56,7 +56,7 @@ _CLIENT_CERTIFICATE_WORDS = ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE")
 # (tensorflow_serving/util/json_tensor.cc), then by gRPC (servables/tensorflow/predict_util.cc).
 _SIGNATURE_WORDS = (
     *("signature", "named input", "multiple input tensors", "not of expected type"),
-    *("tensor alias", "expects", "expected to be"),
+    *("tensor alias", "expects", "expected to be", "equal 0th-dimension size"),
 )
 # In gRPC's message about too many bytes, and in TF Serving's about too many rows in a batch.
 _TOO_LARGE = "larger than max"
@@ -102,17 +102,27 @@ class ServerClient(Client):
             self._slots.release()
 
     def _outputs(self, texts: Sequence[bytes]) -> Mapping[str, Any]:
+        # Another thread may learn the names meanwhile.
+        asked = self._names
         try:
-            return self._predict(filled(self._names, texts))
+            return self._predict(filled(asked, texts))
         except WrongSignatureError:
-            names: tuple[str, ...] = ()
-            with contextlib.suppress(ClientError, KeyError, TypeError):
-                names = self._input_names()
-            if not names or set(names) == set(self._names):
+            names = self._learned_names()
+            if not names or set(names) == set(asked):
                 raise
         # A model of other texts than arXiv's.
         self._names = names
         return self._predict(filled(names, texts))
+
+    def text_columns(self) -> tuple[str, ...]:
+        names = self._learned_names()
+        # The order in which several are joined is not known here.
+        return () if len(names) > 1 else names or self._names
+
+    def _learned_names(self) -> tuple[str, ...]:
+        with contextlib.suppress(ClientError, KeyError, TypeError):
+            return self._input_names()
+        return ()
 
     @abstractmethod
     def _predict(self, inputs: Mapping[str, Sequence[bytes]]) -> Mapping[str, Any]:

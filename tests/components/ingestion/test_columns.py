@@ -215,6 +215,7 @@ def test_all_missing_columns_are_named_with_the_nearest_names() -> None:
         ({"text": ()}, "at least 1 item"),
         ({"text": ("",)}, "a column has no name"),
         ({"label": ""}, "at least 1 character"),
+        ({"label": "year"}, "label 'year' is a transformed feature; rename it"),
         ({"text": ("a", "b"), "label": "a_b"}, "the joined text is called 'a_b'"),
     ],
 )

@@ -40,9 +40,7 @@ def test_json_gives_the_same_summary_back() -> None:
 
 def test_no_row_left_says_why() -> None:
     summary = summarize(COUNTS[:3], 1, ["train"])
-    with pytest.raises(
-        UserError, match=r"d/\*: no row is left of 10 read \(2 without abstract, 1 "
-    ):
+    with pytest.raises(UserError, match=r"d/\*: no row is left of 10 read \(2 without text, 1 "):
         check(summary, "d/*")
 
 
@@ -59,5 +57,5 @@ def test_empty_split_of_many_small_classes_names_the_classes() -> None:
         check(summary, "d/x.parquet")
     assert str(error.value) == (
         "d/x.parquet: split 'eval' is empty, since each class is divided by itself, and the 20 "
-        "rows have 20 classes. Is final_category the class? Give more papers a class."
+        "rows have 20 classes. Does data.columns.label name the class? Give each class more rows."
     )

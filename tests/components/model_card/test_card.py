@@ -24,7 +24,7 @@ CLASSES = ["cs", "math|x"]
 INGESTION = {
     "files": 1, "rows_read": 12_345, "dropped_without_abstract": 11, "dropped_without_label": 22,
     "dropped_duplicate_ids": 33, "rows_kept": 12_279, "rows_without_id": 0, "unreadable_dates": 0,
-    "unreadable_date": "", "padded_labels": 0,
+    "unreadable_date": "", "padded_labels": 0, "date_column": "update_date",
     "cleaned_to_nothing": 0, "duplicate_texts": 44, "conflicting_texts": 0, "conflicting_rows": 0,
     "splits": {
         "train": {"cs": 7000, "math|x": 859},

@@ -40,6 +40,8 @@ def test_serving_joins_columns_as_ingestion_does(rows: list[tuple[str, str, str]
         (["Review text"], ["text"]),
         (["Überschrift", "text"], ["text_1", "text_2"]),
         (["2nd"], ["text"]),
+        (["Title", "title"], ["text_1", "text_2"]),
+        (["self", "body"], ["text_1", "text_2"]),
     ],
 )
 def test_inputs_have_the_columns_names_where_any_client_can_type_them(
@@ -70,9 +72,14 @@ def test_inputs_of_several_columns_may_be_left_out(tmp_path: Path) -> None:
     graph = saved_model_pb2.SavedModel.FromString(content).meta_graphs[0]
     defaults = graph.signature_def["serving_default"].defaults
     assert {name: list(value.string_val) for name, value in defaults.items()} == {
-        "title": [b""],
-        "body": [b""],
+        "title": [],
+        "body": [],
     }
+    without = tf.function(lambda body: loaded.function(tf.constant([], tf.string), body))
+    outputs = without(tf.constant(["a", "b"]))
+    assert outputs["joined"].numpy().tolist() == [b"a", b"b"]
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        loaded.signatures["serving_default"](title=tf.constant(["A"]), body=tf.constant(["a", "b"]))
 
 
 def test_one_column_has_no_default(tmp_path: Path) -> None:

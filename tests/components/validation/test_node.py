@@ -125,7 +125,7 @@ def test_dates_that_cannot_be_read_are_named_where_years_are_wanting(
         gate(tmp_path, bad, summary=summary)
     words = (
         "Of 1,200 rows, 90 have a date that cannot be read, such as '31/12/2007': write dates as "
-        "2024-01-31. Mend the parquet, or review"
+        "2024-01-31. Correct the parquet, or review"
     )
     assert (words in str(caught.value)) is told
 

@@ -960,3 +960,18 @@ def test_a_model_of_other_texts_is_asked_by_its_own_inputs(
             assert list(found.scores.values()) == pytest.approx(scores)
     # The wrong name is tried once, and the metadata are asked for once.
     assert len(server.headers) == 4
+
+
+def test_threads_that_learn_the_inputs_together_are_all_answered(
+    url, server, stand_in, server_signature
+) -> None:
+    def slow(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        time.sleep(0.02)
+        return server_signature(inputs)
+
+    server.reset(stand_in.Model(slow, inputs=("review",)))
+    with connect(url) as client, ThreadPoolExecutor(8) as threads:
+        found = list(
+            threads.map(lambda n: (time.sleep(n / 100), client.classify([str(n)])), range(8))
+        )
+    assert len(found) == 8

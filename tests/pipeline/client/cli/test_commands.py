@@ -737,3 +737,22 @@ def test_nothing_heavy_is_imported(server, process_options, interface):
         **process_options,
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_the_models_own_column_is_read_unless_another_is_named(run, server, stand_in, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"abstract": "a", "review": "b", "title": "t"}))
+    model = server.model.signature
+    server.reset(stand_in.Model(model, inputs=("review",)))
+    assert run("--file", str(file), "-o", "json")[0] == 0
+    assert server.requests[-1] == [b"b"]
+    assert run("--file", str(file), "--field", "title", "-o", "json")[0] == 0
+    assert server.requests[-1] == [b"t"]
+
+    server.reset(stand_in.Model(model, inputs=("review", "title")))
+    fails(run("--file", str(file)), 7, "joins several columns; name each with --field")
+    code, _, errors = run("--file", str(file), "--field", "title", "--field", "review")
+    assert (code, errors) == (0, "")
+    assert server.requests[-1] == [b"t\nb"]
+    # A text without fields needs no name.
+    assert run("plain")[0] == 0
