@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
@@ -27,6 +28,7 @@ class Profile(NamedTuple):
         padded_labels: rows whose label has blanks around it; they are read without.
         similar_labels: pairs of labels that differ only in case or punctuation.
         duplicate_texts: rows whose cleaned text occurs in an earlier row.
+        repeated_ids: rows whose id occurs in another row; ingestion keeps one of each.
         without_words: rows whose text has no words after cleaning.
         mean_bytes: mean length of a text in bytes of UTF-8.
         words: words of a cleaned text at quantiles .5 and .95, and at most.
@@ -41,6 +43,7 @@ class Profile(NamedTuple):
     padded_labels: int
     similar_labels: list[tuple[str, str]]
     duplicate_texts: int
+    repeated_ids: int
     without_words: int
     mean_bytes: float
     words: tuple[int, int, int]
@@ -66,7 +69,7 @@ class Profile(NamedTuple):
 
 
 def profile(batches: Iterable[roles.Canonical], clean: Callable[[bytes], bytes]) -> Profile:
-    """Counts a corpus in one pass; memory grows with its distinct words and by 8 bytes per row.
+    """Counts a corpus in one pass; memory grows with its distinct words and by 16 bytes per row.
 
     Args:
         batches: from `components.ingestion.columns.canonical`.
@@ -77,12 +80,14 @@ def profile(batches: Iterable[roles.Canonical], clean: Callable[[bytes], bytes])
     classes: Counter[str] = Counter()
     documents: Counter[bytes] = Counter()
     lengths: Counter[int] = Counter()
-    hashes: list[bytes] = []
+    texts, ids = bytearray(), bytearray()
     for batch, *_, padded_labels in batches:
         padded += padded_labels
         rows += len(batch)
         text, label = batch.column(roles.TEXT), batch.column(roles.LABEL)
-        with_id += len(batch) - batch.column(roles.ID).null_count
+        known = batch.column(roles.ID).drop_null()
+        with_id += len(known)
+        ids += b"".join(map(_digest, known.cast(pa.binary()).to_pylist()))
         with_date += len(batch) - batch.column(roles.DATE).null_count
         for one, name in zip(text.cast(pa.binary()).to_pylist(), label.to_pylist(), strict=True):
             without_text += one is None
@@ -94,8 +99,8 @@ def profile(batches: Iterable[roles.Canonical], clean: Callable[[bytes], bytes])
             words = clean(one).split()
             without_words += not words
             lengths[len(words)] += 1
-            hashes.append(blake2b(b" ".join(words), digest_size=8).digest())
-            if len(hashes) <= _WORD_ROWS:
+            texts += _digest(b" ".join(words))
+            if len(texts) <= 8 * _WORD_ROWS:
                 documents.update(set(words))
     kept = max(sum(classes.values()), 1)
     return Profile(
@@ -105,7 +110,8 @@ def profile(batches: Iterable[roles.Canonical], clean: Callable[[bytes], bytes])
         classes={name: classes[name] for name in sorted(classes, key=_order)},
         padded_labels=padded,
         similar_labels=_similar(classes),
-        duplicate_texts=len(hashes) - len(set(hashes)),
+        duplicate_texts=_repeats(texts),
+        repeated_ids=_repeats(ids),
         without_words=without_words,
         mean_bytes=total_bytes / kept,
         words=_quantiles(lengths),
@@ -115,15 +121,28 @@ def profile(batches: Iterable[roles.Canonical], clean: Callable[[bytes], bytes])
     )
 
 
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=8).digest()
+
+
+def _repeats(digests: bytearray) -> int:
+    found = np.frombuffer(digests, "<u8")
+    return len(found) - len(np.unique(found))
+
+
 def _order(label: str) -> tuple[int, float, str]:
     """Orders integers by value, before all other labels."""
-    return (0, int(label), label) if label.lstrip("-").isdecimal() else (1, 0, label)
+    return (0, int(label), label) if _is_integer(label) else (1, 0, label)
+
+
+def _is_integer(label: str) -> bool:
+    return re.fullmatch(r"-?[0-9]{1,18}", label) is not None
 
 
 def _similar(labels: Iterable[str]) -> list[tuple[str, str]]:
     seen: dict[str, str] = {}
     pairs = []
-    for label in sorted(labels):
+    for label in sorted(label for label in labels if not _is_integer(label)):
         key = "".join(char for char in label.casefold() if char.isalnum())
         if key and key in seen:
             pairs.append((seen[key], label))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from pydantic import ValidationError
+
 from components.arrow import is_text, pa, pc
 from components.contracts.columns import Columns
 from components.errors import UserError
@@ -23,7 +25,7 @@ _DATE_NAMES = ("update_date", "date", "published", "created", "updated", "time",
 
 _MIN_WORDS = 3
 _MAX_CLASSES = 1000
-_ISO_DATE = r"^\s*\d{4}-\d{2}-\d{2}"
+_ISO_DATE = rb"^\s*\d{4}-\d{2}-\d{2}"
 
 
 def find_columns(
@@ -46,6 +48,9 @@ def find_columns(
         UserError: a named column does not exist, or the text or the label cannot be told; lists the
             candidates and the option that decides.
     """
+    for name in table.column_names:
+        if (times := table.column_names.count(name)) > 1:
+            raise UserError(f"column {name!r} occurs {times} times; keep one of them")
     named = [*text, label, id or "", date or "", category or ""]
     if missing := [name for name in named if name and name not in table.column_names]:
         raise UserError(
@@ -66,7 +71,10 @@ def find_columns(
         default = Columns().category
         refines = default in free and default != found_label
         category = default if refines and _refines(free[default], table[found_label]) else ""
-    return Columns(text=found_text, label=found_label, id=id, date=date, category=category)
+    try:
+        return Columns(text=found_text, label=found_label, id=id, date=date, category=category)
+    except ValidationError as error:
+        raise UserError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
 def _text(columns: dict[str, pa.ChunkedArray]) -> str:
@@ -111,7 +119,7 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _mean_words(column: pa.ChunkedArray) -> float:
-    texts = [value for value in _plain(column).to_pylist() if value]
+    texts = [value for value in _plain(column).cast(pa.binary()).to_pylist() if value]
     return sum(len(text.split()) for text in texts) / max(len(texts), 1)
 
 
@@ -121,14 +129,16 @@ def _is_unique(column: pa.ChunkedArray) -> bool:
         return False
     distinct = int(pc.count_distinct(_plain(column)).as_py())
     # Some ids occur twice in most files; the latest row of an id is kept.
-    return column.null_count == 0 and distinct >= 0.9 * len(column)
+    return column.null_count == 0 and distinct >= 0.99 * len(column)
 
 
 def _is_date(column: pa.ChunkedArray) -> bool:
     if pa.types.is_date(column.type) or pa.types.is_timestamp(column.type):
         return True
-    values = [value for value in column.to_pylist() if value] if is_text(column.type) else []
-    shaped = sum(bool(re.match(_ISO_DATE, str(value))) for value in values)
+    if not is_text(column.type):
+        return False
+    values = [value for value in _plain(column).cast(pa.binary()).to_pylist() if value]
+    shaped = sum(bool(re.match(_ISO_DATE, value)) for value in values)
     return bool(values) and shaped >= 0.95 * len(values)
 
 

@@ -198,8 +198,9 @@ def sequence_length(found: Profile) -> int:
 
 
 def _above(chance: float) -> float:
-    """Returns a threshold a little above a baseline's score, rounded up to .01."""
-    return math.ceil(100 * (chance + _GAIN * (1 - chance)) - 1e-9) / 100
+    """Returns a threshold a little above a baseline's score, rounded up to .01 but below 1."""
+    wanted = chance + _GAIN * (1 - chance)
+    return min(math.ceil(100 * wanted - 1e-9) / 100, round((1 + wanted) / 2, 4))
 
 
 def new_folder(folder: Path) -> Path:

@@ -29,6 +29,7 @@ def test_rows_classes_words_and_repeats_are_counted() -> None:
     assert list(found.classes) == ["9", "10", "CS", "cs", "math"]
     assert found.similar_labels == [("CS", "cs")]
     assert found.padded_labels == 6
+    assert found.repeated_ids == 0
     assert found.duplicate_texts == 1
     assert found.without_words == 1
     assert found.words == (3, 4, 4)

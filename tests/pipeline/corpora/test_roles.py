@@ -93,3 +93,28 @@ def test_repeated_values_are_no_id_and_a_category_across_classes_is_none() -> No
         )
     )
     assert (found.id, found.category) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"text": ["text", "text"]}, "column 'text' is named twice; give each one role"),
+        ({"text": ["text"], "label": "text"}, "column 'text' is named twice"),
+        ({"label": "kind", "date": "kind"}, "column 'kind' is named twice"),
+    ],
+)
+def test_contradictory_options_are_one_line(options: dict, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        find_columns(table(text=PROSE, kind=["x", "y"] * 20), **options)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_columns_of_one_name_and_broken_text() -> None:
+    twice = pa.table([PROSE, PROSE, ["a", "b"] * 20], names=["text", "text", "label"])
+    with pytest.raises(UserError, match="column 'text' occurs 2 times; keep one of them"):
+        find_columns(twice)
+    broken = pa.array([b"\xff one two three"] * ROWS, pa.binary())
+    broken = pa.Array.from_buffers(pa.string(), ROWS, broken.buffers())
+    found = find_columns(pa.table({"text": broken, "label": ["a", "b"] * 20}))
+    assert found.text == ("text",)

@@ -20,6 +20,7 @@ FOUND = Profile(
     padded_labels=0,
     similar_labels=[],
     duplicate_texts=100,
+    repeated_ids=0,
     without_words=0,
     mean_bytes=400.0,
     words=(60, 130, 900),
