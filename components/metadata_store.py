@@ -109,14 +109,9 @@ class Link:
 
 @dataclass(frozen=True)
 class Execution:
-    """One execution of a node.
+    """One execution of a node in a run; later ones have higher ids.
 
-    Attributes:
-        id: id in ML Metadata; later executions have higher ids.
-        node: id of the node.
-        run: id of the run.
-        inputs: input artifacts.
-        outputs: output artifacts, including cached ones; none for a resolver.
+    Its outputs include cached ones; a resolver has none.
     """
 
     id: int

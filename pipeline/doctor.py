@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-import tomli
 from packaging.requirements import InvalidRequirement, Requirement
 
 from components import model_server
@@ -65,10 +64,8 @@ def examine(
 ) -> Iterator[Finding]:
     """Runs every check; those of inputs and folders need a configuration.
 
-    Args:
-        config: None if it is missing or cannot be read.
-        mistake: what is wrong with the configuration if ``config`` is None.
-        root: the project's folder, with the lock file.
+    ``config`` is None if it cannot be used, for the reason ``mistake``; ``root`` is the project's
+    folder, with the lock file.
     """
     yield check_python(sys.version_info[:2])
     yield from check_versions(root)
@@ -76,7 +73,8 @@ def examine(
     yield check_model_server()
     yield check_temporary_folder()
     if config is None:
-        yield check_configuration(mistake)
+        fix = f"mend it; or name another one with --config or {CONFIG_VARIABLE}"
+        yield Finding("configuration", Health.BROKEN, mistake, fix)
         return
     yield Finding("configuration", Health.FINE, f"{config.name}, into {config.run.output_dir}")
     yield check_disk(config.run.output_dir)
@@ -88,12 +86,6 @@ def examine(
     yield check_schema(config.data.schema_file, config.data.columns.label)
     yield check_classes(config.data)
     yield check_validations(config.data.validations_file)
-
-
-def check_configuration(mistake: str) -> Finding:
-    """Reports what is wrong with the configuration."""
-    fix = f"mend it; or name another one with --config or {CONFIG_VARIABLE}"
-    return Finding("configuration", Health.BROKEN, mistake, fix)
 
 
 def check_temporary_folder() -> Finding:
@@ -120,23 +112,17 @@ def check_versions(root: Path) -> Iterator[Finding]:
     try:
         needed = importlib.metadata.requires(_DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
-        needed = _declared(root)
-    if not needed:
         text = f"{_DISTRIBUTION} is not installed, so its pins are not known"
         yield Finding("packages", Health.BROKEN, text, fix)
         return
+    fine = Finding("packages", Health.FINE, "every pin of the project holds")
     wrong = list(unmet(needed))
-    if wrong:
-        yield Finding("packages", Health.BROKEN, _few(wrong), fix)
-    else:
-        yield Finding("packages", Health.FINE, "every pin of the project holds")
+    yield Finding("packages", Health.BROKEN, _few(wrong), fix) if wrong else fine
     lock = root / "requirements.lock"
     if lock.is_file():
+        fine = Finding("lock file", Health.FINE, "every package as locked")
         other = list(unlocked(lock.read_text(encoding="utf-8")))
-        if other:
-            yield Finding("lock file", Health.WARNING, _few(other), fix)
-        else:
-            yield Finding("lock file", Health.FINE, "every package as locked")
+        yield Finding("lock file", Health.WARNING, _few(other), fix) if other else fine
 
 
 def unmet(requirements: list[str]) -> Iterator[str]:
@@ -157,11 +143,7 @@ def unmet(requirements: list[str]) -> Iterator[str]:
 
 
 def unlocked(lock: str) -> Iterator[str]:
-    """Yields a message for each package whose installed version differs from a lock file.
-
-    Args:
-        lock: content of the lock file: ``name==version``, one per line.
-    """
+    """Yields a message for each package whose installed version differs from a lock file's."""
     for line in lock.splitlines():
         found = _LOCKED.match(line)
         if not found:
@@ -176,12 +158,7 @@ def unlocked(lock: str) -> Iterator[str]:
 
 
 def check_gpu(environ: Mapping[str, str], proc: Path = Path("/proc/driver/nvidia")) -> Finding:
-    """Checks whether an NVIDIA GPU can be used; having none is fine, too.
-
-    Args:
-        environ: the environment variables.
-        proc: folder in which the driver lists its GPUs.
-    """
+    """Checks whether an NVIDIA GPU can be used, by what its driver shows; none is fine, too."""
     gpus = proc / "gpus"
     count = len(list(gpus.iterdir())) if gpus.is_dir() else 0
     if not count and not (proc / "version").is_file():
@@ -218,10 +195,9 @@ def check_disk(folder: Path) -> Finding:
     free = shutil.disk_usage(_existing(folder)).free
     text = f"{free / _GIB:.1f} GiB free for {folder}"
     fix = "make space, name another run.output_dir, or see what arxiv-pipeline gc would remove"
-    if free < NO_SPACE:
-        return Finding("disk", Health.BROKEN, text, fix)
     if free < LOW_SPACE:
-        return Finding("disk", Health.WARNING, text, fix)
+        health = Health.BROKEN if free < NO_SPACE else Health.WARNING
+        return Finding("disk", health, text, fix)
     return Finding("disk", Health.FINE, text)
 
 
@@ -363,17 +339,6 @@ def check_validations(file: Path) -> Finding:
     count = sum(len(group.validations) for group in groups)
     text = f"{file}: {count} check{'' if count == 1 else 's'} on the statistics"
     return Finding("checks", Health.FINE, text)
-
-
-def _declared(root: Path) -> list[str]:
-    """Returns the requirements in pyproject.toml, for a project that is not installed."""
-    file = root / "pyproject.toml"
-    if not file.is_file():
-        return []
-    project = tomli.loads(file.read_text(encoding="utf-8")).get("project", {})
-    extras = project.get("optional-dependencies", {})
-    groups = [project.get("dependencies", []), *(extras.get(one, []) for one in _EXTRAS)]
-    return [str(requirement) for group in groups for requirement in group]
 
 
 def _installed(name: str) -> str | None:

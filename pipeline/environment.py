@@ -11,8 +11,7 @@ def prepare(*, quiet: bool, environ: MutableMapping[str, str] | None = None) -> 
     """Sets the environment variables that TensorFlow and Keras read at import time.
 
     Args:
-        quiet: True while stderr is the terminal, to silence TensorFlow's native log; False once
-            stderr is redirected to a log file, where warnings are useful.
+        quiet: silences TensorFlow's native log, except for fatal errors: for a terminal.
         environ: the mapping to change; ``os.environ`` if None.
 
     Raises:
@@ -48,14 +47,11 @@ def temporary_folder() -> str:
 
 
 def claim_gpus() -> list[str]:
-    """Reserves the GPUs for this process; its children see none.
+    """Reserves the GPUs for this process, whose children see none; returns the GPUs' names.
 
     The CUDA driver reads ``CUDA_VISIBLE_DEVICES`` once, when a process first lists its devices. So
     they are listed here before the variable is changed: Beam worker processes inherit it and see no
     GPU, while the Trainer, in this process, still does.
-
-    Returns:
-        Names of the GPUs this process may use; empty on a CPU-only machine.
     """
     import tensorflow as tf
 

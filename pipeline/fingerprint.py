@@ -31,9 +31,8 @@ def _imported(module: str, source: str, *, is_package: bool) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             origin = node.module or ""
             if node.level:
-                package = module.split(".")
-                package = package[: len(package) - node.level + is_package]
-                origin = ".".join([*package, origin] if origin else package)
+                package = module if is_package else module.rpartition(".")[0]
+                origin = importlib.util.resolve_name("." * node.level + origin, package)
             names.add(origin)
             names.update(f"{origin}.{alias.name}" for alias in node.names)
     return {name for name in names if name.split(".")[0] == _PACKAGE}
@@ -64,9 +63,7 @@ def sources(*modules: str) -> dict[str, Path]:
 def code_fingerprint(*modules: str, files: Sequence[Path] = ()) -> str:
     """Returns the hex SHA-256 of the modules and all that they import from ``components``.
 
-    Args:
-        modules: dotted names.
-        files: other files that the modules' results depend on, such as templates; hashed in order.
+    ``files`` are others that the modules' results depend on, such as templates; hashed in order.
 
     Raises:
         ModuleNotFoundError: one of ``modules`` does not exist.

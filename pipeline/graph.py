@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import Any
 
 from tensorflow_data_validation.anomalies.proto import custom_validation_config_pb2
 from tfx.components.evaluator.component import Evaluator
@@ -118,11 +118,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         transform_graph=transform.outputs["transform_graph"],
         schema=schema,
         custom_config={
-            "model": config.model.model_dump(mode="json"),
-            "training": config.training.model_dump(mode="json"),
-            "classes": classes,
-            "columns": columns.model_dump(mode="json"),
-            **_vectors(config.data.glove),
+            **_training(config, classes),
             "checkpoint_dir": str(config.folder.checkpoint_dir),
             "fingerprint": code_fingerprint(_RUN_FN),
         },
@@ -249,10 +245,17 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
     )
 
 
-def _vectors(glove: Path | None) -> dict[str, str]:
-    if glove is None:
-        return {"glove": "", "glove_sha256": ""}
-    return {"glove": str(glove), "glove_sha256": file_digest(glove)}
+def _training(config: PipelineConfig, classes: list[str]) -> dict[str, Any]:
+    """Returns what a training depends on besides its data and its code."""
+    glove = config.data.glove
+    return {
+        "model": config.model.model_dump(mode="json"),
+        "training": config.training.model_dump(mode="json"),
+        "classes": classes,
+        "columns": config.data.columns.model_dump(mode="json"),
+        "glove": str(glove or ""),
+        "glove_sha256": file_digest(glove) if glove else "",
+    }
 
 
 def _tuner(
@@ -266,12 +269,8 @@ def _tuner(
         train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
         eval_args=trainer_pb2.EvalArgs(splits=[features.EVAL]),
         custom_config={
-            "model": config.model.model_dump(mode="json"),
-            "training": config.training.model_dump(mode="json"),
+            **_training(config, classes),
             "tuning": config.tuning.model_dump(mode="json"),
-            "classes": classes,
-            "columns": config.data.columns.model_dump(mode="json"),
-            **_vectors(config.data.glove),
             "tuning_dir": str(config.folder.tuning_dir),
             "fingerprint": code_fingerprint(_TUNER),
         },

@@ -229,14 +229,8 @@ def training_curve(
 ) -> Markup:
     """Draws metrics by epoch over both phases, and marks the phases' boundary and the best epoch.
 
-    Args:
-        name: the chart's name, unique on the page.
-        title: accessible name of the chart.
-        label: label of the vertical axis.
-        history: all epochs.
-        keys: {metric: label of its line}.
-        best: index of the best epoch.
-        log, from_zero: whether the vertical axis is logarithmic, or starts at zero.
+    ``keys`` is {metric: label of its line}, ``best`` an index, and ``label`` that of the vertical
+    axis, which may be logarithmic or start at zero.
     """
     epochs = np.arange(1, len(history) + 1)
     switch = next((i for i, epoch in enumerate(history) if epoch.phase == 2), None)

@@ -45,17 +45,13 @@ def RunReport(  # noqa: N802
 ) -> None:
     """Writes one page about what a run did and what came of it.
 
-    Args:
-        examples, accepted, model, metrics, predictions, infra_blessing, pushed: of this run;
-            ``predictions`` are of the test split.
-        report: receives the page.
-        pipeline: the pipeline's name.
-        config: the configuration, a JSON object.
-        metadata_file: ML Metadata's SQLite file, for the lineage.
-        fingerprint: hash of the sources and the template; part of the cache key.
+    The predictions are those of the test split. ``config`` is the configuration, a JSON object, and
+    ``metadata_file`` ML Metadata's database, for the lineage. The fingerprint, of the sources and
+    the template, is part of the cache key.
     """
     del fingerprint
     inputs = (examples, accepted, model, metrics, predictions, infra_blessing, pushed)
+    pushed_to = pushed.get_string_custom_property(properties.PUSHED_DESTINATION)
     was_pushed = pushed.get_int_custom_property(properties.PUSHED) == 1
     sources = Sources(
         pipeline=pipeline,
@@ -64,9 +60,7 @@ def RunReport(  # noqa: N802
         model=Path(path_utils.serving_model_path(model.uri)),
         metrics=Path(metrics.uri),
         predictions=Path(predictions.uri),
-        pushed_to=pushed.get_string_custom_property(properties.PUSHED_DESTINATION)
-        if was_pushed
-        else None,
+        pushed_to=pushed_to if was_pushed else None,
         held_back=_held_back(infra_blessing, pushed),
         config=json.loads(config),
         database=Path(metadata_file),

@@ -63,13 +63,9 @@ class Sources:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A misclassified test row.
+    """A misclassified test row with its raw text; the id is empty if it has none.
 
-    Attributes:
-        id: the paper's id; empty if it has none.
-        label, predicted: the true and the predicted class.
-        score, label_score: the scores of the predicted and of the true class.
-        text: the raw abstract.
+    ``score`` is that of the predicted class, ``label_score`` that of the true one.
     """
 
     id: str
@@ -138,12 +134,8 @@ def executions_behind(database: Path, artifact_ids: Sequence[int]) -> tuple[str,
     """Returns the newest run, and the executions that a page about it lists, oldest first.
 
     These are the upstream executions of its artifacts, and the run's other finished ones, except
-    cached ones. The run that makes a page is the newest, since only one writes at a time.
-
-    Args:
-        database: ML Metadata's SQLite file; if it is missing, as on a remote worker, the run is ""
-            and there are no executions.
-        artifact_ids: artifacts to trace.
+    cached ones. The run that makes a page is the newest, since only one writes at a time. Without a
+    database, as on a remote worker, the run is "" and there are no executions.
     """
     if not database.is_file():
         return "", []

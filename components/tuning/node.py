@@ -37,12 +37,10 @@ class TunerExecutor(stock.Executor):  # type: ignore[misc]
         super().Do(input_dict, output_dict, exec_properties)
         config = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
         tuning = TuningSettings.model_validate(config["tuning"])
+        names = standard_component_specs
         folder, results = (
             Path(artifact_utils.get_single_uri(output_dict[name]))
-            for name in (
-                standard_component_specs.BEST_HYPERPARAMETERS_KEY,
-                standard_component_specs.TUNER_RESULTS_KEY,
-            )
+            for name in (names.BEST_HYPERPARAMETERS_KEY, names.TUNER_RESULTS_KEY)
         )
         (table,) = results.glob("*.json")
         trials = json.loads(table.read_text(encoding="utf-8"))
@@ -76,12 +74,9 @@ class Tuner(component.Tuner):  # type: ignore[misc]
 def to_toml(
     model: ModelSettings, training: TrainingSettings, shown: Mapping[str, Any], comment: str
 ) -> str:
-    """Returns the tables ``[model]`` and ``[training]``, with the keys that differ from defaults.
+    """Returns the tables ``[model]`` and ``[training]`` below a comment.
 
-    Args:
-        model, training: settings to write.
-        shown: dotted keys that are written even with their default.
-        comment: preceding lines, without ``#``.
+    They have the keys that differ from their defaults, and all dotted keys in ``shown``.
     """
     defaults = values_of(ModelSettings(), TrainingSettings())
     written = {

@@ -74,10 +74,8 @@ def _key(config: dict[str, Any], fn_args: FnArgs) -> str:
 def make_oracle(tuning: TuningSettings, first: dict[str, Any] | None) -> Any:
     """Creates the KerasTuner oracle that picks the trials' values.
 
-    Args:
-        tuning: settings of the search.
-        first: the first trial's values: the current settings, so that the search cannot do worse;
-            None if the space does not contain them.
+    ``first`` are the first trial's: the current settings, so that the search cannot do worse; None
+    if the space does not contain them.
     """
     arguments: dict[str, Any] = {}
     if tuning.algorithm == "bayesian":
@@ -181,11 +179,7 @@ class Search(base_tuner.BaseTuner):  # type: ignore[misc]
         logging.info("%s", Note(f"tuning: {trials}, {by}"))
 
     def run_trial(self, trial: Any, **_: Any) -> dict[str, float]:
-        """Trains with the trial's values.
-
-        Returns:
-            Eval-split metrics of the model as exported: log_loss, accuracy, macro_f1.
-        """
+        """Trains with the values; returns the exported model's metrics on the eval split."""
         values = decoded(self._tuning, trial.hyperparameters.values)
         text = json.dumps(values, sort_keys=True)
         kept = self._results / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"

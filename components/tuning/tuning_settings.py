@@ -119,11 +119,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 def apply(
     model: ModelSettings, training: TrainingSettings, values: dict[str, Any]
 ) -> tuple[ModelSettings, TrainingSettings]:
-    """Returns copies of the two groups with some keys changed.
-
-    Args:
-        model, training: settings to change.
-        values: values by dotted key, as in :attr:`TuningSettings.space`.
+    """Returns copies of the two groups with other values of some dotted keys.
 
     Raises:
         UserError: a value or a combination of values is invalid.

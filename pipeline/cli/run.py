@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from pipeline.cli.options import Config
-from pipeline.launch import session
+from pipeline.launch import early_stop
 
 _PROGRAM = "arxiv-pipeline"
 
@@ -42,7 +42,7 @@ def run(config: Config = None) -> None:
     """
     options = ["--config", shlex.quote(os.fspath(config.resolve()))] if config else []
     command = " ".join([*_own_command(), "run", *options])
-    session.end_at_once_on_signals(session.stopped_early(command))
+    early_stop.end_at_once(command)
     from pipeline.config.pipeline_config import load_config
     from pipeline.launch import pipeline_run
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -169,17 +171,12 @@ def compare_runs(
 
 def short_ids(ids: list[str]) -> dict[str, str]:
     """Returns {id: shortest unique prefix}, with whole seconds at least."""
-    shortest = len("2026-11-22T17:20:54")
-    ordered = sorted(ids)
-    short = {}
-    for index, one in enumerate(ordered):
-        # In sorted order, the ids with the longest common prefix are adjacent.
-        near = [ordered[i] for i in (index - 1, index + 1) if 0 <= i < len(ordered)]
-        length = shortest
-        while length < len(one) and any(other[:length] == one[:length] for other in near):
-            length += 1
-        short[one] = one[:length]
-    return {one: short[one] for one in ids}
+    lengths = dict.fromkeys(ids, len("2026-11-22T17:20:54"))
+    # In sorted order, the ids with the longest common prefix are adjacent.
+    for pair in itertools.pairwise(sorted(lengths)):
+        unique = len(os.path.commonprefix(pair)) + 1  # noqa: RUF071
+        lengths |= {one: max(unique, lengths[one]) for one in pair}
+    return {one: one[:length] for one, length in lengths.items()}
 
 
 def _summary(run: Run) -> dict[str, Any]:

@@ -27,13 +27,7 @@ def console() -> Console:
 
 
 def table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
-    """Returns an empty table.
-
-    Args:
-        title: shown above it.
-        columns: headers; cells of the first column are never wrapped.
-        right: the columns to align right.
-    """
+    """Returns an empty table; cells of its first column are never wrapped."""
     made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(columns):
         made.add_column(

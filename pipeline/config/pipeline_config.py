@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import tomli
 from pydantic import (
@@ -41,6 +41,7 @@ from components.tuning.tuning_settings import TuningSettings, check_tuning
 from pipeline.runs.layout import OutputFolder
 
 _PATTERN = frozenset("*?[]{}\\")
+_Kind = TypeVar("_Kind", bound=Settings)
 CONFIG_VARIABLE = "ARXIV_PIPELINE_CONFIG"
 # A link to the top-level folder; the wheel holds the files.
 _SCHEMA = (Path(__file__).resolve().parents[1] / "schema").resolve()
@@ -157,11 +158,7 @@ class SplitSettings(Settings):
 
     def as_dict(self) -> dict[str, float]:
         """Returns {split name: share}, without the seed."""
-        return {
-            features.TRAIN: self.train,
-            features.EVAL: self.eval,
-            features.TEST: self.test,
-        }
+        return {name: getattr(self, name) for name in features.SPLITS}
 
 
 class DataSettings(Settings):
@@ -215,17 +212,14 @@ class PipelineConfig(Settings):
 
     @property
     def name(self) -> str:
-        """The pipeline's name."""
         return self.run.name
 
     @property
     def folder(self) -> OutputFolder:
-        """The folder for everything that a run writes."""
         return OutputFolder(self.run.output_dir)
 
     @property
     def serving_dir(self) -> Path:
-        """TF Serving's model base path: numeric version folders."""
         return self.run.model_folder
 
 
@@ -243,7 +237,7 @@ def _suggestion(place: Sequence[str]) -> str:
     return "docs/configuration.md lists the known ones"
 
 
-def _one_line(error: ValidationError, table: str = "") -> str:
+def _one_line(error: ValidationError, table: str) -> str:
     first = error.errors()[0]
     place = [*([table] if table else []), *map(str, first["loc"])]
     key = ".".join(place)
@@ -276,27 +270,20 @@ def load_config(path: Path | None = None) -> PipelineConfig:
     Raises:
         UserError: one line naming the file, the key, the value and what is allowed.
     """
-    path, content = _read(path)
-    try:
-        return PipelineConfig.model_validate(content, context={"base": path.parent})
-    except ValidationError as error:
-        raise UserError(f"configuration {path}: {_one_line(error)}") from None
+    return _checked(PipelineConfig, *_read(path))
 
 
 def load_run_settings(path: Path | None = None) -> RunSettings:
-    """Reads and checks only ``[run]``, which is enough to inspect runs whose inputs are gone.
-
-    Args:
-        path: as for :func:`load_config`.
-
-    Raises:
-        UserError: one line naming the file, the key, the value and what is allowed.
-    """
+    """Does as :func:`load_config` with ``[run]`` alone, to inspect runs whose inputs are gone."""
     path, content = _read(path)
+    return _checked(RunSettings, path, content.get("run", {}), "run")
+
+
+def _checked(kind: type[_Kind], path: Path, content: Any, table: str = "") -> _Kind:
     try:
-        return RunSettings.model_validate(content.get("run", {}), context={"base": path.parent})
+        return kind.model_validate(content, context={"base": path.parent})
     except ValidationError as error:
-        raise UserError(f"configuration {path}: {_one_line(error, 'run')}") from None
+        raise UserError(f"configuration {path}: {_one_line(error, table)}") from None
 
 
 def _read(path: Path | None) -> tuple[Path, dict[str, Any]]:

@@ -39,13 +39,7 @@ _LIMITS = {
 
 
 class Key(NamedTuple):
-    """One key of the configuration.
-
-    Attributes:
-        name: dotted, with the names of its tables.
-        schema: its JSON schema.
-        default: a plain value; None if it is required or unset.
-    """
+    """One key of the configuration: its dotted name, JSON schema and default, None if unset."""
 
     name: str
     schema: Mapping[str, Any]
@@ -117,11 +111,8 @@ def tables(
 ) -> Iterator[Table]:
     """Yields a table and its inner tables, in the models' order.
 
-    Args:
-        kind: the table's model.
-        name: the table's dotted name; empty for the whole configuration.
-        description: one sentence; if empty, the first line of the model's docstring.
-        defaults: values of keys left out; None for a table with required keys.
+    The description is by default the first line of the model's docstring; ``defaults`` are the
+    values of keys left out, None for a table with required keys.
     """
     schemas = kind.model_json_schema()["properties"]
     keys, inner = [], []

@@ -27,24 +27,14 @@ _ASCII_SPINNER = "-\\|/"
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known before a run starts.
-
-    Attributes:
-        seconds: {node: usual duration}, from earlier runs.
-        epochs: {phase: maximum epochs}, from the configuration.
-    """
+    """What earlier runs and the settings tell: a node's usual seconds, a phase's most epochs."""
 
     seconds: Mapping[str, float]
     epochs: Mapping[int, int]
 
 
 class LiveDisplay(PlainDisplay):
-    """Prints finished nodes and epochs as lines, and redraws the running node below them.
-
-    Args:
-        screen: its standard output must be a terminal.
-        expected: durations and epochs for the estimates.
-    """
+    """Prints finished nodes and epochs as lines, and redraws the running node below them."""
 
     def __init__(self, screen: Terminal, expected: Expected) -> None:
         super().__init__(screen.say)
@@ -60,12 +50,10 @@ class LiveDisplay(PlainDisplay):
         self._epoch = None
 
     def epoch(self, epoch: EpochProgress) -> None:
-        """Advances the training's bar and prints the epoch's line."""
         self._epoch, self._epoch_ended = epoch, time.monotonic()
         super().epoch(epoch)
 
     def end(self, place: str, node: str, outcome: str, seconds: float, rate: float | None) -> None:
-        """Removes the live lines and prints the node's outcome."""
         self._node = ""
         super().end(place, node, outcome, seconds, rate)
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import importlib
 import logging
 import os
 import shlex
@@ -14,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 from rich.table import Table
@@ -26,7 +24,7 @@ from components.pushing.owner import check_owner
 from components.pushing.versions import list_versions, make_folder
 from pipeline import environment
 from pipeline.config.pipeline_config import PipelineConfig
-from pipeline.launch import display, session, supervisor, terminal
+from pipeline.launch import display, early_stop, supervisor, terminal
 from pipeline.launch.exit_codes import COMPLETE, LOCK_BUSY, NODE_FAILED, NOT_BLESSED, USAGE
 from pipeline.launch.progress import ProgressHandler, rows_read
 from pipeline.launch.terminal import Terminal
@@ -84,13 +82,12 @@ class _Launch:
 def run(
     config: PipelineConfig, *, build: PipelineBuilder | None = None, command: str | None = None
 ) -> int:
-    """Runs the pipeline once.
+    """Runs the pipeline once; this process, in which signals are then held back, should end next.
 
     Within the TFX CLI's ``pipeline create``, which replaces the runner by one that only reads the
     pipeline, it hands over the pipeline and does nothing else.
 
     Args:
-        config: the configuration.
         build: makes the TFX pipeline; ``pipeline.graph.create_pipeline`` if None.
         command: the command that resumes the run; ``python -m pipeline run`` if None.
 
@@ -104,14 +101,9 @@ def run(
     if _cli_reads_pipeline():
         _runner().run(build(config))
         return COMPLETE
-    here = session.current()
-    if command is None:
-        command = here.command if here else f"{shlex.quote(sys.executable)} -m pipeline run"
-    with contextlib.ExitStack() as until_left:
-        code = _locked_run(config, build, command, until_left)
-        if here:
-            here.leave(code)
-    return code
+    command = command or f"{shlex.quote(sys.executable)} -m pipeline run"
+    early_stop.end_at_once(command)
+    return _locked_run(config, build, command)
 
 
 def check_serving_dir(config: PipelineConfig) -> None:
@@ -148,11 +140,15 @@ def leave(exit_code: int) -> NoReturn:
 
 def _graph(config: PipelineConfig) -> Any:
     # TFX takes seconds to import, and a configuration error must not wait for it.
-    return importlib.import_module("pipeline.graph").create_pipeline(config)
+    from pipeline.graph import create_pipeline
+
+    return create_pipeline(config)
 
 
 def _runner() -> Any:
-    return importlib.import_module("pipeline.launch.checked_runner").CheckedRunner()
+    from pipeline.launch.checked_runner import CheckedRunner
+
+    return CheckedRunner()
 
 
 def _cli_reads_pipeline() -> bool:
@@ -161,9 +157,7 @@ def _cli_reads_pipeline() -> bool:
     return module is not None and hasattr(module.LocalDagRunner.run, "__wrapped__")
 
 
-def _locked_run(
-    config: PipelineConfig, build: PipelineBuilder, command: str, until_left: contextlib.ExitStack
-) -> int:
+def _locked_run(config: PipelineConfig, build: PipelineBuilder, command: str) -> int:
     folder = config.folder
     began = datetime.now(timezone.utc).replace(tzinfo=None)
     log_file = folder.log_dir / f"{began:%Y%m%d-%H%M%S}-{os.getpid()}.log"
@@ -176,7 +170,6 @@ def _locked_run(
         # The format of TFX's own run ids, in UTC: a local time may repeat or go back.
         run_id = began.isoformat(timespec="microseconds")
         launch = _Launch(config, build, command, screen, log_file, run_id, os.getpid())
-        stack.enter_context(session.signals_to(functools.partial(_end_at_once, launch)))
         try:
             environment.temporary_folder()
             check_serving_dir(config)
@@ -188,22 +181,10 @@ def _locked_run(
         except OSError as error:
             screen.warn(f"error: cannot write to {folder.path}: {error.strerror}")
             return USAGE
-        until_left.enter_context(supervisor.held_signals())
+        supervisor.hold_signals()
         work = functools.partial(_run_or_say_why, launch)
         ending = supervisor.supervise(work, launch.say_stop, launch.write_stop)
         return _settle(launch, ending)
-
-
-def _end_at_once(launch: _Launch, number: int, _frame: FrameType | None) -> None:
-    """Ends this process on a signal before the run has begun; there is nothing to clean up.
-
-    An exception would not do: what it interrupts may turn it into another.
-    """
-    launch.say_stop(signal.Signals(number))
-    here = session.current()
-    if here:
-        here.leave(128 + number)
-    os._exit(128 + number)
 
 
 def _settle(launch: _Launch, ending: supervisor.Ending) -> int:
@@ -288,11 +269,11 @@ def _run(launch: _Launch) -> int:
 
 def _with_run_id(pipeline: Any, run_id: str) -> Any:
     """Compiles a pipeline with a given run id, which TFX would otherwise choose itself."""
-    compiler = importlib.import_module("tfx.dsl.compiler.compiler")
-    constants = importlib.import_module("tfx.dsl.compiler.constants")
-    parameters = importlib.import_module("tfx.orchestration.portable.runtime_parameter_utils")
+    from tfx.dsl.compiler import compiler, constants
+    from tfx.orchestration.portable import runtime_parameter_utils
+
     definition = compiler.Compiler().compile(pipeline)
-    parameters.substitute_runtime_parameter(
+    runtime_parameter_utils.substitute_runtime_parameter(
         definition, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
     )
     return definition

@@ -63,7 +63,6 @@ class ProgressHandler(logging.Handler):
 
     Args:
         nodes: ids of the run's nodes, in order.
-        display: shows the progress.
         rows: returns how many rows a node has just read; None if unknown.
     """
 

@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
@@ -61,16 +61,9 @@ class Ending:
     said: bool = False
 
 
-@contextlib.contextmanager
-def held_signals() -> Iterator[None]:
-    """Holds signals back for :func:`supervise` and :func:`late_stop`; drops the rest at the end."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
-    try:
-        yield
-    finally:
-        while signal.sigtimedwait(_AWAITED, 0):
-            pass
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def hold_signals() -> None:
+    """Holds signals back for :func:`supervise` and :func:`late_stop`, until this process ends."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
 
 
 def late_stop() -> signal.Signals | None:
@@ -91,7 +84,7 @@ def supervise(
     both short. Processes that the child has started end with it. If this process is killed, so is
     the child.
 
-    Must be called within :func:`held_signals`, on the main thread, before libraries start threads.
+    Must be called after :func:`hold_signals`, on the main thread, before libraries start threads.
 
     Args:
         work: called in the child; returns its exit code.

@@ -79,16 +79,10 @@ class Terminal:
 
 @contextlib.contextmanager
 def captured(log_file: Path) -> Iterator[Terminal]:
-    """Sends file descriptors 1 and 2, Python logging and warnings to a log file.
+    """Sends file descriptors 1 and 2, Python logging and warnings to the end of a log file.
 
     Native libraries and child processes write to the descriptors, not to ``sys.stderr``. Everything
-    is restored at the end.
-
-    Args:
-        log_file: created with its folder; appended to.
-
-    Yields:
-        The original terminal.
+    is restored at the end. Yields the original terminal.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()

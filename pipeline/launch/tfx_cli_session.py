@@ -1,9 +1,8 @@
 """``make run``: the TFX CLI's ``pipeline create`` or ``update``, then what ``run create`` does.
 
 The CLI runs in this process, with its output in a log file, and only if the registered pipeline
-differs: its imports take as long as a whole cached run. For the same reason this module runs the
-registered file itself, which is all that ``tfx run create --engine=local`` does. The runner is a
-process that inherits the terminal.
+differs: its imports take as long as a whole cached run. For the same reason this process becomes
+the registered runner itself, which is all that ``tfx run create --engine=local`` starts.
 
 Slow imports are inside functions, after the signal handlers are in place.
 """
@@ -15,17 +14,16 @@ import json
 import os
 import shlex
 import signal
-import subprocess
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from components.errors import UserError
 from pipeline import environment
-from pipeline.launch import session
+from pipeline.launch import early_stop
 from pipeline.launch.exit_codes import NODE_FAILED, USAGE
+from pipeline.launch.supervisor import STOPS
 from pipeline.runs import causes
 
 if TYPE_CHECKING:
@@ -35,23 +33,22 @@ RUNNER = Path(__file__).resolve().parents[1] / "runners" / "local_runner.py"
 REGISTRATION_SECONDS = 600.0
 
 
-class CliError(RuntimeError):
+class CliError(UserError):
     """A command of the TFX CLI failed; the message is the CLI's, in one line."""
 
 
-def run(config: PipelineConfig, command: str, runner: Path = RUNNER) -> int:
-    """Creates or updates the pipeline in the TFX CLI and runs it.
+def run(config: PipelineConfig, command: str, runner: Path = RUNNER) -> NoReturn:
+    """Creates or updates the pipeline in the TFX CLI, and becomes its runner.
 
     Args:
         config: the configuration that the environment names.
         command: the command that resumes the run.
         runner: absolute path of the file that the CLI registers and ``tfx run create`` executes.
 
-    Returns:
-        The runner's exit code (see ``pipeline.launch.pipeline_run.run``).
-
     Raises:
         UserError: models cannot be pushed to the serving folder.
+        CliError: the CLI failed.
+        OSError: the output folder cannot be written to.
     """
     from pipeline.launch import terminal
     from pipeline.launch.pipeline_run import check_serving_dir
@@ -61,52 +58,32 @@ def run(config: PipelineConfig, command: str, runner: Path = RUNNER) -> int:
         config.folder.log_dir
         / f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{os.getpid()}-tfx-cli.log"
     )
+    # The output folder first: by default the serving folder lies in it.
+    config.folder.log_dir.mkdir(parents=True, exist_ok=True)
+    check_serving_dir(config)
     try:
-        # The output folder first: by default the serving folder lies in it.
-        config.folder.log_dir.mkdir(parents=True, exist_ok=True)
-        check_serving_dir(config)
         with terminal.captured(log_file):
             _register(config, runner)
-        with session.opened(command) as here:
-            signals = _run_to_its_end([sys.executable, os.fspath(runner)])
-            # The session has the exit code unless the runner was killed.
-            code = here.exit_code
     except CliError as error:
-        return _fail(NODE_FAILED, f"{error} (log: {log_file})")
-    except OSError as error:
-        return _fail(USAGE, causes.one_line(error))
-    if code is not None:
-        return code
-    if signals:
-        print(session.stopped_early(command), file=sys.stderr)
-        return 128 + signals[0]
-    return _fail(
-        NODE_FAILED,
-        "the run ended before it could report (killed, often for want of memory, or not started); "
-        f"logs: {config.folder.log_dir}; resume with: {command}",
-    )
-
-
-def _fail(code: int, message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return code
+        raise CliError(f"{error} (log: {log_file})") from error
+    os.environ[early_stop.COMMAND_VARIABLE] = command
+    # Until the runner has its own handlers.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    os.execv(sys.executable, [sys.executable, os.fspath(runner)])
 
 
 def main() -> int:
-    """Runs the configuration that the environment names; returns the exit code."""
+    """Runs the configuration that the environment names; returns the exit code if it cannot."""
     first, *more = sys.argv[1:] or ["make run"]
     command = " ".join([first, *map(shlex.quote, more)])
-    session.end_at_once_on_signals(session.stopped_early(command))
+    early_stop.end_at_once(command)
     from pipeline.config.pipeline_config import load_config
 
     try:
-        code = run(load_config(), command)
-    except UserError as error:
-        code = _fail(USAGE, str(error))
-    # The run has ended, so there is nothing left to stop.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    return code
+        run(load_config(), command)
+    except (UserError, OSError) as error:
+        print(f"error: {causes.one_line(error)}", file=sys.stderr)
+        return NODE_FAILED if isinstance(error, CliError) else USAGE
 
 
 def _prepare_environment(config: PipelineConfig) -> None:
@@ -163,29 +140,6 @@ def _tfx(*arguments: str) -> None:
             raise CliError(" ".join(str(error.code).split())) from error
     except Exception as error:
         raise CliError(causes.one_line(error)) from error
-
-
-def _run_to_its_end(command: list[str]) -> list[int]:
-    """Runs a command to its end, whatever signals come; returns these.
-
-    Ctrl-C reaches every process of the terminal; SIGTERM reaches only this one, so it is passed on.
-    Both get a handler rather than SIG_IGN, which the command would inherit.
-    """
-    came: list[int] = []
-    process: subprocess.Popen[bytes] | None = None
-
-    def take(number: int, _frame: FrameType | None) -> None:
-        came.append(number)
-        if number == signal.SIGTERM and process is not None:
-            process.send_signal(number)
-
-    with session.signals_to(take):
-        process = subprocess.Popen(command)
-        if signal.SIGTERM in came:
-            # It came before there was a process to pass it on to.
-            process.send_signal(signal.SIGTERM)
-        process.wait()
-    return came
 
 
 if __name__ == "__main__":

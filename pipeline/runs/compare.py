@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from components.contracts.evaluation_metrics import Evaluation
+from components.settings import flat
 from pipeline.runs.history import Run
 
 _METRICS = (
@@ -25,14 +26,7 @@ _NOT_DATA = ("span", "split_names", "file_format", "payload_format")
 
 @dataclass(frozen=True)
 class Change:
-    """A value in two runs.
-
-    Attributes:
-        key: dotted.
-        first: value in the first run; None if absent.
-        second: value in the second run; None if absent.
-        difference: second minus first; None unless both are numbers.
-    """
+    """A value in two runs, None where absent; the difference of numbers is second minus first."""
 
     key: str
     first: Any
@@ -51,9 +45,7 @@ class Comparison:
 
     Attributes:
         configuration_known: False if a run left no record of its configuration.
-        configuration: the keys whose values differ.
-        code: the commits, if they differ, and the nodes whose sources differ.
-        data: the counts and hashes that differ.
+        configuration, code, data: what differs: keys, commits and sources, counts and hashes.
         metrics: every metric of the whole test split, including equal ones.
         slices: every metric of each slice, largest absolute difference first.
     """
@@ -81,16 +73,6 @@ def compare(first: Run, second: Run) -> Comparison:
         metrics=tuple(_changes(*(overall_metrics(run.evaluation) for run in runs))),
         slices=tuple(sorted(slices, key=lambda change: -abs(change.difference or 0.0))),
     )
-
-
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Returns nested tables flattened to dotted keys; lists stay whole."""
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    found: dict[str, Any] = {}
-    for key, inner in value.items():
-        found |= flat(inner, f"{prefix}.{key}" if prefix else str(key))
-    return found
 
 
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Change]:

@@ -26,12 +26,7 @@ _SYSTEM = ".system"
 
 @dataclass(frozen=True)
 class Removal:
-    """A folder or file to remove.
-
-    Attributes:
-        size: total size of its files, bytes.
-        artifact: id of the artifact whose folder it is; None if there is none.
-    """
+    """A folder or file to remove; its size in bytes, and the id of the artifact that it holds."""
 
     path: Path
     why: str
@@ -71,12 +66,6 @@ def plan(
     their ancestors; the inputs and outputs of the last ``keep_runs`` complete runs and of any run
     after them; and everything outside the pipeline root.
 
-    Args:
-        history: runs of the output folder.
-        folder: the output folder.
-        keep_runs: how many complete runs keep everything, 1 or more.
-        keep_blessed: how many of the last blessed models to keep, 1 or more; None means all.
-
     Raises:
         UserError: ``keep_runs`` or ``keep_blessed`` is less than 1.
     """
@@ -108,7 +97,7 @@ def plan(
             reason = f"{artifact.type} of no run that is kept"
             removals.append(Removal(place, reason, _size(place), artifact.id))
     removals += _orphans(root, lineage)
-    for run_id in record.read_all(folder).keys() - history.ids:
+    for run_id in record.read_all(folder).keys() - lineage.runs.keys():
         file = folder.record_file(run_id)
         reason = "record of a run that ML Metadata does not know"
         removals.append(Removal(file, reason, _size(file)))
@@ -125,10 +114,6 @@ def carry_out(plan: Plan, store: MetadataStore) -> None:
 
     Artifacts are marked before their folders are removed: if this is interrupted, the next plan
     finds the rest as folders that belong to no artifact.
-
-    Args:
-        plan: made from the same database.
-        store: open for writing.
 
     Raises:
         UserError: a folder cannot be removed.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import bisect
 import socket
 import statistics
 from dataclasses import dataclass
@@ -36,7 +36,9 @@ class RunState(str, Enum):
     RUNNING = "running"
     COMPLETE = "complete"
     FAILED = "failed"
+    # By Ctrl-C or SIGTERM.
     STOPPED = "stopped"
+    # It recorded no end.
     KILLED = "killed"
 
 
@@ -64,21 +66,14 @@ class NodeStatus:
 
     @property
     def put_out(self) -> list[Artifact]:
-        """Its output artifacts, including cached ones."""
         return self.execution.put_out if self.execution else []
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run.
+    """One run, started in this machine's time zone, with its own record if it left one.
 
-    Attributes:
-        id: its id in ML Metadata.
-        started: start time, in this machine's time zone.
-        seconds: from its start to its last update.
-        state: ``stopped`` means by Ctrl-C or SIGTERM; ``killed`` means that it recorded no end.
-        nodes: in the order in which they ran, then those that did not run.
-        record: its own record; None if it left none.
+    ``nodes`` are in the order in which they ran, then those that did not run.
     """
 
     id: str
@@ -137,7 +132,7 @@ class History:
     """The runs of one output folder.
 
     Attributes:
-        ids: of all runs, oldest first.
+        ids: of all runs, oldest first, including those that were stopped before their first node.
 
     Raises:
         UserError: there is no database, or it cannot be read.
@@ -148,6 +143,10 @@ class History:
         self._store = MetadataStore(folder.metadata_file)
         self._read: dict[str, Lineage] = {}
         self.ids = self._store.run_ids()
+        for run_id in {file.stem for file in folder.record_dir.glob("*.json")} - {*self.ids}:
+            own = record.read(folder, run_id)
+            if own is not None and own.stopped:
+                bisect.insort(self.ids, run_id)
 
     @cached_property
     def lineage(self) -> Lineage:
@@ -184,11 +183,9 @@ class History:
         return [self.run(one) for one in reversed(ids)]
 
     def run(self, run_id: str, own: RunRecord | None = None) -> Run:
-        """Returns a run by its full id; one that ML Metadata does not have ran no node.
+        """Returns a run by its full id and its record, which is read if None.
 
-        Args:
-            run_id: its id.
-            own: its record; read from its file if None.
+        A run that ML Metadata does not have ran no node.
         """
         own = own or record.read(self._folder, run_id)
         latest = self._lineage_of(run_id).latest(run_id)
@@ -241,7 +238,7 @@ class History:
     def _state(self, run_id: str, own: RunRecord | None, states: list[State]) -> RunState:
         complete = bool(states) and all(state.complete for state in states)
         if own is not None and own.exit_code is not None:
-            if own.exit_code > 128:
+            if own.stopped:
                 return RunState.STOPPED
             return RunState.COMPLETE if complete else RunState.FAILED
         if self._is_running(run_id, own):
@@ -257,14 +254,4 @@ class History:
         holder = lock.holder(self._folder)
         if holder is None or (holder.pid, holder.host) != (own.pid, own.host):
             return False
-        return own.host != socket.gethostname() or _is_alive(own.pid)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        return own.host != socket.gethostname() or Path(f"/proc/{own.pid}").exists()

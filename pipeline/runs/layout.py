@@ -6,61 +6,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-@dataclass(frozen=True)
+@dataclass
 class OutputFolder:
-    """The folder that a pipeline's runs write into."""
+    """The folder ``path`` that a pipeline's runs write into."""
 
     path: Path
 
-    @property
-    def pipeline_root(self) -> Path:
-        """The nodes' artifacts."""
-        return self.path / "artifacts"
-
-    @property
-    def metadata_file(self) -> Path:
-        """ML Metadata's SQLite database."""
-        return self.path / "metadata.sqlite"
-
-    @property
-    def lock_file(self) -> Path:
-        """Locked by the process that may write into the database."""
-        return self.path / "metadata.sqlite.lock"
-
-    @property
-    def holder_file(self) -> Path:
-        """Names the process that holds the lock."""
-        return self.path / "metadata.sqlite.holder.json"
-
-    @property
-    def checkpoint_dir(self) -> Path:
-        """The state of an unfinished training; TFX deletes the folders of a node that failed."""
-        return self.path / "checkpoints"
-
-    @property
-    def tuning_dir(self) -> Path:
-        """Trials of unfinished searches."""
-        return self.path / "tuning"
-
-    @property
-    def log_dir(self) -> Path:
-        """One log per run."""
-        return self.path / "logs"
-
-    @property
-    def record_dir(self) -> Path:
-        """One record per run."""
-        return self.path / "runs"
-
-    @property
-    def tfx_cli_dir(self) -> Path:
-        """The TFX CLI's registrations."""
-        return self.path / "tfx-cli"
-
-    @property
-    def serving_root(self) -> Path:
-        """One model folder per pipeline whose configuration sets no other."""
-        return self.path / "serving"
+    def __post_init__(self) -> None:
+        # The nodes' artifacts.
+        self.pipeline_root = self.path / "artifacts"
+        # ML Metadata's database, the lock for its one writer, and the name of who holds that.
+        self.metadata_file = self.path / "metadata.sqlite"
+        self.lock_file = self.path / "metadata.sqlite.lock"
+        self.holder_file = self.path / "metadata.sqlite.holder.json"
+        # The state of an unfinished training; TFX deletes the folders of a node that failed.
+        self.checkpoint_dir = self.path / "checkpoints"
+        # Trials of unfinished searches.
+        self.tuning_dir = self.path / "tuning"
+        # One log and one record per run.
+        self.log_dir = self.path / "logs"
+        self.record_dir = self.path / "runs"
+        # The TFX CLI's registrations.
+        self.tfx_cli_dir = self.path / "tfx-cli"
+        # One model folder per pipeline whose configuration sets no other.
+        self.serving_root = self.path / "serving"
 
     def record_file(self, run_id: str) -> Path:
         """Returns the path of a run's record."""

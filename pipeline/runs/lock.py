@@ -35,10 +35,7 @@ def exclusive(
 ) -> Iterator[None]:
     """Holds an output folder's lock; the kernel releases it however the process ends.
 
-    Args:
-        folder: created if missing.
-        wait_seconds: how long to wait for another run; 0 does not wait.
-        say: gets one line if there is a wait: who holds the lock, since when.
+    Creates the folder if it is missing. If it has to wait, it says who holds the lock, since when.
 
     Raises:
         LockBusyError: the lock was still taken after ``wait_seconds``.

@@ -66,6 +66,11 @@ class RunRecord(Record):
         """Takes the empty text that older files have where a time is missing."""
         return value or None
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal ended the run."""
+        return self.exit_code is not None and self.exit_code > 128
+
     def ended(self, exit_code: int, failed_node: str = "", cause: str = "") -> RunRecord:
         """Returns a copy of the record with the outcome, finished now."""
         return self.model_copy(

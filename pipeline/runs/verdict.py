@@ -18,9 +18,7 @@ class Verdict:
     Attributes:
         blessed: the Evaluator's blessing; None if the run has no result of the Evaluator.
         reasons: a sentence per failed threshold or, for a blessed model, per threshold.
-        accuracy: on the test split, 0 to 1; None if not measured.
-        macro_f1: on the test split, 0 to 1; None if not measured.
-        cross_entropy: on the test split, nats; None if not measured.
+        accuracy, macro_f1, cross_entropy: on the test split; None if not measured.
         infra_blessed: the InfraValidator's blessing; None if the run has none.
         infra_reasons: a line per failed check of the InfraValidator.
         held_back: why a blessed model was not pushed; empty if it was.
@@ -41,11 +39,7 @@ class Verdict:
 
 
 def verdict_of(put_out: Callable[[str], list[Artifact]]) -> Verdict:
-    """Returns the model's outcome.
-
-    Args:
-        put_out: returns a node's output artifacts in the run.
-    """
+    """Returns the outcome of a run's model; ``put_out`` returns a node's artifacts in the run."""
     judged = (one.properties for one in put_out(node_ids.EVALUATOR))
     summary = next(iter(put_out(node_ids.EVALUATION_SUMMARY)), None)
     evaluation = read_evaluation(summary) if summary else None

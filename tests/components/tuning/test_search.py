@@ -33,7 +33,7 @@ TUNING = {
     "enabled": True, "trials": 2, "algorithm": "random", "objective": "macro_f1", "epochs": 1,
     "space": {
         "training.phase1.learning_rate": {"low": 1e-3, "high": 0.1, "scale": "log"},
-        "model.lstm_pooling": {"choices": [["max"], ["max", "mean"]]},
+        "model.lstm_pooling": {"choices": [["max"], ["max", "mean", "attention"]]},
     },
 }  # fmt: skip
 

@@ -148,16 +148,16 @@ def run(kind: str, folder: Path) -> int:
 
 def launch(kind: str, folder: Path) -> None:
     """Does as `pipeline_run` does: the record of a stop, and its exit code."""
-    with supervisor.held_signals():
-        stamp(folder / "started")
-        ending = supervisor.supervise(
-            lambda: run(kind, folder),
-            lambda _: None,
-            lambda number: (folder / "record").write_text(f"{time.monotonic()} {number.name}"),
-        )
-        stopped = ending.stopped_by or supervisor.late_stop()
-        code = 128 + stopped if stopped else ending.code
-        os._exit(99 if code is None else code)
+    supervisor.hold_signals()
+    stamp(folder / "started")
+    ending = supervisor.supervise(
+        lambda: run(kind, folder),
+        lambda _: None,
+        lambda number: (folder / "record").write_text(f"{time.monotonic()} {number.name}"),
+    )
+    stopped = ending.stopped_by or supervisor.late_stop()
+    code = 128 + stopped if stopped else ending.code
+    os._exit(99 if code is None else code)
 
 
 def processes_of(group: int) -> list[int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.pipeline_config import PipelineConfig, RunSettings
-from pipeline.launch import session, tfx_cli_session
+from pipeline.launch import early_stop, tfx_cli_session
 
 TINY = Path(__file__).parent / "tiny"
 RUNNER = TINY / "tiny_runner.py"
@@ -177,45 +177,43 @@ def test_interrupted_before_the_run_is_one_line(tmp_path: Path, when: str) -> No
     assert said == ["error: stopped before the run began; start it with: make run 'CONFIG=a b'"]
 
 
-def test_runner_that_is_interrupted_while_it_imports_leaves_the_word_to_its_session() -> None:
-    with session.opened("make run") as here:
-        process = subprocess.Popen(
-            [sys.executable, "-X", "importtime", "-m", "pipeline.runners.local_runner"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stderr is not None
-        deadline = time.monotonic() + TIMEOUT
-        while "pydantic" not in process.stderr.readline():
-            assert time.monotonic() < deadline
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=20)
-        assert here.exit_code is None
+def test_runner_that_is_interrupted_while_it_imports_names_the_command() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "pipeline.runners.local_runner"],
+        env={**os.environ, early_stop.COMMAND_VARIABLE: "make run"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    deadline = time.monotonic() + TIMEOUT
+    while "pydantic" not in process.stderr.readline():
+        assert time.monotonic() < deadline
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=20)
     assert process.returncode == 128 + signal.SIGINT
     said = [line for line in errors.splitlines() if not line.startswith("import time:")]
-    assert (output, said) == ("", [])
+    assert (output, said) == (
+        "", ["error: stopped before the run began; start it with: make run"],
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_sigterm_reaches_the_runner_whenever_it_comes(
-    monkeypatch: pytest.MonkeyPatch, when: str
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stop_that_comes_while_the_session_becomes_the_runner_is_a_stop(
+    tmp_path: Path, number: signal.Signals
 ) -> None:
-    started = subprocess.Popen
-
-    def start(command: list[str]) -> subprocess.Popen:
-        if when == "before":
-            os.kill(os.getpid(), signal.SIGTERM)
-            return started(command)
-        process = started(command)
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        return process
-
-    monkeypatch.setattr(subprocess, "Popen", start)
-    began = time.monotonic()
-    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
-    assert tfx_cli_session._run_to_its_end(sleeper) == [signal.SIGTERM]
-    assert time.monotonic() - began < 30
+    stopped_as_it_turns = SESSION.replace(
+        "sys.exit(",
+        f"""import os
+turn = os.execv
+os.execv = lambda *words: (os.kill(os.getpid(), {int(number)}), turn(*words))
+tfx_cli_session._register = lambda *_: None
+sys.exit(""",
+    )
+    done = run([sys.executable, "-c", stopped_as_it_turns], tmp_path, Path("/"))
+    assert (done.returncode, done.stdout, done.stderr) == (
+        128 + number, "", "error: stopped before the run began; start it with: make run\n",
+    )  # fmt: skip
 
 
 def test_two_first_runs_register_the_pipeline_once(

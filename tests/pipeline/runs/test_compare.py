@@ -1,6 +1,7 @@
 """What a comparison promises: every key that differs and no other, and signed differences."""
 
-from pipeline.runs.compare import Change, compare, differing, flat
+from components.settings import flat
+from pipeline.runs.compare import Change, compare, differing
 
 FIRST, SECOND = (f"2026-01-0{day}T10:00:00.000000" for day in (1, 2))
 

@@ -319,5 +319,6 @@ def test_record_of_a_run_that_never_was_goes_and_others_stay(ledger) -> None:
     ledger.run(RUNS[0])
     for run_id in RUNS[:2]:
         ledger.record(run_id)
+    ledger.record(RUNS[2], exit_code=130)
     collect(ledger)
     assert [file.stem for file in (ledger.output_dir / "runs").iterdir()] == [RUNS[0]]

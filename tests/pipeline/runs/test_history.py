@@ -86,6 +86,21 @@ def test_run_that_was_stopped_by_a_signal_is_stopped(ledger) -> None:
     assert only(ledger)[0] is RunState.STOPPED
 
 
+def test_run_that_was_stopped_before_its_first_node_is_listed_where_it_belongs(ledger) -> None:
+    for run_id in (FIRST, THIRD):
+        ledger.run(run_id)
+    ledger.record(SECOND, exit_code=143, finished=f"{SECOND}+00:00")
+    history = ledger.history()
+    assert history.ids == [FIRST, SECOND, THIRD]
+    run = history.find(SECOND)
+    assert (run.state, run.seconds, run.verdict.blessed) == (RunState.STOPPED, 0.0, None)
+    assert {status.state for status in run.nodes} == {State.NOT_RUN}
+    # Not so a record without an end, or of a database that is gone.
+    for exit_code in (None, 0, 1):
+        ledger.record(SECOND, exit_code=exit_code)
+        assert ledger.history().ids == [FIRST, THIRD]
+
+
 def test_run_whose_process_holds_the_lock_is_running(ledger) -> None:
     ledger.run(FIRST, until="Trainer", ending=pb.Execution.RUNNING)
     own = {"pid": os.getpid(), "host": socket.gethostname()}

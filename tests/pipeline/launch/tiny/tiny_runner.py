@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline import environment
 from pipeline.config.pipeline_config import PipelineConfig, RunSettings
-from pipeline.launch import pipeline_run
+from pipeline.launch import early_stop, pipeline_run
 
 
 def tiny_config() -> PipelineConfig:
@@ -65,6 +65,9 @@ def build(config: PipelineConfig, graph: str):
 
 def main() -> int:
     """Runs the graphs named on the command line; returns the last exit code."""
+    resume = os.environ.get(early_stop.COMMAND_VARIABLE)
+    if resume:
+        early_stop.end_at_once(resume)
     environment.prepare(quiet=True)
     if len(sys.argv) > 2:
         # Each run forks this process: what it has imported, none of them has to.
@@ -78,7 +81,7 @@ def main() -> int:
         if word.startswith("trap="):
             (config.folder.path / "trap").write_text(word.removeprefix("trap="))
             continue
-        command = "RESUME" if sys.argv[1:] else None
+        command = "RESUME" if sys.argv[1:] else resume
         code = pipeline_run.run(config, build=functools.partial(build, graph=word), command=command)
         if sys.argv[1:]:
             print(f"exit code {code}", flush=True)
