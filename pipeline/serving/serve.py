@@ -19,12 +19,11 @@ from components.errors import UserError
 from components.model_server import BINARY, GRPC_PORT, REST_PORT
 from components.pushing.versions import list_versions
 from pipeline.serving.labels import (
-    BASE_PATH,
     CONFIG_FILE,
-    MODEL,
     check_whole,
     labelled,
     models_config,
+    mounted,
     versions_to_serve,
 )
 
@@ -80,6 +79,7 @@ class Serving:
 @contextlib.contextmanager
 def serving(
     folder: Path,
+    model: str,
     *,
     runtime: str = "auto",
     stable: int | None = None,
@@ -93,6 +93,7 @@ def serving(
 
     Args:
         folder: the push folder.
+        model: its name on the server.
         runtime: ``native`` (the binary on PATH), ``docker``, or ``auto``: the first one available.
         stable: version to serve with this label; without labels, the newest version.
         canary: version to serve with this label.
@@ -120,7 +121,7 @@ def serving(
     state = Path(tempfile.mkdtemp(prefix="arxiv-serving-"))
     # The container's user must be able to read it.
     state.chmod(0o755)
-    config = models_config(found.seen(folder, BASE_PATH), labels)
+    config = models_config(model, found.seen(folder, mounted(model)), labels)
     (state / CONFIG_FILE).write_text(config, encoding="utf-8")
     for name in ("batching.config", "monitoring.config"):
         shutil.copyfile(_HERE / name, state / name)
@@ -134,7 +135,7 @@ def serving(
                 model_server.running(
                     found,
                     server_flags(found.seen(state, _CONFIG_PATH)),
-                    {BASE_PATH: folder, _CONFIG_PATH: state},
+                    {mounted(model): folder, _CONFIG_PATH: state},
                     grpc_port=grpc_port,
                     rest_port=rest_port,
                     log_file=log_file,
@@ -142,12 +143,12 @@ def serving(
                 )
             )
             say(f"waiting for version {awaited} to be AVAILABLE")
-            server.wait(MODEL, awaited, timeout)
+            server.wait(model, awaited, timeout)
         except model_server.ServerLateError as error:
             raise UserError(f"{error}; allow more with --timeout, or see {log_file}") from error
         except (model_server.NoServerError, model_server.ServerError) as error:
             raise UserError(f"{error} (log: {log_file})") from error
-        url = server.url(MODEL)
+        url = server.url(model)
         answer = _ask(f"{url}/versions/{awaited}:predict", log_file)
         yield Serving(url, awaited, answer, state / CONFIG_FILE, log_file, server.process)
 

@@ -27,10 +27,12 @@ def install(programs, name, script):
     path.chmod(0o755)
 
 
-def start(push_folder, ports, **options):
+def start(push_folder, ports, model="arxiv", **options):
     """Serves for a moment; returns what the server was and said."""
     grpc_port, rest_port = ports
-    with serving(push_folder, grpc_port=grpc_port, rest_port=rest_port, **options) as running:
+    with serving(
+        push_folder, model, grpc_port=grpc_port, rest_port=rest_port, **options
+    ) as running:
         assert running.process.poll() is None
         return running
 
@@ -63,6 +65,14 @@ def test_labels_decide_what_is_loaded(push_folder, ports):
     text = running.config_file.read_text()
     assert 'key: "stable"' in text
     assert text.count("versions:") == 2
+
+
+@pytest.mark.usefixtures("fake_server")
+def test_model_is_served_under_its_name(push_folder, ports):
+    running = start(push_folder, ports, "tickets")
+
+    assert running.url == f"http://127.0.0.1:{ports[1]}/v1/models/tickets"
+    assert 'name: "tickets"' in running.config_file.read_text()
 
 
 @pytest.mark.usefixtures("programs")
