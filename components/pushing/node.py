@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from absl import logging
-from tfx import types
 from tfx.components.util import model_utils
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component

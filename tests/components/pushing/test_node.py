@@ -19,8 +19,8 @@ from components.contracts.artifact_files import CARD_JSON, CARD_MARKDOWN
 from components.contracts.manifest import Manifest
 from components.errors import UserError
 from components.model_card.artifact import ModelCard
-from components.pushing.owner import Owner
 from components.pushing.node import VersionedPusher
+from components.pushing.owner import Owner
 
 _WORDS = itertools.count()
 
