@@ -125,7 +125,7 @@ def _read_golden(model: Path) -> GoldenPredictions:
 
 
 def _failed(name: str, problem: str) -> Check:
-    return Check(name, False, f"{name}: {' '.join(problem.split())[:500]}")
+    return Check.of(name, " ".join(problem.split())[:500])
 
 
 def _ask(

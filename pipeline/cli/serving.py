@@ -111,7 +111,7 @@ def serve(
             say=lambda line: typer.echo(line, err=True),
         ) as running,
     ):
-        typer.echo(f"version {running.version} is AVAILABLE; it says {running.answer['label']} of")
+        typer.echo(f"version {running.version} is AVAILABLE; it says {running.answer.label} of")
         typer.echo(f"  {server.EXAMPLE}")
         typer.echo(f"REST  {running.url}:predict")
         typer.echo(f"gRPC  127.0.0.1:{grpc_port}")

@@ -10,14 +10,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import httpx
 
 from components import model_server
 from components.errors import UserError
 from components.model_server import BINARY, GRPC_PORT, REST_PORT
 from components.pushing.versions import list_versions
+from pipeline.client.connection import connect
+from pipeline.client.errors import ClientError
+from pipeline.client.types import Classification, Options
 from pipeline.serving.labels import (
     CONFIG_FILE,
     check_whole,
@@ -62,7 +62,7 @@ class Serving:
     Attributes:
         url: of the model's REST API.
         version: the version that was waited for.
-        answer: the prediction for :data:`EXAMPLE`: ``label``, and ``scores`` by class.
+        answer: the prediction for :data:`EXAMPLE`.
         config_file: polled every 30 s.
         log_file: the server's output.
         process: the server, or the ``docker run`` in front of it.
@@ -70,7 +70,7 @@ class Serving:
 
     url: str
     version: int
-    answer: dict[str, Any]
+    answer: Classification
     config_file: Path
     log_file: Path
     process: subprocess.Popen[bytes]
@@ -144,13 +144,15 @@ def serving(
             )
             say(f"waiting for version {awaited} to be AVAILABLE")
             server.wait(model, awaited, timeout)
+            options = Options(model_name=model, version=awaited)
+            with connect(f"http://127.0.0.1:{rest_port}", options) as client:
+                answer = client.classify([EXAMPLE])[0]
         except model_server.ServerLateError as error:
             raise UserError(f"{error}; allow more with --timeout, or see {log_file}") from error
-        except (model_server.NoServerError, model_server.ServerError) as error:
+        except (model_server.NoServerError, model_server.ServerError, ClientError) as error:
             raise UserError(f"{error} (log: {log_file})") from error
-        url = server.url(model)
-        answer = _ask(f"{url}/versions/{awaited}:predict", log_file)
-        yield Serving(url, awaited, answer, state / CONFIG_FILE, log_file, server.process)
+        config_file = state / CONFIG_FILE
+        yield Serving(server.url(model), awaited, answer, config_file, log_file, server.process)
 
 
 def _need_free(port: int, option: str) -> None:
@@ -163,19 +165,3 @@ def _need_free(port: int, option: str) -> None:
             raise UserError(
                 f"port {port}: {error.strerror}; end what uses it or name another with {option}"
             ) from error
-
-
-def _ask(url: str, log_file: Path) -> dict[str, Any]:
-    try:
-        with httpx.Client(timeout=10.0, trust_env=False) as client:
-            response = client.post(url, json={"instances": [EXAMPLE]})
-        body = response.json()
-        answer = body["predictions"][0]
-        scores = dict(zip(answer["classes"], answer["scores"], strict=True))
-        return {"label": answer["label"], "scores": scores}
-    except (httpx.HTTPError, ValueError) as error:
-        raise UserError(f"{url}: no usable answer: {error} (log: {log_file})") from error
-    except (KeyError, IndexError, TypeError) as error:
-        raise UserError(
-            f"{url}: the model is loaded but answers {str(body)[:200]}; is it this classifier?"
-        ) from error

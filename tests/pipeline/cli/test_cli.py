@@ -393,8 +393,8 @@ def unprivileged() -> None:
         ("metadata.sqlite", 0o400, ("gc", "--keep", "1", "--yes"), "cannot be written to by this"),
         ("artifacts/Trainer", 0o000, ("gc", "--keep", "1"), "Permission denied; mend"),
         ("artifacts/Trainer/model", 0o000, ("gc", "--keep", "1"), "Permission denied; mend"),
-        ("serving/made", 0o000, ("versions", "list"), "serving/made: Permission denied; mend"),
-        ("serving/made", 0o000, ("versions", "prune"), "serving/made: Permission denied; mend"),
+        ("serving/made", 0o000, ("versions", "list"), "/.owner.json: Permission denied; mend"),
+        ("serving/made", 0o000, ("versions", "prune"), "/.owner.json: Permission denied; mend"),
         ("serving", 0o000, ("runs", "list"), "Permission denied; mend"),
     ],
 )

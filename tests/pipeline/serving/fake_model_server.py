@@ -59,16 +59,17 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(404, {"error": f"Servable not found for request: {self.path}"})
 
     def do_POST(self):
-        """Predict, in the row format."""
+        """Predict, in the column format."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         paths = [f"/v1/models/{model.name}/versions/{v}:predict" for v in versions]
         if self.path not in paths:
             self._answer(404, {"error": f"Servable not found for request: {self.path}"})
         elif BEHAVIOUR == "other":
-            self._answer(200, {"predictions": [[0.5] for _ in body["instances"]]})
+            self._answer(200, {"outputs": [[0.5] for _ in body["inputs"]["abstract"]]})
         else:
             row = {"label": "math", "scores": [0.75, 0.25], "classes": ["math", "cs"]}
-            self._answer(200, {"predictions": [row for _ in body["instances"]]})
+            rows = len(body["inputs"]["abstract"])
+            self._answer(200, {"outputs": {name: [one] * rows for name, one in row.items()}})
 
     def log_message(self, *arguments):
         """Says nothing."""

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from components.errors import UserError
+from pipeline.client.types import Classification
 from pipeline.serving.serve import serving
 
 ENGINE_ANSWERS = 'if [ "$1" != run ]; then exit 0; fi'
@@ -51,7 +52,7 @@ def test_newest_version_is_served_and_asked_and_the_server_ends(push_folder, por
     running = start(push_folder, ports)
 
     assert running.version == 12
-    assert running.answer == {"label": "math", "scores": {"math": 0.75, "cs": 0.25}}
+    assert running.answer == Classification("math", {"math": 0.75, "cs": 0.25})
     assert running.process.poll() is not None
     with pytest.raises(httpx.ConnectError):
         httpx.get(running.url, trust_env=False)
@@ -168,7 +169,7 @@ def test_model_that_never_loads_is_given_up(push_folder, ports, monkeypatch):
 def test_another_model_behind_the_name_is_noticed(push_folder, ports, monkeypatch):
     monkeypatch.setenv("FAKE_SERVER", "other")
 
-    assert "is it this classifier?" in refused(push_folder, ports)
+    assert "is it a text classifier?" in refused(push_folder, ports)
 
 
 @pytest.mark.usefixtures("fake_server")
