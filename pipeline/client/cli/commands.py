@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from components.contracts import features
-from components.errors import UserError
+from components.errors import UserError, one_line
 from pipeline.client.batch.command import batch
 from pipeline.client.cli import inputs, outputs
 from pipeline.client.cli.options import DEFAULTS, Source, with_source
@@ -22,7 +22,6 @@ from pipeline.client.errors import (
     ClientError,
     ModelNotLoadedError,
     ServerError,
-    one_line,
 )
 from pipeline.client.texts import batches
 from pipeline.client.types import ON_DISK
