@@ -118,8 +118,8 @@ def serve(
         if check:
             return
         typer.echo(f"Ctrl-C stops it; labels are in {running.config_file}")
-        code = running.process.wait()
-        typer.echo(f"the server ended with code {code} (log: {running.log_file})", err=True)
+        code = running.server.process.wait()
+        typer.echo(f"the server ended with code {code} (log: {running.server.log_file})", err=True)
         raise typer.Exit(1)
 
 

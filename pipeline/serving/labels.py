@@ -27,50 +27,32 @@ def mounted(model: str) -> str:
     return f"/models/{model}"
 
 
-def versions_to_serve(folder: Path) -> list[int]:
-    """Returns the versions of a push folder that a server can load, ascending.
-
-    Raises:
-        UserError: there is none.
-    """
-    versions = servable_versions(folder)
-    if not versions:
-        raise UserError(
-            f"{folder}: no model: no numeric folder in it with {SAVED_MODEL}; "
-            "name the push folder of a run that was blessed"
-        )
-    return versions
-
-
 def labelled(folder: Path, stable: int | None, canary: int | None) -> dict[str, int]:
     """Returns {label: version} for the labels that are given.
 
     Raises:
-        UserError: the folder does not have a version, or it cannot be loaded.
+        UserError: the folder has no model or not that version, or one that would be served (without
+            labels the newest) cannot be loaded or is not as it was pushed.
     """
     given = ((STABLE, stable), (CANARY, canary))
     labels = {label: version for label, version in given if version is not None}
-    present = versions_to_serve(folder)
-    for label, version in labels.items():
-        if version not in present:
-            listed = ", ".join(map(str, present))
-            raise UserError(f"{label} {version}: not in {folder}, which has {listed}")
-        check_whole(folder, version)
-    return labels
-
-
-def check_whole(folder: Path, version: int) -> None:
-    """Checks that a version can be loaded and is as it was pushed.
-
-    Raises:
-        UserError: it cannot, or is not.
-    """
-    path = numbered(folder).get(version, folder / str(version))
-    if problem := defect(path, contents=True):
+    servable, present = servable_versions(folder), numbered(folder)
+    if not servable:
         raise UserError(
-            f"{path} cannot be served: {problem}; remove it, roll back, or name another version "
-            f"with --{STABLE}"
+            f"{folder}: no model: no numeric folder in it with {SAVED_MODEL}; "
+            "name the push folder of a run that was blessed"
         )
+    for label, version in labels.items():
+        if version not in servable:
+            listed = ", ".join(map(str, servable))
+            raise UserError(f"{label} {version}: not in {folder}, which has {listed}")
+    for version in labels.values() or [max(present)]:
+        if problem := defect(present[version], contents=True):
+            raise UserError(
+                f"{present[version]} cannot be served: {problem}; remove it, roll back, or name "
+                f"another version with --{STABLE}"
+            )
+    return labels
 
 
 def named_versions(config_file: Path, model: str) -> set[int]:
@@ -86,13 +68,7 @@ def named_versions(config_file: Path, model: str) -> set[int]:
 
 
 def models_config(model: str, base_path: str, labels: dict[str, int]) -> str:
-    """Returns a ``ModelServerConfig`` in text format.
-
-    Args:
-        model: its name on the server.
-        base_path: the push folder as the server sees it.
-        labels: {label: version}; if empty, the newest version is served, without a label.
-    """
+    """Returns a ``ModelServerConfig`` in text format; without labels, for the newest version."""
     config = model_server_config_pb2.ModelServerConfig()
     _set_model(config, model, base_path, labels)
     return text_format.MessageToString(config)
@@ -131,8 +107,7 @@ def assign(
         config_file: a running server's, which polls it, or one for a new server. Entries of other
             models stay; comments are lost.
         model: its name on the server.
-        stable: version that gets the label stable.
-        canary: version that gets the label canary; None removes the label.
+        stable, canary: versions that get the labels; None removes the label.
         base_path: the push folder as the server sees it; by default the file's, or the containers'
             if there is no file.
 

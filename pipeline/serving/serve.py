@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,17 +13,15 @@ from pathlib import Path
 from components import model_server
 from components.errors import UserError
 from components.model_server import BINARY, GRPC_PORT, REST_PORT
-from components.pushing.versions import list_versions
+from components.pushing.versions import servable_versions
 from pipeline.client.connection import connect
 from pipeline.client.errors import ClientError
 from pipeline.client.types import Classification, Options
 from pipeline.serving.labels import (
     CONFIG_FILE,
-    check_whole,
     labelled,
     models_config,
     mounted,
-    versions_to_serve,
 )
 
 EXAMPLE = "We prove that every smooth projective curve of genus two has infinitely many points."
@@ -41,8 +38,7 @@ _ADVICE = {
 def server_flags(config_dir: str) -> list[str]:
     """Returns TF Serving's flags except ports, the same as in compose.yaml and kubernetes.yaml.
 
-    Args:
-        config_dir: folder of the three .config files as the server sees it.
+    The server sees the three .config files in ``config_dir``.
     """
     return [
         f"--model_config_file={config_dir}/{CONFIG_FILE}",
@@ -60,20 +56,18 @@ class Serving:
     """A server that has answered a request.
 
     Attributes:
+        server: with its process and log.
         url: of the model's REST API.
         version: the version that was waited for.
         answer: the prediction for :data:`EXAMPLE`.
         config_file: polled every 30 s.
-        log_file: the server's output.
-        process: the server, or the ``docker run`` in front of it.
     """
 
+    server: model_server.Server
     url: str
     version: int
     answer: Classification
     config_file: Path
-    log_file: Path
-    process: subprocess.Popen[bytes]
 
 
 @contextlib.contextmanager
@@ -95,10 +89,8 @@ def serving(
         folder: the push folder.
         model: its name on the server.
         runtime: ``native`` (the binary on PATH), ``docker``, or ``auto``: the first one available.
-        stable: version to serve with this label; without labels, the newest version.
-        canary: version to serve with this label.
-        grpc_port: the server's gRPC port on this machine.
-        rest_port: the server's REST port on this machine.
+        stable, canary: versions to serve with these labels; without any, the newest version.
+        grpc_port, rest_port: the server's ports on this machine.
         timeout: seconds until the model must be AVAILABLE.
         say: gets a line for each step that is waited for.
 
@@ -106,11 +98,8 @@ def serving(
         UserError: no runtime or model, a port in use, or a server that fails or is too slow.
     """
     folder = folder.absolute()
-    versions = versions_to_serve(folder)
     labels = labelled(folder, stable, canary)
-    if not labels:
-        check_whole(folder, list_versions(folder)[-1])
-    awaited = stable or canary or versions[-1]
+    awaited = stable or canary or servable_versions(folder)[-1]
     try:
         found = model_server.find(runtime)
     except model_server.NoServerError as error:
@@ -151,8 +140,7 @@ def serving(
             raise UserError(f"{error}; allow more with --timeout, or see {log_file}") from error
         except (model_server.NoServerError, model_server.ServerError, ClientError) as error:
             raise UserError(f"{error} (log: {log_file})") from error
-        config_file = state / CONFIG_FILE
-        yield Serving(server.url(model), awaited, answer, config_file, log_file, server.process)
+        yield Serving(server, server.url(model), awaited, answer, state / CONFIG_FILE)
 
 
 def _need_free(port: int, option: str) -> None:

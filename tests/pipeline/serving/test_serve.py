@@ -34,7 +34,7 @@ def start(push_folder, ports, model="arxiv", **options):
     with serving(
         push_folder, model, grpc_port=grpc_port, rest_port=rest_port, **options
     ) as running:
-        assert running.process.poll() is None
+        assert running.server.process.poll() is None
         return running
 
 
@@ -53,7 +53,7 @@ def test_newest_version_is_served_and_asked_and_the_server_ends(push_folder, por
 
     assert running.version == 12
     assert running.answer == Classification("math", {"math": 0.75, "cs": 0.25})
-    assert running.process.poll() is not None
+    assert running.server.process.poll() is not None
     with pytest.raises(httpx.ConnectError):
         httpx.get(running.url, trust_env=False)
 
@@ -170,6 +170,13 @@ def test_another_model_behind_the_name_is_noticed(push_folder, ports, monkeypatc
     monkeypatch.setenv("FAKE_SERVER", "other")
 
     assert "is it a text classifier?" in refused(push_folder, ports)
+
+
+@pytest.mark.usefixtures("fake_server")
+def test_model_of_several_text_columns_is_asked_too(push_folder, ports, monkeypatch):
+    monkeypatch.setenv("FAKE_SERVER", "columns")
+
+    assert start(push_folder, ports).answer.label == "math"
 
 
 @pytest.mark.usefixtures("fake_server")
