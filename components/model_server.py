@@ -67,10 +67,7 @@ class Runtime:
 
 
 def find(runtime: str = "auto") -> Runtime:
-    """Finds a TF Serving.
-
-    Args:
-        runtime: ``native`` (the binary on PATH), ``docker``, or ``auto``: the first available.
+    """Finds a TF Serving: ``native`` (the binary on PATH), ``docker``, or ``auto``, the first one.
 
     Raises:
         NoServerError: none is available; says what is missing.
@@ -206,7 +203,6 @@ def running(
     """Starts a server, and stops it afterwards.
 
     Args:
-        runtime: see :func:`find`.
         flags: all but the ports'; paths as the server sees them (:meth:`Runtime.seen`).
         mounts: folders mounted read-only, by their path in the container. They must be readable by
             all users, since the container's user is neither root nor this one.

@@ -120,9 +120,7 @@ def check_scores(
     """Compares scores with the trained network's.
 
     Args:
-        what: name of the requests, for the message.
         scores: float [n, classes].
-        golden: the trained network's scores.
         rows: index of each row's golden prediction, [n].
         bound: largest allowed difference.
     """

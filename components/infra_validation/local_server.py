@@ -21,13 +21,9 @@ def serving(model: Path, timeout: float) -> Iterator[tuple[model_server.Server, 
 
     Yields the server, and the seconds from its start until the model was available.
 
-    Args:
-        model: folder of the SavedModel.
-        timeout: seconds until the model must be available.
-
     Raises:
         NoServerError: there is neither a binary nor a Docker engine with the image.
-        ServerError: the server ended, or could not load the model.
+        ServerError: the server ended, or did not load the model within ``timeout`` seconds.
     """
     runtime = model_server.find()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:

@@ -50,9 +50,7 @@ def check_owner(folder: Path, owner: Owner) -> None:
     Raises:
         UserError: it is another's.
     """
-    found = owner_of(folder)
-    if found is None:
-        return
+    found = owner_of(folder) or owner
     if found.output_dir == owner.output_dir and owner.pipeline in ("", found.pipeline):
         return
     raise UserError(

@@ -51,11 +51,7 @@ class PushedVersion(NamedTuple):
 
 
 def make_folder(folder: Path) -> None:
-    """Creates a push folder, readable for the server's user whatever the umask; may exist already.
-
-    Raises:
-        OSError: it cannot be created.
-    """
+    """Creates a push folder, readable for the server's user whatever the umask; it may exist."""
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(folder.stat().st_mode | 0o555)
@@ -64,10 +60,7 @@ def make_folder(folder: Path) -> None:
 def numbered(folder: Path, prefix: str = "") -> dict[int, Path]:
     """Returns {version: its folder}, ascending; empty if the push folder does not exist.
 
-    Args:
-        folder: the push folder.
-        prefix: `ROLLED_BACK_PREFIX` for the versions that were rolled back, whose files may be
-            pruned.
+    With `ROLLED_BACK_PREFIX`, those that were rolled back, whose files may be pruned.
 
     Raises:
         UserError: the folder cannot be read.
@@ -100,19 +93,12 @@ def servable_versions(folder: Path) -> list[int]:
 
 def was_rolled_back(version_folder: Path) -> bool:
     """Returns whether the version pushed to a folder was rolled back."""
-    return not version_folder.exists() and _rejected(version_folder).is_dir()
-
-
-def _rejected(version_folder: Path) -> Path:
-    return version_folder.with_name(ROLLED_BACK_PREFIX + version_folder.name)
+    rejected = version_folder.with_name(ROLLED_BACK_PREFIX + version_folder.name)
+    return not version_folder.exists() and rejected.is_dir()
 
 
 def next_version(existing: list[int], now: float) -> int:
-    """Returns the Unix time in seconds, or one more than the highest version if that is higher.
-
-    Args:
-        existing: used versions, ascending.
-        now: Unix time in seconds.
+    """Returns the Unix time, or one more than the last of the ascending versions if that is higher.
 
     Raises:
         UserError: a model server could not read a version above the highest one.
@@ -141,7 +127,7 @@ def publish(
 
     Args:
         model: folder with ``saved_model.pb``, directly in its artifact's folder.
-        folder: the push folder; created if missing.
+        folder: created if missing.
         now: clock, Unix time in seconds.
         additions: further files of the version, by their path in it.
         owner: the pipeline that pushes; the first to push owns the folder.
@@ -188,18 +174,14 @@ def rollback(
 
     Copies of the same model directly below it go with it, and so do versions there that cannot be
     loaded. Each goes by one rename, the served one last; a server notices when it next polls. The
-    files stay, as ``.rolled-back-<version>``, until `prune`.
-
-    Args:
-        folder: the push folder.
-        owner: the pipeline that must own the folder, if it has an owner.
-        say: gets a line for each further version that goes.
+    files stay, as ``.rolled-back-<version>``, until `prune`. ``say`` gets a line for each further
+    version that goes.
 
     Returns:
         The version that is served now.
 
     Raises:
-        UserError: there is no version to go back to, the folder is another pipeline's or not
+        UserError: there is no version to go back to, the folder is not ``owner``'s or not
             writable, or the lock is held.
     """
     with _failing_as(folder, "cannot roll back"):
@@ -207,20 +189,22 @@ def rollback(
             raise UserError(f"{folder}: there is no such folder, so nothing to roll back")
     with _alone(folder, "cannot roll back", owner):
         present = list(reversed(numbered(folder).items()))
-        going, lines = present[:1], []
-        model = _model_digest(going[0][1]) if going else ""
-        if going and (problem := defect(going[0][1], contents=True)):
-            say(f"version {going[0][0]} is damaged ({problem})")
+        going, lines, model = present[:1], [], ""
+        for version, path in going:
+            if problem := defect(path, contents=True):
+                say(f"version {version} is damaged ({problem})")
+            else:
+                model = Manifest.of(path).model_digest
         for version, path in present[1:]:
             if problem := defect(path, contents=True):
                 lines.append(f"version {version} is damaged ({problem})")
-            elif _model_digest(path) == model:
+            elif Manifest.of(path).model_digest == model:
                 lines.append(f"version {version} is the same model as version {going[0][0]}")
             else:
                 for line in lines:
                     say(f"{line}; it is rolled back, too")
                 for number, old in reversed(going):
-                    target = _rejected(folder / str(number))
+                    target = folder / f"{ROLLED_BACK_PREFIX}{number}"
                     if target.exists():
                         # It was rolled back before, and someone copied its files back.
                         shutil.rmtree(target)
@@ -231,11 +215,6 @@ def rollback(
         held = f"version {going[0][0]} is the only one" if going else "it holds no version"
         held = "; ".join([f"only version {going[0][0]} counts", *lines]) if lines else held
         raise UserError(f"{folder}: {held}; there is none to go back to")
-
-
-def _model_digest(version: Path) -> str:
-    """Returns `Manifest.model_digest` of a version's files; empty if it cannot be loaded."""
-    return "" if defect(version, contents=False) else Manifest.of(version).model_digest
 
 
 def prune(
@@ -253,19 +232,17 @@ def prune(
     are removed.
 
     Args:
-        folder: the push folder.
         keep: how many of the highest versions that can be loaded stay, at least 1.
         dry_run: only list the folders.
         in_use: further versions that stay, such as those in a server's configuration.
-        owner: the pipeline that must own the folder, if it has an owner.
         say: gets a line for each version that cannot be loaded.
 
     Returns:
         The folders that were, or with ``dry_run`` would be, removed or emptied, oldest first.
 
     Raises:
-        UserError: ``keep`` is below 1, the folder is another pipeline's or not writable, or the
-            lock is held.
+        UserError: ``keep`` is below 1, the folder is not ``owner``'s or not writable, or the lock
+            is held.
     """
     if keep < 1:
         raise UserError(f"keep = {keep}: at least 1 version stays, the one that is served")

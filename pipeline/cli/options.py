@@ -52,10 +52,7 @@ class Place:
         if self.settings is not None:
             return self.settings.model_folder
         root, run = self.folder.serving_root, self._latest_run
-        try:
-            models = [one for one in root.iterdir() if one.is_dir()] if root.is_dir() else []
-        except OSError as error:
-            raise self._unreadable(error) from error
+        models = [one for one in root.iterdir() if one.is_dir()] if root.is_dir() else []
         if run.get("serving_dir"):
             return Path(run["serving_dir"])
         if run.get("name"):
@@ -81,13 +78,7 @@ class Place:
         """The table ``[run]`` of the latest run; empty if there is none."""
         from pipeline.runs import record
 
-        try:
-            return dict(record.latest_configuration(self.folder).get("run", {}))
-        except OSError as error:
-            raise self._unreadable(error) from error
-
-    def _unreadable(self, error: OSError) -> UserError:
-        return UserError(f"{self.folder.path}: cannot be read: {error.strerror}")
+        return dict(record.latest_configuration(self.folder).get("run", {}))
 
     @property
     def owner(self) -> Owner:
