@@ -30,7 +30,7 @@ class Reply(NamedTuple):
 
 
 def expected_signatures(golden: GoldenPredictions) -> dict[str, Signature]:
-    """Returns the signatures of the model's contract; see README, "The model's signatures"."""
+    """Returns the signatures of the model's contract; see docs/serving.md, "Signatures"."""
     classes, sequence_length = golden.scores.shape[1], golden.sequence_length
     reply = {
         features.LABEL_OUTPUT: TensorKind(_STRING, (-1,)),

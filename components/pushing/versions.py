@@ -283,7 +283,7 @@ def _has_files(folder: Path) -> bool:
 def _alone(
     folder: Path, what: str, owner: Owner | None = None, *, lock: bool = True
 ) -> Iterator[None]:
-    """Holds the folder's lock, if it is to be changed, without what a killed push or prune left.
+    """Holds the folder's lock and removes what a killed push or prune left; a reader does neither.
 
     Raises:
         UserError: the lock is held, the folder is not ``owner``'s, or the body raises an OSError.
