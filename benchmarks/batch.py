@@ -27,7 +27,7 @@ import typer
 
 from components.contracts import features
 from components.scoring.scorer import Scorer
-from pipeline.client.batch import BATCH_SIZE
+from pipeline.client.batch.command import BATCH_SIZE, ROWS_PER_PART
 from pipeline.client.batch.model import find_model, load_scorer
 from pipeline.client.batch.plan import Columns
 from pipeline.client.batch.run import run_batch
@@ -82,7 +82,12 @@ def main(
             Path(folder) / "out",
             model,
             columns=Columns(features.ID, features.ABSTRACT),
+            rows_per_part=ROWS_PER_PART,
             batch_size=batch_size,
+            threads=0,
+            restart=False,
+            beam_args=(),
+            say=print,
         )
         job = Took(time.perf_counter() - started, time.process_time() - processor)
     after = _bare(scorer, texts[half:], best)

@@ -25,6 +25,12 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
 
 
+def one_line(text: str, most: int = 400) -> str:
+    """Returns a text on one line without control characters, cut to ``most`` characters."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= most else line[: most - 3] + "..."
+
+
 def listed(names: Iterable[str], most: int = 12) -> str:
     """Formats names for a message, only the first ``most`` of them."""
     found = [repr(name) for name in names]

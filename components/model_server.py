@@ -67,10 +67,7 @@ class Runtime:
 
 
 def find(runtime: str = "auto") -> Runtime:
-    """Finds a TF Serving.
-
-    Args:
-        runtime: ``native`` (the binary on PATH), ``docker``, or ``auto``: the first available.
+    """Finds a TF Serving: ``native`` (the binary on PATH), ``docker``, or ``auto``, the first one.
 
     Raises:
         NoServerError: none is available; says what is missing.
@@ -133,18 +130,29 @@ class Server:
     """A started server.
 
     Attributes:
-        process: the server, or its ``docker run`` if ``in_docker``.
-        in_docker: whether it runs in a container.
-        rest_port: port on this machine.
+        process: the server, or the ``docker run`` in front of it.
+        runtime: how it was started.
+        grpc_port, rest_port: ports on this machine.
         log_file: the server's output.
         started: start time by ``time.monotonic``.
     """
 
     process: subprocess.Popen[bytes]
-    in_docker: bool
+    runtime: Runtime
+    grpc_port: int
     rest_port: int
     log_file: Path
     started: float
+
+    @property
+    def address(self) -> str:
+        """host:port of the gRPC API."""
+        return f"127.0.0.1:{self.grpc_port}"
+
+    @property
+    def pid(self) -> str:
+        """The server's process id on this machine; empty in Docker."""
+        return "" if self.runtime.in_docker else str(self.process.pid)
 
     def url(self, model: str) -> str:
         """Returns the URL of a model's REST API."""
@@ -164,7 +172,7 @@ class Server:
                 code = self.process.poll()
                 if code is not None:
                     said = _last_line(self.log_file.read_text("utf-8", "replace"))
-                    if self.in_docker and code == _ENGINE_FAILED:
+                    if self.runtime.in_docker and code == _ENGINE_FAILED:
                         raise NoServerError(f"docker run ended with code {code}: {said}")
                     raise ServerError(f"{BINARY} ended with code {code}: {said}")
                 state, reason = _state(client, self.url(model), version)
@@ -195,7 +203,6 @@ def running(
     """Starts a server, and stops it afterwards.
 
     Args:
-        runtime: see :func:`find`.
         flags: all but the ports'; paths as the server sees them (:meth:`Runtime.seen`).
         mounts: folders mounted read-only, by their path in the container. They must be readable by
             all users, since the container's user is neither root nor this one.
@@ -233,7 +240,7 @@ def running(
             env=None if gpu else {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
         )
     try:
-        yield Server(process, runtime.in_docker, rest_port, log_file, time.monotonic())
+        yield Server(process, runtime, grpc_port, rest_port, log_file, time.monotonic())
     finally:
         _stop(process)
         if runtime.in_docker:

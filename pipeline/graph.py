@@ -180,7 +180,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         served=served.outputs["pushed"],
         rolled_back=served.outputs["rolled_back"],
         folder=str(config.serving_dir),
-        owner=config.run.owner,
+        owner=config.run.owner.to_json(),
         fingerprint=code_fingerprint("components.pushing.node"),
     ).with_id(node_ids.PUSHER)
 

@@ -23,6 +23,11 @@ class Check:
     line: str
     budget: bool = False
 
+    @classmethod
+    def of(cls, name: str, problem: str, fine: str = "", *, budget: bool = False) -> Check:
+        """Returns a check that failed with a problem or, if that is empty, passed."""
+        return cls(name, not problem, f"{name}: {problem or fine}", budget)
+
 
 @dataclass(frozen=True)
 class Measurements:

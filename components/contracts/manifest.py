@@ -85,9 +85,7 @@ class Manifest(Record):
     def difference(self, folder: Path, *, contents: bool) -> str:
         """Returns how the first file differs that does; empty if the folder is as listed.
 
-        Args:
-            folder: holds the files; others in it do not count.
-            contents: compares digests, too, and not only sizes.
+        Other files do not count; with ``contents``, digests are compared, and not only sizes.
 
         Raises:
             OSError: a file cannot be read.

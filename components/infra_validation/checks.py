@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +30,7 @@ class Reply(NamedTuple):
 
 
 def expected_signatures(golden: GoldenPredictions) -> dict[str, Signature]:
-    """Returns the signatures of the model's contract; see README, "The model's signatures"."""
+    """Returns the signatures of the model's contract; see docs/serving.md, "Signatures"."""
     classes, sequence_length = golden.scores.shape[1], golden.sequence_length
     reply = {
         features.LABEL_OUTPUT: TensorKind(_STRING, (-1,)),
@@ -64,11 +64,7 @@ def check_signatures(
             difference = "is not part of the contract"
         else:
             difference = _first_difference(found[name], expected[name])
-        checks.append(
-            Check(
-                f"signature {name}", not difference, f"signature {name}: {difference or 'agrees'}"
-            )
-        )
+        checks.append(Check.of(f"signature {name}", difference, "agrees"))
     return checks
 
 
@@ -90,8 +86,7 @@ def _kind(kind: TensorKind | None) -> str:
 
 def check_reply(what: str, reply: Reply, classes: Sequence[str], rows: int) -> Check:
     """Checks that a reply has consistent label, scores and classes for each row."""
-    problem = _problem(reply, classes, rows)
-    return Check(what, not problem, f"{what}: {problem or f'{rows} rows, each answered'}")
+    return Check.of(what, _problem(reply, classes, rows), f"{rows} rows, each answered")
 
 
 def _problem(reply: Reply, classes: Sequence[str], rows: int) -> str:
@@ -125,16 +120,13 @@ def check_scores(
     """Compares scores with the trained network's.
 
     Args:
-        what: name of the requests, for the message.
         scores: float [n, classes].
-        golden: the trained network's scores.
         rows: index of each row's golden prediction, [n].
         bound: largest allowed difference.
     """
     expected = golden.scores[list(rows)]
     if scores.shape != expected.shape:
-        line = f"{what}: scores have the shape {scores.shape}, not {expected.shape}"
-        return Check(what, False, line)
+        return Check.of(what, f"scores have the shape {scores.shape}, not {expected.shape}")
     differences = np.abs(scores.astype(np.float64) - expected).max(axis=1)
     # NaN counts as the largest difference.
     worst = int(np.argmax(np.where(np.isnan(differences), np.inf, differences)))
@@ -151,43 +143,32 @@ def check_ids(token_ids: npt.NDArray[np.int64], golden: GoldenPredictions) -> Ch
     """Compares token ids, int [n, length], with those of the golden predictions."""
     what = "token ids"
     if token_ids.shape != golden.token_ids.shape:
-        line = f"{what}: the shape is {token_ids.shape}, not {golden.token_ids.shape}"
-        return Check(what, False, line)
+        return Check.of(what, f"the shape is {token_ids.shape}, not {golden.token_ids.shape}")
     differing = np.flatnonzero((token_ids != golden.token_ids).any(axis=1))
-    rows = len(golden.predictions)
-    if not differing.size:
-        return Check(what, True, f"{what}: those of {rows} texts are Transform's")
-    first = golden.predictions[differing[0]].name
-    line = f"{what}: {differing.size} of {rows} texts differ from Transform's, first {first}"
-    return Check(what, False, line)
+    rows, problem = len(golden.predictions), ""
+    if differing.size:
+        first = golden.predictions[differing[0]].name
+        problem = f"{differing.size} of {rows} texts differ from Transform's, first {first}"
+    return Check.of(what, problem, f"those of {rows} texts are Transform's")
 
 
 def check_budgets(measured: Measurements, settings: InfraValidationSettings) -> list[Check]:
     """Compares time and memory with their budgets."""
     latency = float(np.percentile(measured.latencies_ms, _PERCENTILE))
-    values: Iterable[tuple[str, str, float | None, str, float]] = (
-        ("load time", "max_load_seconds", measured.load_seconds, "s", settings.max_load_seconds),
-        (
-            f"latency of one abstract, {_PERCENTILE}th percentile of {len(measured.latencies_ms)}",
-            "max_latency_ms",
-            latency,
-            "ms",
-            settings.max_latency_ms,
+    tried = len(measured.latencies_ms)
+    values: dict[str, tuple[str, float | None, str]] = {
+        "max_load_seconds": ("load time", measured.load_seconds, "s"),
+        "max_latency_ms": (
+            f"latency of one abstract, {_PERCENTILE}th percentile of {tried}", latency, "ms"
         ),
-        (
-            "time of a batch of 512 abstracts",
-            "max_batch_seconds",
-            measured.batch_seconds,
-            "s",
-            settings.max_batch_seconds,
-        ),
-        ("peak memory", "max_memory_mib", measured.memory_mib, "MiB", settings.max_memory_mib),
-    )
+        "max_batch_seconds": ("time of a batch of 512 abstracts", measured.batch_seconds, "s"),
+        "max_memory_mib": ("peak memory", measured.memory_mib, "MiB"),
+    }  # fmt: skip
     checks = []
-    for what, key, value, unit, bound in values:
-        if value is None:
-            checks.append(Check(key, True, f"{what}: not known of this server", budget=True))
-            continue
-        line = f"{what}: {value:.4g} {unit}, budget {bound:g} {unit} ({key})"
-        checks.append(Check(key, value <= bound, line, budget=True))
+    for key, (what, value, unit) in values.items():
+        bound = getattr(settings, key)
+        said = "not known of this server"
+        if value is not None:
+            said = f"{value:.4g} {unit}, budget {bound:g} {unit} ({key})"
+        checks.append(Check(key, value is None or value <= bound, f"{what}: {said}", budget=True))
     return checks

@@ -26,12 +26,8 @@ _PROBE = "components.infra_validation.probe"
 def validate(model: Path, blessing: types.Artifact, settings: InfraValidationSettings) -> None:
     """Blesses a model or not, and records why.
 
-    The probe is repeated if only a budget of time or memory was missed.
-
-    Args:
-        model: folder of the SavedModel.
-        blessing: receives the properties and, in its folder, the verdict.
-        settings: budgets and tolerance.
+    The probe is repeated if only a budget of time or memory was missed. The blessing receives the
+    properties and, in its folder, the verdict.
     """
     # Before the probe: what is changed later, even meanwhile, is not what was blessed.
     digest = Manifest.of(model).digest
@@ -60,22 +56,20 @@ def validate(model: Path, blessing: types.Artifact, settings: InfraValidationSet
 
 def _validate(model: Path, settings: InfraValidationSettings) -> tuple[str, str, ProbeResult]:
     """Returns what served the model, why that was used, and the probe's result."""
-    own = f"TensorFlow {tf.__version__}"
-    if settings.runtime != "auto":
-        note = f"infra_validation.runtime is {settings.runtime}"
-        return own, note, _probe(model, settings)
-    try:
-        with local_server.serving(model, settings.timeout_seconds) as running:
-            pid = "" if running.pid is None else str(running.pid)
-            where = (running.address, local_server.MODEL_NAME, pid, f"{running.load_seconds:.3f}")
-            logging.info("infrastructure validation by %s", running.description)
-            return running.description, "", _probe(model, settings, where)
-    except model_server.NoServerError as error:
-        note = f"{error}; TensorFlow's own runtime was used instead"
-        logging.info("infrastructure validation: %s", note)
-        return own, note, _probe(model, settings)
-    except model_server.ServerError as error:
-        return "TF Serving", "", _failed("server", str(error))
+    note = f"infra_validation.runtime is {settings.runtime}"
+    if settings.runtime == "auto":
+        try:
+            with local_server.serving(model, settings.timeout_seconds) as (server, load_seconds):
+                name = server.runtime.description
+                where = (server.address, local_server.MODEL_NAME, server.pid, f"{load_seconds:.3f}")
+                logging.info("infrastructure validation by %s", name)
+                return name, "", _probe(model, settings, where)
+        except model_server.NoServerError as error:
+            note = f"{error}; TensorFlow's own runtime was used instead"
+        except model_server.ServerError as error:
+            return "TF Serving", "", ProbeResult(checks=(Check.of("server", str(error)),))
+    logging.info("infrastructure validation: %s", note)
+    return f"TensorFlow {tf.__version__}", note, _probe(model, settings)
 
 
 def _probe(
@@ -98,16 +92,12 @@ def _probe(
             )
         except subprocess.TimeoutExpired:
             late = f"not done after {settings.timeout_seconds:g} s (timeout_seconds)"
-            return _failed("process", late, budget=True)
+            return ProbeResult(checks=(Check.of("process", late, budget=True),))
         errors = done.stderr.decode("utf-8", "replace")
         if errors:
             logging.info("infrastructure validation's process said:\n%s", errors)
         if done.returncode or not out.is_file():
             last = errors.strip().rpartition("\n")[2][:300] or "it said nothing"
             ended = f"ended with {done.returncode} while it asked the model: {last}"
-            return _failed("process", ended)
+            return ProbeResult(checks=(Check.of("process", ended),))
         return ProbeResult.read(out)
-
-
-def _failed(name: str, problem: str, *, budget: bool = False) -> ProbeResult:
-    return ProbeResult(checks=(Check(name, False, f"{name}: {problem}", budget),))

@@ -7,7 +7,6 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from components import model_server
@@ -16,34 +15,15 @@ MODEL_NAME = "candidate"
 _MOUNT = f"/models/{MODEL_NAME}"
 
 
-@dataclass(frozen=True)
-class Running:
-    """A server that has loaded the model.
-
-    Attributes:
-        description: names the server in messages.
-        address: host:port of its gRPC API.
-        pid: its process id on this machine; None in Docker.
-        load_seconds: from its start until the model was available.
-    """
-
-    description: str
-    address: str
-    pid: int | None
-    load_seconds: float
-
-
 @contextlib.contextmanager
-def serving(model: Path, timeout: float) -> Iterator[Running]:
+def serving(model: Path, timeout: float) -> Iterator[tuple[model_server.Server, float]]:
     """Starts a server with the model on a free loopback port, and stops it afterwards.
 
-    Args:
-        model: folder of the SavedModel.
-        timeout: seconds until the model must be available.
+    Yields the server, and the seconds from its start until the model was available.
 
     Raises:
         NoServerError: there is neither a binary nor a Docker engine with the image.
-        ServerError: the server ended, or could not load the model.
+        ServerError: the server ended, or did not load the model within ``timeout`` seconds.
     """
     runtime = model_server.find()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
@@ -65,9 +45,7 @@ def serving(model: Path, timeout: float) -> Iterator[Running]:
                 gpu=False,
             )
         )
-        load_seconds = server.wait(MODEL_NAME, 1, timeout)
-        pid = None if runtime.in_docker else server.process.pid
-        yield Running(runtime.description, f"127.0.0.1:{grpc_port}", pid, load_seconds)
+        yield server, server.wait(MODEL_NAME, 1, timeout)
 
 
 def _free_ports() -> tuple[int, int]:

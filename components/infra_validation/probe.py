@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 from components.contracts import artifact_files, features
 from components.contracts.golden_predictions import EMPTY, REAL, GoldenPredictions
 from components.contracts.infra_verdict import Check, Measurements, ProbeResult
+from components.errors import one_line
 from components.infra_validation import checks
 from components.infra_validation.budgets import InfraValidationSettings
 from components.infra_validation.checks import Reply
@@ -40,15 +41,14 @@ def probe(
     model: Path,
     settings: InfraValidationSettings,
     server: tuple[ModelRuntime, float] | None = None,
-    pid: int | Literal["self"] | None = "self",
+    pid: str = "self",
 ) -> tuple[list[Check], Measurements | None]:
     """Sends a model every kind of request, and measures it.
 
     Args:
         model: folder of the SavedModel, with its golden predictions and warm-up requests.
-        settings: budgets and tolerance.
         server: a server that has loaded it, and the load time in seconds; None loads it here.
-        pid: the process whose memory is measured; None if unknown.
+        pid: the process whose memory is measured; empty if unknown.
 
     Returns:
         The checks, and the measurements; None if the probe failed before them.
@@ -56,19 +56,19 @@ def probe(
     try:
         golden = _read_golden(model)
     except ValueError as error:
-        return [_failed("golden predictions", str(error))], None
+        return [Check.of("golden predictions", one_line(str(error)))], None
     path = model / artifact_files.EXTRA_ASSETS / artifact_files.WARMUP
     try:
         warmup = read_warmup(path)
     except (tf.errors.OpError, DecodeError) as error:
-        return [_failed("warm-up", f"{path} cannot be read: {error}")], None
+        return [Check.of("warm-up", one_line(f"{path} cannot be read: {error}"))], None
 
     if server is None:
         started = time.perf_counter()
         try:
             server = Scorer(model), time.perf_counter() - started
         except LoadError as error:
-            return [_failed("load", f"the model cannot be loaded: {error.reason}")], None
+            return [Check.of("load", f"the model cannot be loaded: {error.reason}")], None
     runtime, load_seconds = server
     found: list[Check] = []
     try:
@@ -82,7 +82,7 @@ def probe(
         measurements, check = _measure(runtime, golden, load_seconds, pid)
         found.append(check)
     except ScoringError as error:
-        found.append(_failed("requests", error.reason))
+        found.append(Check.of("requests", error.reason))
         return found, None
     return found + checks.check_budgets(measurements, settings), measurements
 
@@ -90,9 +90,7 @@ def probe(
 def golden_defect(model: Path, bound: float) -> str:
     """Returns how a model's scores differ from its golden predictions; empty if they do not.
 
-    Args:
-        model: folder of the SavedModel, which is loaded in this process.
-        bound: largest allowed difference of a score.
+    The model is loaded in this process; ``bound`` is the largest allowed difference of a score.
     """
     try:
         golden = _read_golden(model)
@@ -124,10 +122,6 @@ def _read_golden(model: Path) -> GoldenPredictions:
     return golden
 
 
-def _failed(name: str, problem: str) -> Check:
-    return Check(name, False, f"{name}: {' '.join(problem.split())[:500]}")
-
-
 def _ask(
     runtime: ModelRuntime, rows: Sequence[bytes], signature: str = features.SERVING_TEXT
 ) -> Reply:
@@ -143,7 +137,7 @@ def _replay_warmup(
     runtime: ModelRuntime, warmup: Sequence[Any], golden: GoldenPredictions
 ) -> Check:
     if not 0 < len(warmup) <= MAX_RECORDS:
-        return _failed(
+        return Check.of(
             "warm-up", f"{len(warmup)} requests; TF Serving takes from 1 to {MAX_RECORDS}"
         )
     first_input = sorted(runtime.signatures[features.SERVING_TEXT].inputs)[0]
@@ -152,7 +146,7 @@ def _replay_warmup(
         what = f"warm-up request {number}"
         check = checks.check_reply(what, _ask(runtime, rows), golden.classes, len(rows))
         if request.model_spec.signature_name != features.SERVING_TEXT:
-            return _failed(what, f"is for {request.model_spec.signature_name!r}")
+            return Check.of(what, f"is for {request.model_spec.signature_name!r}")
         if not check.passed:
             return check
     return Check("warm-up", True, f"warm-up: {len(warmup)} requests, each answered")
@@ -184,7 +178,9 @@ def _replay_examples(runtime: ModelRuntime, golden: GoldenPredictions, bound: fl
     rows, meant = [], []
     empty = next(i for i, text in enumerate(golden.predictions) if text.name == EMPTY)
     for index, text in enumerate(golden.predictions):
-        rows.append(_example(golden.text_columns[0], text.content))
+        example = tf.train.Example()
+        example.features.feature[golden.text_columns[0]].bytes_list.value.append(text.content)
+        rows.append(example.SerializeToString())
         meant.append(index)
         if index < len(_NOT_EXAMPLES):
             rows.append(_NOT_EXAMPLES[index])
@@ -197,24 +193,18 @@ def _replay_examples(runtime: ModelRuntime, golden: GoldenPredictions, bound: fl
     transformed = runtime.ask(features.TRANSFORM_FEATURES, rows)
     for name, values in transformed.items():
         if len(values) != len(rows):
-            found.append(_failed(what, f"{name} has {len(values)} rows for {len(rows)}"))
+            found.append(Check.of(what, f"{name} has {len(values)} rows for {len(rows)}"))
             return found
     of_text = [i for i, row in enumerate(rows) if row not in _NOT_EXAMPLES]
     found.append(checks.check_ids(transformed[features.TOKENS][of_text], golden))
     return found
 
 
-def _example(column: str, text: bytes) -> bytes:
-    example = tf.train.Example()
-    example.features.feature[column].bytes_list.value.append(text)
-    return example.SerializeToString()
-
-
 def _measure(
     runtime: ModelRuntime,
     golden: GoldenPredictions,
     load_seconds: float,
-    pid: int | Literal["self"] | None,
+    pid: str,
 ) -> tuple[Measurements, Check]:
     real = [text.content for text in golden.predictions if text.name == REAL]
     batch = [real[i % len(real)] for i in range(BATCH_ROWS)]
@@ -226,8 +216,7 @@ def _measure(
         started = time.perf_counter()
         _ask(runtime, [real[number % len(real)]])
         latencies.append((time.perf_counter() - started) * 1000)
-    memory = None if pid is None else peak_memory_mib(pid)
-    measurements = Measurements(load_seconds, latencies, batch_seconds, memory)
+    measurements = Measurements(load_seconds, latencies, batch_seconds, peak_memory_mib(pid))
     return measurements, checks.check_reply("batch of 512", reply, golden.classes, BATCH_ROWS)
 
 
@@ -238,7 +227,7 @@ def main(arguments: Sequence[str]) -> None:
     if at:
         address, name, pid, seconds = at
         server = Server(address, name, settings.timeout_seconds), float(seconds)
-        found, measurements = probe(Path(model), settings, server, int(pid) if pid else None)
+        found, measurements = probe(Path(model), settings, server, pid)
     else:
         found, measurements = probe(Path(model), settings)
     ProbeResult(checks=tuple(found), measurements=measurements).write(Path(out))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 
-def peak_memory_mib(process: int | Literal["self"]) -> float | None:
-    """Returns the peak resident memory of a process id in MiB; None if unknown.
+def peak_memory_mib(process: str) -> float | None:
+    """Returns the peak resident memory of a process id, or "self", in MiB; None if unknown.
 
     From proc(5)'s ``VmHWM``: the ``ru_maxrss`` of getrusage(2) is inherited from the parent
     process, here a whole pipeline run.

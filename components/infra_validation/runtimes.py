@@ -14,7 +14,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from components.scoring.errors import RefusedError, one_line
+from components.errors import one_line
+from components.scoring.errors import RefusedError
 from components.scoring.signatures import Signature, described
 from components.scoring.text_inputs import filled
 
@@ -38,13 +39,7 @@ class ModelRuntime(Protocol):
 
 
 class Server:
-    """A model server's PredictionService.
-
-    Args:
-        address: host:port of its gRPC API.
-        name: name of the model on the server.
-        timeout: of a request, in seconds.
-    """
+    """A model server's PredictionService; requests may take ``timeout`` seconds."""
 
     def __init__(self, address: str, name: str, timeout: float) -> None:
         self._name, self._timeout = name, timeout

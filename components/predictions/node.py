@@ -38,13 +38,7 @@ class RowPredictions(types.Artifact):
 def write_predictions(
     files: Sequence[str], model: str, target: Path, names: Columns = ARXIV
 ) -> int:
-    """Writes a SavedModel's scores of a split's rows; returns the number of rows.
-
-    Args:
-        files: the split's gzipped TFRecords of tf.Examples.
-        model: folder of the SavedModel.
-        target: parquet file to write.
-        names: names of the columns.
+    """Writes a SavedModel's scores of a split's rows to parquet; returns the number of rows.
 
     Raises:
         ValueError: the split has no rows.
@@ -85,9 +79,6 @@ def Predictions(  # noqa: N802
     """Scores a split with the model and, if there is one, the baseline model.
 
     Args:
-        examples: ParquetExampleGen's.
-        model: the Trainer's.
-        predictions: receives the files of predictions.
         split: which of the examples' splits.
         names: a dump of `Columns`, JSON.
         fingerprint: hash of the sources that the node uses; part of the cache key.

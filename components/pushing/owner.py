@@ -36,7 +36,7 @@ def owner_of(folder: Path) -> Owner | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}; see who may read it") from None
+        raise UserError(f"{path}: {error.strerror}; mend its permissions") from None
     except ValueError:
         raise UserError(
             f"{path}: damaged, so whose folder it is cannot be told; remove it, and the next push "
@@ -50,9 +50,7 @@ def check_owner(folder: Path, owner: Owner) -> None:
     Raises:
         UserError: it is another's.
     """
-    found = owner_of(folder)
-    if found is None:
-        return
+    found = owner_of(folder) or owner
     if found.output_dir == owner.output_dir and owner.pipeline in ("", found.pipeline):
         return
     raise UserError(

@@ -51,11 +51,7 @@ class PushedVersion(NamedTuple):
 
 
 def make_folder(folder: Path) -> None:
-    """Creates a push folder, readable for the server's user whatever the umask; may exist already.
-
-    Raises:
-        OSError: it cannot be created.
-    """
+    """Creates a push folder, readable for the server's user whatever the umask; it may exist."""
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(folder.stat().st_mode | 0o555)
@@ -64,10 +60,7 @@ def make_folder(folder: Path) -> None:
 def numbered(folder: Path, prefix: str = "") -> dict[int, Path]:
     """Returns {version: its folder}, ascending; empty if the push folder does not exist.
 
-    Args:
-        folder: the push folder.
-        prefix: `ROLLED_BACK_PREFIX` for the versions that were rolled back, whose files may be
-            pruned.
+    With `ROLLED_BACK_PREFIX`, those that were rolled back, whose files may be pruned.
 
     Raises:
         UserError: the folder cannot be read.
@@ -98,26 +91,14 @@ def servable_versions(folder: Path) -> list[int]:
         return [version for version, path in versions if (path / SAVED_MODEL).is_file()]
 
 
-def rolled_back_versions(folder: Path) -> list[int]:
-    """Returns the versions that were rolled back, ascending; their files may be pruned."""
-    return list(numbered(folder, ROLLED_BACK_PREFIX))
-
-
 def was_rolled_back(version_folder: Path) -> bool:
     """Returns whether the version pushed to a folder was rolled back."""
-    return not version_folder.exists() and _rejected(version_folder).is_dir()
-
-
-def _rejected(version_folder: Path) -> Path:
-    return version_folder.with_name(ROLLED_BACK_PREFIX + version_folder.name)
+    rejected = version_folder.with_name(ROLLED_BACK_PREFIX + version_folder.name)
+    return not version_folder.exists() and rejected.is_dir()
 
 
 def next_version(existing: list[int], now: float) -> int:
-    """Returns the Unix time in seconds, or one more than the highest version if that is higher.
-
-    Args:
-        existing: used versions, ascending.
-        now: Unix time in seconds.
+    """Returns the Unix time, or one more than the last of the ascending versions if that is higher.
 
     Raises:
         UserError: a model server could not read a version above the highest one.
@@ -134,7 +115,6 @@ def publish(
     model: Path,
     folder: Path,
     now: Callable[[], float] = time.time,
-    lock_seconds: float = LOCK_SECONDS,
     additions: Mapping[str, Path] | None = None,
     owner: Owner | None = None,
     digest: str = "",
@@ -147,9 +127,8 @@ def publish(
 
     Args:
         model: folder with ``saved_model.pb``, directly in its artifact's folder.
-        folder: the push folder; created if missing.
+        folder: created if missing.
         now: clock, Unix time in seconds.
-        lock_seconds: how long to wait for another push.
         additions: further files of the version, by their path in it.
         owner: the pipeline that pushes; the first to push owns the folder.
         digest: ``Manifest.digest`` of the model that was blessed; empty if it is not known.
@@ -162,7 +141,7 @@ def publish(
         raise UserError(f"{model}: {problem}; only a whole SavedModel can be pushed")
     with _failing_as(folder, "cannot push the model"):
         make_folder(folder)
-    with _alone(folder, "cannot push the model", lock_seconds):
+    with _alone(folder, "cannot push the model"):
         if owner is not None:
             take(folder, owner)
         staging = folder / f"{STAGING_PREFIX}{os.getpid()}"
@@ -177,9 +156,10 @@ def publish(
                     f"{model} was changed after it was blessed; remove the folder "
                     f"{model.parent} and run again: the model is made anew"
                 )
-            served = next(reversed(numbered(folder).items()), None)
-            if served and _holds(served[1], manifest):
-                return PushedVersion(*served)
+            for version, path in list(numbered(folder).items())[-1:]:
+                same = Manifest.find(path / MANIFEST) == manifest
+                if same and not defect(path, contents=True):
+                    return PushedVersion(version, path)
             manifest.write(staging / MANIFEST)
             _finish_tree(staging)
             return _rename(staging, folder, now)
@@ -187,62 +167,44 @@ def publish(
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _holds(version: Path, manifest: Manifest) -> bool:
-    """Returns whether a version is whole and consists of the files of a manifest."""
-    try:
-        return Manifest.of_version(version) == manifest and not defect(version, contents=True)
-    except (OSError, ValueError):
-        return False
-
-
-def _ignore(line: str) -> None:
-    """Says nothing."""
-
-
 def rollback(
-    folder: Path,
-    lock_seconds: float = LOCK_SECONDS,
-    owner: Owner | None = None,
-    say: Callable[[str], None] = _ignore,
+    folder: Path, owner: Owner | None = None, say: Callable[[str], None] = lambda _: None
 ) -> PushedVersion:
     """Takes the served version, the highest, out of service, so that the one below is served.
 
     Copies of the same model directly below it go with it, and so do versions there that cannot be
     loaded. Each goes by one rename, the served one last; a server notices when it next polls. The
-    files stay, as ``.rolled-back-<version>``, until `prune`.
-
-    Args:
-        folder: the push folder.
-        lock_seconds: how long to wait for a push.
-        owner: the pipeline that must own the folder, if it has an owner.
-        say: gets a line for each further version that goes.
+    files stay, as ``.rolled-back-<version>``, until `prune`. ``say`` gets a line for each further
+    version that goes.
 
     Returns:
         The version that is served now.
 
     Raises:
-        UserError: there is no version to go back to, the folder is another pipeline's or not
+        UserError: there is no version to go back to, the folder is not ``owner``'s or not
             writable, or the lock is held.
     """
     with _failing_as(folder, "cannot roll back"):
         if not folder.is_dir():
             raise UserError(f"{folder}: there is no such folder, so nothing to roll back")
-    with _alone(folder, "cannot roll back", lock_seconds, owner):
+    with _alone(folder, "cannot roll back", owner):
         present = list(reversed(numbered(folder).items()))
-        going, lines = present[:1], []
-        model = _model_digest(going[0][1]) if going else ""
-        if going and (problem := defect(going[0][1], contents=True)):
-            say(f"version {going[0][0]} is damaged ({problem})")
+        going, lines, model = present[:1], [], ""
+        for version, path in going:
+            if problem := defect(path, contents=True):
+                say(f"version {version} is damaged ({problem})")
+            else:
+                model = Manifest.of(path).model_digest
         for version, path in present[1:]:
             if problem := defect(path, contents=True):
                 lines.append(f"version {version} is damaged ({problem})")
-            elif _model_digest(path) == model:
+            elif Manifest.of(path).model_digest == model:
                 lines.append(f"version {version} is the same model as version {going[0][0]}")
             else:
                 for line in lines:
                     say(f"{line}; it is rolled back, too")
                 for number, old in reversed(going):
-                    target = _rejected(folder / str(number))
+                    target = folder / f"{ROLLED_BACK_PREFIX}{number}"
                     if target.exists():
                         # It was rolled back before, and someone copied its files back.
                         shutil.rmtree(target)
@@ -255,19 +217,13 @@ def rollback(
         raise UserError(f"{folder}: {held}; there is none to go back to")
 
 
-def _model_digest(version: Path) -> str:
-    """Returns `Manifest.model_digest` of a version's files; empty if it cannot be loaded."""
-    return "" if defect(version, contents=False) else Manifest.of(version).model_digest
-
-
 def prune(
     folder: Path,
     keep: int,
     dry_run: bool = False,
     in_use: Collection[int] = (),
-    lock_seconds: float = LOCK_SECONDS,
     owner: Owner | None = None,
-    say: Callable[[str], None] = _ignore,
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
     """Removes old versions, and the files of those that were rolled back.
 
@@ -276,33 +232,35 @@ def prune(
     are removed.
 
     Args:
-        folder: the push folder.
         keep: how many of the highest versions that can be loaded stay, at least 1.
         dry_run: only list the folders.
         in_use: further versions that stay, such as those in a server's configuration.
-        lock_seconds: how long to wait for a push.
-        owner: the pipeline that must own the folder, if it has an owner.
         say: gets a line for each version that cannot be loaded.
 
     Returns:
         The folders that were, or with ``dry_run`` would be, removed or emptied, oldest first.
 
     Raises:
-        UserError: ``keep`` is below 1, the folder is another pipeline's or not writable, or the
-            lock is held.
+        UserError: ``keep`` is below 1, the folder is not ``owner``'s or not writable, or the lock
+            is held.
     """
     if keep < 1:
         raise UserError(f"keep = {keep}: at least 1 version stays, the one that is served")
     with _failing_as(folder, "cannot prune"):
         if not folder.is_dir():
             return []
-    if dry_run:
-        if owner is not None:
-            check_owner(folder, owner)
-        old, rejected = _prunable(folder, keep, in_use, say)
-        return [*old, *rejected]
-    with _alone(folder, "cannot prune", lock_seconds, owner):
-        old, rejected = _prunable(folder, keep, in_use, say)
+    with _alone(folder, "cannot prune", owner, lock=not dry_run):
+        whole = []
+        for version, path in numbered(folder).items():
+            problem = defect(path, contents=True)
+            if not problem:
+                whole.append((version, path))
+            elif path.exists():  # a dry run has no lock: another may have removed it
+                say(f"version {version} is damaged ({problem}); it does not count, and stays")
+        old = [path for version, path in whole[:-keep] if version not in in_use]
+        rejected = list(filter(_has_files, numbered(folder, ROLLED_BACK_PREFIX).values()))
+        if dry_run:
+            return [*old, *rejected]
         for path in old:
             hidden = folder / f"{STAGING_PREFIX}pruned-{path.name}"
             path.rename(hidden)
@@ -314,22 +272,6 @@ def prune(
         return [*old, *rejected]
 
 
-def _prunable(
-    folder: Path, keep: int, in_use: Collection[int], say: Callable[[str], None]
-) -> tuple[list[Path], list[Path]]:
-    whole = []
-    for version, path in numbered(folder).items():
-        problem = defect(path, contents=True)
-        if not problem:
-            whole.append((version, path))
-        elif path.exists():  # a dry run has no lock: another may have removed it
-            say(f"version {version} is damaged ({problem}); it does not count, and stays")
-    old = [path for version, path in whole[:-keep] if version not in in_use]
-    with _failing_as(folder, "cannot prune"):
-        rejected = numbered(folder, ROLLED_BACK_PREFIX).values()
-        return old, [path for path in rejected if _has_files(path)]
-
-
 def _has_files(folder: Path) -> bool:
     try:
         return any(folder.iterdir())
@@ -339,23 +281,24 @@ def _has_files(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _alone(
-    folder: Path, what: str, lock_seconds: float, owner: Owner | None = None
+    folder: Path, what: str, owner: Owner | None = None, *, lock: bool = True
 ) -> Iterator[None]:
-    """Holds the folder's lock, and removes what a killed push or prune left.
+    """Holds the folder's lock and removes what a killed push or prune left; a reader does neither.
 
     Raises:
         UserError: the lock is held, the folder is not ``owner``'s, or the body raises an OSError.
     """
     with _failing_as(folder, what):
         try:
-            with FileLock(folder / LOCK_FILE, timeout=lock_seconds):
+            with FileLock(folder / LOCK_FILE, LOCK_SECONDS) if lock else contextlib.nullcontext():
                 if owner is not None:
                     check_owner(folder, owner)
-                _remove_leftovers(folder)
+                for entry in folder.glob(f"{STAGING_PREFIX}*") if lock else ():
+                    shutil.rmtree(entry)
                 yield
         except Timeout:
             raise UserError(
-                f"{folder}: another push has held {LOCK_FILE} for {lock_seconds:g} s; "
+                f"{folder}: another push has held {LOCK_FILE} for {LOCK_SECONDS:g} s; "
                 "wait for it to end and run again"
             ) from None
 
@@ -371,14 +314,9 @@ def _failing_as(folder: Path, what: str, advice: str = _WRITABLE) -> Iterator[No
         raise UserError(f"{folder}: {what}: {cause}; {advice}") from error
 
 
-def _remove_leftovers(folder: Path) -> None:
-    for entry in folder.glob(f"{STAGING_PREFIX}*"):
-        shutil.rmtree(entry)
-
-
 def _rename(staging: Path, folder: Path, now: Callable[[], float]) -> PushedVersion:
     while True:
-        taken = sorted([*list_versions(folder), *rolled_back_versions(folder)])
+        taken = sorted([*list_versions(folder), *numbered(folder, ROLLED_BACK_PREFIX)])
         version = next_version(taken, now())
         target = folder / str(version)
         try:

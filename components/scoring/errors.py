@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 
-_LONGEST = 400
 # As in "[[{{node Assert}}]]", "{{function_node f}} no such word" and "no such word [Op:Lookup]".
 _OF_GRAPH = re.compile(r"^\[\[.*|^\{\{.*?\}\}\s*|\s*\[Op:\w+\].*$")
 
@@ -33,11 +32,6 @@ class SignatureError(ScoringError):
 
 class RefusedError(ScoringError):
     """A call of the model failed."""
-
-
-def one_line(text: str) -> str:
-    """Returns a text on one line, cut to 400 characters."""
-    return " ".join(text.split())[:_LONGEST]
 
 
 def reason_of_load(error: Exception) -> str:

@@ -47,12 +47,7 @@ class Scores(NamedTuple):
 
 
 class Scorer:
-    """A loaded SavedModel.
-
-    Attributes:
-        folder: the model's folder.
-        signatures: the model's signatures by name.
-    """
+    """A loaded SavedModel, with its ``folder`` and its ``signatures`` by name."""
 
     def __init__(self, folder: Path) -> None:
         """Loads the model, after a check of its files and of its manifest, if it has one.
@@ -102,12 +97,8 @@ class Scorer:
     def ask(self, signature: str, rows: Sequence[bytes]) -> dict[str, npt.NDArray[Any]]:
         """Calls one of the exporter's signatures.
 
-        Args:
-            signature: one of `SIGNATURES`.
-            rows: n texts or serialized tf.Examples.
-
         Returns:
-            The outputs by name; strings are arrays of bytes.
+            The outputs for n texts or serialized tf.Examples, by name; strings are arrays of bytes.
 
         Raises:
             SignatureError: the model has no such signature.
@@ -133,7 +124,6 @@ class Scorer:
 
         Args:
             rows: n texts (`features.SERVING_TEXT`) or tf.Examples (`features.SERVING_EXAMPLES`).
-            signature: which of the two.
 
         Returns:
             The rows' scores, in order; without rows, ``classes`` is empty.
@@ -176,10 +166,8 @@ def score_by_length(
     The time of a call grows with its longest text.
 
     Args:
-        scorer: the model.
         rows: n texts or tf.Examples.
         batch_size: rows per call of the model.
-        signature: see :meth:`Scorer.score`.
         run: ``map``, or a thread pool's for parallel calls.
     """
     if not rows:

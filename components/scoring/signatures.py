@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from components.contracts import features
 
-SIGNATURES = (features.SERVING_TEXT, features.SERVING_EXAMPLES, features.TRANSFORM_FEATURES)
 # Outputs of a scoring signature.
 OUTPUTS = (features.LABEL_OUTPUT, features.SCORES_OUTPUT, features.CLASSES_OUTPUT)
 # TensorFlow's initializer, not for clients.

@@ -51,14 +51,8 @@ class Place:
         """
         if self.settings is not None:
             return self.settings.model_folder
-        from pipeline.runs import record
-
-        root = self.folder.serving_root
-        try:
-            run = record.latest_configuration(self.folder).get("run", {})
-            models = [one for one in root.iterdir() if one.is_dir()] if root.is_dir() else []
-        except OSError as error:
-            raise UserError(f"{self.folder.path}: cannot be read: {error.strerror}") from error
+        root, run = self.folder.serving_root, self._latest_run
+        models = [one for one in root.iterdir() if one.is_dir()] if root.is_dir() else []
         if run.get("serving_dir"):
             return Path(run["serving_dir"])
         if run.get("name"):
@@ -69,6 +63,22 @@ class Place:
             f"{self.folder.path} does not tell where its models are served; name the configuration "
             "with --config"
         )
+
+    @property
+    def model_name(self) -> str:
+        """The model's name on TF Serving, from where :attr:`serving_dir` is; may be the default."""
+        if self.settings is not None:
+            return self.settings.model_name
+        from pipeline.client.types import Options
+
+        return str(self._latest_run.get("model_name", Options.model_name))
+
+    @property
+    def _latest_run(self) -> dict[str, Any]:
+        """The table ``[run]`` of the latest run; empty if there is none."""
+        from pipeline.runs import record
+
+        return dict(record.latest_configuration(self.folder).get("run", {}))
 
     @property
     def owner(self) -> Owner:

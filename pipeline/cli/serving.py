@@ -13,6 +13,7 @@ import typer
 
 from components.errors import UserError
 from pipeline.cli.options import Config, OutputDir, locate
+from pipeline.client.types import Options
 
 SERVE_EPILOG = """\b
 Exit codes:
@@ -45,18 +46,34 @@ Folder = Annotated[
 ]
 
 
-def _push_folder(folder: Path | None, config: Path | None, output_dir: Path | None) -> Path:
+ModelName = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        help="The model's name on the server; by default that of the configuration or of the runs, "
+        f"or with --folder {Options.model_name}."
+    ),
+]
+
+
+def _served(
+    folder: Path | None, config: Path | None, output_dir: Path | None, model_name: str | None
+) -> tuple[Path, str]:
+    """Returns the push folder, and the model's name on the server."""
     if folder is None:
-        return locate(config, output_dir).serving_dir
-    if config is not None or output_dir is not None:
+        place = locate(config, output_dir)
+        folder, default = place.serving_dir, place.model_name
+    elif config is None and output_dir is None:
+        default = Options.model_name
+    else:
         raise UserError("--folder and --config or --output-dir: give one of them")
-    return folder
+    return folder, Options(model_name=default if model_name is None else model_name).model_name
 
 
 def serve(
     config: Config = None,
     output_dir: OutputDir = None,
     folder: Folder = None,
+    model_name: ModelName = None,
     runtime: Annotated[
         str, typer.Option(help="native (tensorflow_model_server on PATH), docker or auto.")
     ] = "auto",
@@ -78,11 +95,13 @@ def serve(
 
     if runtime not in ("auto", "native", "docker"):
         raise UserError(f"--runtime {runtime}: must be auto, native or docker")
+    push_folder, name = _served(folder, config, output_dir, model_name)
     signal.signal(signal.SIGTERM, _leave)
     with (
         contextlib.suppress(KeyboardInterrupt),
         server.serving(
-            _push_folder(folder, config, output_dir),
+            push_folder,
+            name,
             runtime=runtime,
             stable=stable,
             canary=canary,
@@ -92,15 +111,15 @@ def serve(
             say=lambda line: typer.echo(line, err=True),
         ) as running,
     ):
-        typer.echo(f"version {running.version} is AVAILABLE; it says {running.answer['label']} of")
+        typer.echo(f"version {running.version} is AVAILABLE; it says {running.answer.label} of")
         typer.echo(f"  {server.EXAMPLE}")
         typer.echo(f"REST  {running.url}:predict")
         typer.echo(f"gRPC  127.0.0.1:{grpc_port}")
         if check:
             return
         typer.echo(f"Ctrl-C stops it; labels are in {running.config_file}")
-        code = running.process.wait()
-        typer.echo(f"the server ended with code {code} (log: {running.log_file})", err=True)
+        code = running.server.process.wait()
+        typer.echo(f"the server ended with code {code} (log: {running.server.log_file})", err=True)
         raise typer.Exit(1)
 
 
@@ -120,6 +139,7 @@ def labels(
     config: Config = None,
     output_dir: OutputDir = None,
     folder: Folder = None,
+    model_name: ModelName = None,
     base_path: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="The push folder as the server sees it; by default, what the file has."),
@@ -131,7 +151,7 @@ def labels(
     """
     from pipeline.serving.labels import assign
 
-    push_folder = _push_folder(folder, config, output_dir)
-    assigned = assign(push_folder, config_file, stable, canary, base_path)
+    push_folder, name = _served(folder, config, output_dir, model_name)
+    assigned = assign(push_folder, config_file, name, stable, canary, base_path)
     listed = ", ".join(f"{label} {version}" for label, version in assigned.items())
     typer.echo(f"{config_file}: {listed}; a running server takes it within 30 s")

@@ -182,7 +182,7 @@ def prune(
     if models_config is not None:
         from pipeline.serving.labels import named_versions
 
-        stay |= named_versions(models_config)
+        stay |= named_versions(models_config, place.model_name)
     removed: list[Path] = versions.prune(
         place.serving_dir,
         keep,

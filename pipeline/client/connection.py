@@ -13,12 +13,9 @@ from pipeline.client.types import DEFAULT_URL, Options, parse_address
 def connect(url: str = DEFAULT_URL, options: Options | None = None) -> Client:
     """Returns a client of a TF Serving server; the first request opens the connection.
 
-    Args:
-        url: see :func:`pipeline.client.types.parse_address`.
-        options: defaults if None.
-
     Raises:
-        UserError: address and options do not match, or a certificate file cannot be read.
+        UserError: not an address (:func:`pipeline.client.types.parse_address`), it does not match
+            the options, or a certificate file cannot be read.
     """
     options = options or Options()
     address = parse_address(url)
@@ -43,7 +40,6 @@ def open_model(folder: str | os.PathLike[str], options: Options | None = None) -
 
     Args:
         folder: a SavedModel, or a push folder: its newest version, or the one in the options.
-        options: defaults if None; those for servers have no effect.
 
     Raises:
         ModelNotLoadedError: there is no SavedModel, or it cannot be loaded.

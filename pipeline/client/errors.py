@@ -4,8 +4,6 @@ from typing import ClassVar
 
 from components.errors import UserError
 
-_LONGEST_MESSAGE = 400
-
 
 class ClientError(UserError):
     """A classification failed; the message is one line.
@@ -65,9 +63,3 @@ class DeniedError(ClientError):
     """Credentials, a certificate or a key are refused, by the server or by this client."""
 
     exit_code = 8
-
-
-def one_line(message: str) -> str:
-    """Returns a text without line breaks and control characters, cut to 400 characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in message).split())
-    return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 3] + "..."

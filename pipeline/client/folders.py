@@ -12,11 +12,7 @@ from pipeline.client.types import ON_DISK, VersionStatus
 
 
 def find_version(folder: Path, version: int | None = None) -> Path:
-    """Returns a version's folder, or the folder itself if it is a SavedModel.
-
-    Args:
-        folder: a SavedModel or a push folder.
-        version: of the push folder; by default the newest.
+    """Returns a push folder's version, by default the newest, or the folder of a SavedModel itself.
 
     Raises:
         ModelNotLoadedError: the folder, model or version does not exist.
@@ -55,7 +51,6 @@ def folder_status(folder: Path) -> list[VersionStatus]:
 
 
 def _versions(folder: Path) -> list[int]:
-    """Returns the versions in a push folder that have a SavedModel, ascending."""
     try:
         return servable_versions(folder)
     except UserError as error:

@@ -16,13 +16,8 @@ Item = TypeVar("Item")
 def encode(text: str | bytes, where: str, limit: int) -> bytes:
     """Returns a text's bytes; surrogate escapes become the bytes that they were read from.
 
-    Args:
-        text: bytes are returned unchanged.
-        where: names the text in the error message.
-        limit: maximum length, bytes.
-
     Raises:
-        TextTooLongError: the text is longer.
+        TextTooLongError: the text, which ``where`` names, has more than ``limit`` bytes.
     """
     if isinstance(text, bytes):
         encoded = text
@@ -47,10 +42,7 @@ def batches(
 
     If ``items`` raises, the items before the error are yielded first.
 
-    Args:
-        items: consumed one at a time.
-        size: maximum items per list.
-        length: returns an item's bytes; an item over the limit gets a list of its own.
+    ``length`` returns an item's bytes; an item over the limit gets a list of its own.
     """
     batch: list[Item] = []
     total = 0

@@ -41,7 +41,6 @@ class VersionStatus:
     """One version of a model.
 
     Attributes:
-        version: its number.
         state: START, LOADING, AVAILABLE, UNLOADING or END, as in TF Serving's ModelVersionStatus;
             ON_DISK for one in a folder.
         message: the server's error message; empty if there is none.

@@ -103,18 +103,21 @@ AnyPath = Annotated[Path, BeforeValidator(_absolute), AfterValidator(_literal)]
 ExistingFile = Annotated[Path, BeforeValidator(_absolute), AfterValidator(_existing_file)]
 ExistingPattern = Annotated[Path, BeforeValidator(_absolute), AfterValidator(_existing_match)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 
 
 class RunSettings(Settings):
-    """Name of the pipeline, and the folders that its runs write to."""
+    """Names of the pipeline and its model, and the folders that its runs write to."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$", json_schema_extra=BASIC)
+    name: Name = Field(json_schema_extra=BASIC)
     """Pipeline name in the TFX CLI and in ML Metadata; models are only compared within one name."""
     output_dir: AnyPath = Field(json_schema_extra=BASIC)
     """Folder for everything that a run writes (artifacts, metadata.sqlite, checkpoints, logs)."""
     serving_dir: AnyPath | None = Field(None, examples=["/srv/models/arxiv"])
     """TF Serving's model base path, with one numbered folder per pushed version; by default
     `<output_dir>/serving/<name>`."""
+    model_name: Name = "arxiv"
+    """The model's name on TF Serving, as in `/v1/models/<name>:predict`."""
     lock_wait_seconds: float = Field(3600.0, ge=0)
     """How long a second run of the same output_dir waits for the first one before it gives up (exit
     code 4), in seconds."""

@@ -152,7 +152,7 @@ def _config(
     classes = len(found.classes)
     majority_f1 = 2 * found.majority / (1 + found.majority) / classes
     used: dict[str, dict[str, object]] = {
-        "run": {"name": name, "output_dir": "output"},
+        "run": {"name": name, "output_dir": "output", "model_name": name},
         "data": {
             "parquet": parquet,
             **({"glove": str(glove)} if glove else {}),

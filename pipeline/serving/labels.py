@@ -19,101 +19,83 @@ from components.scoring.saved_model import SAVED_MODEL, defect
 
 STABLE = "stable"
 CANARY = "canary"
-MODEL = "arxiv"
-# Where compose.yaml and kubernetes.yaml mount the push folder.
-BASE_PATH = "/models/arxiv"
 CONFIG_FILE = "models.config"
 
 
-def versions_to_serve(folder: Path) -> list[int]:
-    """Returns the versions of a push folder that a server can load, ascending.
-
-    Raises:
-        UserError: there is none.
-    """
-    versions = servable_versions(folder)
-    if not versions:
-        raise UserError(
-            f"{folder}: no model: no numeric folder in it with {SAVED_MODEL}; "
-            "name the push folder of a run that was blessed"
-        )
-    return versions
+def mounted(model: str) -> str:
+    """Returns the path at which containers have a model's push folder, as in compose.yaml."""
+    return f"/models/{model}"
 
 
 def labelled(folder: Path, stable: int | None, canary: int | None) -> dict[str, int]:
     """Returns {label: version} for the labels that are given.
 
     Raises:
-        UserError: the folder does not have a version, or it cannot be loaded.
+        UserError: the folder has no model or not that version, or one that would be served (without
+            labels the newest) cannot be loaded or is not as it was pushed.
     """
     given = ((STABLE, stable), (CANARY, canary))
     labels = {label: version for label, version in given if version is not None}
-    present = versions_to_serve(folder)
+    servable, present = servable_versions(folder), numbered(folder)
+    if not servable:
+        raise UserError(
+            f"{folder}: no model: no numeric folder in it with {SAVED_MODEL}; "
+            "name the push folder of a run that was blessed"
+        )
     for label, version in labels.items():
-        if version not in present:
-            listed = ", ".join(map(str, present))
+        if version not in servable:
+            listed = ", ".join(map(str, servable))
             raise UserError(f"{label} {version}: not in {folder}, which has {listed}")
-        check_whole(folder, version)
+    for version in labels.values() or [max(present)]:
+        if problem := defect(present[version], contents=True):
+            raise UserError(
+                f"{present[version]} cannot be served: {problem}; remove it, roll back, or name "
+                f"another version with --{STABLE}"
+            )
     return labels
 
 
-def check_whole(folder: Path, version: int) -> None:
-    """Checks that a version can be loaded and is as it was pushed.
-
-    Raises:
-        UserError: it cannot, or is not.
-    """
-    path = numbered(folder).get(version, folder / str(version))
-    if problem := defect(path, contents=True):
-        raise UserError(
-            f"{path} cannot be served: {problem}; remove it, roll back, or name another version "
-            f"with --{STABLE}"
-        )
-
-
-def named_versions(config_file: Path) -> set[int]:
-    """Returns the versions that a config file names in its policy or labels; may be empty.
+def named_versions(config_file: Path, model: str) -> set[int]:
+    """Returns a model's versions that a config file names in policy or labels; may be empty.
 
     Raises:
         UserError: the file is not a ModelServerConfig or lacks the model.
     """
-    entry = _entry(_read(config_file))
+    entry = _entry(_read(config_file), model)
     if entry is None:
-        raise UserError(f"{config_file}: no config of a model {MODEL!r} in it")
+        raise UserError(f"{config_file}: no config of a model {model!r} in it")
     return {*entry.model_version_policy.specific.versions, *entry.version_labels.values()}
 
 
-def models_config(base_path: str, labels: dict[str, int]) -> str:
-    """Returns a ``ModelServerConfig`` in text format.
-
-    Args:
-        base_path: the push folder as the server sees it.
-        labels: {label: version}; if empty, the newest version is served, without a label.
-    """
+def models_config(model: str, base_path: str, labels: dict[str, int]) -> str:
+    """Returns a ``ModelServerConfig`` in text format; without labels, for the newest version."""
     config = model_server_config_pb2.ModelServerConfig()
-    _set_model(config, base_path, labels)
+    _set_model(config, model, base_path, labels)
     return text_format.MessageToString(config)
 
 
 def _set_model(
-    config: model_server_config_pb2.ModelServerConfig, base_path: str, labels: dict[str, int]
+    config: model_server_config_pb2.ModelServerConfig,
+    model: str,
+    base_path: str,
+    labels: dict[str, int],
 ) -> None:
     """Sets the model's entry; other entries stay."""
-    model = _entry(config) or config.model_config_list.config.add(name=MODEL)
-    model.base_path, model.model_platform = base_path, "tensorflow"
-    model.ClearField("model_version_policy")
-    model.ClearField("version_labels")
+    entry = _entry(config, model) or config.model_config_list.config.add(name=model)
+    entry.base_path, entry.model_platform = base_path, "tensorflow"
+    entry.ClearField("model_version_policy")
+    entry.ClearField("version_labels")
     if labels:
-        model.model_version_policy.specific.versions.extend(sorted(set(labels.values())))
-        for label, version in sorted(labels.items()):
-            model.version_labels[label] = version
+        entry.model_version_policy.specific.versions.extend(sorted(set(labels.values())))
+        entry.version_labels.update(labels)
     else:
-        model.model_version_policy.latest.num_versions = 1
+        entry.model_version_policy.latest.num_versions = 1
 
 
 def assign(
     folder: Path,
     config_file: Path,
+    model: str,
     stable: int,
     canary: int | None,
     base_path: str | None = None,
@@ -124,8 +106,8 @@ def assign(
         folder: the push folder as this machine sees it.
         config_file: a running server's, which polls it, or one for a new server. Entries of other
             models stay; comments are lost.
-        stable: version that gets the label stable.
-        canary: version that gets the label canary; None removes the label.
+        model: its name on the server.
+        stable, canary: versions that get the labels; None removes the label.
         base_path: the push folder as the server sees it; by default the file's, or the containers'
             if there is no file.
 
@@ -138,10 +120,10 @@ def assign(
     """
     labels = labelled(folder, stable, canary)
     content = _read(config_file)
-    earlier = _entry(content) or model_server_config_pb2.ModelConfig()
+    earlier = _entry(content, model) or model_server_config_pb2.ModelConfig()
     before = dict(earlier.version_labels)
     loaded = set(earlier.model_version_policy.specific.versions)
-    base_path = base_path or earlier.base_path or BASE_PATH
+    base_path = base_path or earlier.base_path or mounted(model)
     for label, version in labels.items():
         if before.get(label, version) != version and version not in loaded:
             way = (
@@ -154,7 +136,7 @@ def assign(
                 f"a version that it has loaded; {way}"
             )
     try:
-        _set_model(content, base_path, labels)
+        _set_model(content, model, base_path, labels)
         atomic.write_text(config_file, text_format.MessageToString(content))
     except OSError as error:
         raise UserError(f"{config_file}: cannot be written: {error.strerror}") from error
@@ -177,6 +159,6 @@ def _read(config_file: Path) -> model_server_config_pb2.ModelServerConfig:
 
 
 def _entry(
-    config: model_server_config_pb2.ModelServerConfig,
+    config: model_server_config_pb2.ModelServerConfig, model: str
 ) -> model_server_config_pb2.ModelConfig | None:
-    return next((one for one in config.model_config_list.config if one.name == MODEL), None)
+    return next((one for one in config.model_config_list.config if one.name == model), None)

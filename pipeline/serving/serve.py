@@ -5,27 +5,23 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import httpx
 
 from components import model_server
 from components.errors import UserError
 from components.model_server import BINARY, GRPC_PORT, REST_PORT
-from components.pushing.versions import list_versions
+from components.pushing.versions import servable_versions
+from pipeline.client.connection import connect
+from pipeline.client.errors import ClientError
+from pipeline.client.types import Classification, Options
 from pipeline.serving.labels import (
-    BASE_PATH,
     CONFIG_FILE,
-    MODEL,
-    check_whole,
     labelled,
     models_config,
-    versions_to_serve,
+    mounted,
 )
 
 EXAMPLE = "We prove that every smooth projective curve of genus two has infinitely many points."
@@ -42,8 +38,7 @@ _ADVICE = {
 def server_flags(config_dir: str) -> list[str]:
     """Returns TF Serving's flags except ports, the same as in compose.yaml and kubernetes.yaml.
 
-    Args:
-        config_dir: folder of the three .config files as the server sees it.
+    The server sees the three .config files in ``config_dir``.
     """
     return [
         f"--model_config_file={config_dir}/{CONFIG_FILE}",
@@ -61,25 +56,24 @@ class Serving:
     """A server that has answered a request.
 
     Attributes:
+        server: with its process and log.
         url: of the model's REST API.
         version: the version that was waited for.
-        answer: the prediction for :data:`EXAMPLE`: ``label``, and ``scores`` by class.
+        answer: the prediction for :data:`EXAMPLE`.
         config_file: polled every 30 s.
-        log_file: the server's output.
-        process: the server, or the ``docker run`` in front of it.
     """
 
+    server: model_server.Server
     url: str
     version: int
-    answer: dict[str, Any]
+    answer: Classification
     config_file: Path
-    log_file: Path
-    process: subprocess.Popen[bytes]
 
 
 @contextlib.contextmanager
 def serving(
     folder: Path,
+    model: str,
     *,
     runtime: str = "auto",
     stable: int | None = None,
@@ -93,11 +87,10 @@ def serving(
 
     Args:
         folder: the push folder.
+        model: its name on the server.
         runtime: ``native`` (the binary on PATH), ``docker``, or ``auto``: the first one available.
-        stable: version to serve with this label; without labels, the newest version.
-        canary: version to serve with this label.
-        grpc_port: the server's gRPC port on this machine.
-        rest_port: the server's REST port on this machine.
+        stable, canary: versions to serve with these labels; without any, the newest version.
+        grpc_port, rest_port: the server's ports on this machine.
         timeout: seconds until the model must be AVAILABLE.
         say: gets a line for each step that is waited for.
 
@@ -105,11 +98,8 @@ def serving(
         UserError: no runtime or model, a port in use, or a server that fails or is too slow.
     """
     folder = folder.absolute()
-    versions = versions_to_serve(folder)
     labels = labelled(folder, stable, canary)
-    if not labels:
-        check_whole(folder, list_versions(folder)[-1])
-    awaited = stable or canary or versions[-1]
+    awaited = stable or canary or servable_versions(folder)[-1]
     try:
         found = model_server.find(runtime)
     except model_server.NoServerError as error:
@@ -120,7 +110,7 @@ def serving(
     state = Path(tempfile.mkdtemp(prefix="arxiv-serving-"))
     # The container's user must be able to read it.
     state.chmod(0o755)
-    config = models_config(found.seen(folder, BASE_PATH), labels)
+    config = models_config(model, found.seen(folder, mounted(model)), labels)
     (state / CONFIG_FILE).write_text(config, encoding="utf-8")
     for name in ("batching.config", "monitoring.config"):
         shutil.copyfile(_HERE / name, state / name)
@@ -134,7 +124,7 @@ def serving(
                 model_server.running(
                     found,
                     server_flags(found.seen(state, _CONFIG_PATH)),
-                    {BASE_PATH: folder, _CONFIG_PATH: state},
+                    {mounted(model): folder, _CONFIG_PATH: state},
                     grpc_port=grpc_port,
                     rest_port=rest_port,
                     log_file=log_file,
@@ -142,14 +132,15 @@ def serving(
                 )
             )
             say(f"waiting for version {awaited} to be AVAILABLE")
-            server.wait(MODEL, awaited, timeout)
+            server.wait(model, awaited, timeout)
+            options = Options(model_name=model, version=awaited)
+            with connect(f"http://127.0.0.1:{rest_port}", options) as client:
+                answer = client.classify([EXAMPLE])[0]
         except model_server.ServerLateError as error:
             raise UserError(f"{error}; allow more with --timeout, or see {log_file}") from error
-        except (model_server.NoServerError, model_server.ServerError) as error:
+        except (model_server.NoServerError, model_server.ServerError, ClientError) as error:
             raise UserError(f"{error} (log: {log_file})") from error
-        url = server.url(MODEL)
-        answer = _ask(f"{url}/versions/{awaited}:predict", log_file)
-        yield Serving(url, awaited, answer, state / CONFIG_FILE, log_file, server.process)
+        yield Serving(server, server.url(model), awaited, answer, state / CONFIG_FILE)
 
 
 def _need_free(port: int, option: str) -> None:
@@ -162,19 +153,3 @@ def _need_free(port: int, option: str) -> None:
             raise UserError(
                 f"port {port}: {error.strerror}; end what uses it or name another with {option}"
             ) from error
-
-
-def _ask(url: str, log_file: Path) -> dict[str, Any]:
-    try:
-        with httpx.Client(timeout=10.0, trust_env=False) as client:
-            response = client.post(url, json={"instances": [EXAMPLE]})
-        body = response.json()
-        answer = body["predictions"][0]
-        scores = dict(zip(answer["classes"], answer["scores"], strict=True))
-        return {"label": answer["label"], "scores": scores}
-    except (httpx.HTTPError, ValueError) as error:
-        raise UserError(f"{url}: no usable answer: {error} (log: {log_file})") from error
-    except (KeyError, IndexError, TypeError) as error:
-        raise UserError(
-            f"{url}: the model is loaded but answers {str(body)[:200]}; is it this classifier?"
-        ) from error

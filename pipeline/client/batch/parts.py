@@ -68,20 +68,14 @@ def write_part(
 ) -> None:
     """Writes a shard's files; the part comes last, since it marks the shard as finished.
 
-    Args:
-        out: the output folder.
-        shard: recorded in the part, like ``job_digest``.
-        job_digest: see :meth:`Job.digest`.
-        scored: ids, labels and scores, in the order of the input.
-        rejected: the other rows.
-
-    Raises:
-        OSError: a file cannot be written.
+    ``scored`` has ids, labels and scores, in the order of the input. The part records the shard and
+    the job's digest.
     """
     reject_file = rejected_path(out, shard)
     if rejected:
+        file = os.fsencode(shard.file).decode("utf-8", "replace")
         columns = {
-            "file": pa.array([_utf8(shard.file)] * len(rejected), pa.string()),
+            "file": pa.array([file] * len(rejected), pa.string()),
             "row": pa.array([row.row for row in rejected], pa.int64()),
             ID: pa.array([row.id for row in rejected], pa.string()),
             REASON: pa.array([row.reason for row in rejected], pa.string()),
@@ -92,10 +86,6 @@ def write_part(
     record = {"job": job_digest, **_place(shard), "rejected": len(rejected)}
     metadata = {_METADATA: json.dumps(record).encode()}
     _write_table(part_path(out, shard), scored.replace_schema_metadata(metadata))
-
-
-def _utf8(path: str) -> str:
-    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _place(shard: Shard) -> dict[str, Any]:

@@ -69,7 +69,6 @@ class Job:
     Attributes:
         inputs: in the order of their paths.
         id_type: Arrow name of the ids' type in the output.
-        rows_per_part: maximum rows in a part.
     """
 
     inputs: tuple[InputFile, ...]
@@ -127,9 +126,6 @@ def plan(pattern: str, columns: Columns, rows_per_part: int, model: ModelVersion
 
     Args:
         pattern: a parquet file, a folder, or a glob; see ``input_files.find_files``.
-        columns: names of the inputs' columns.
-        rows_per_part: maximum rows in a part.
-        model: scores the rows.
         out: the output folder, whose files are no inputs.
 
     Raises:

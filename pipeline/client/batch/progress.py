@@ -24,14 +24,11 @@ def watch(
     look_seconds: float = 0.5,
     say_seconds: float = 10.0,
 ) -> Iterator[None]:
-    """Shows how many rows are done while the body runs.
+    """Shows how many rows of the shards are done while the body runs.
 
     Args:
-        out: the output folder.
-        todo: the shards that this run scores.
-        say: gets plain lines if the console is not a terminal.
-        console: for the bar; standard error by default.
-        look_seconds: interval at which the folder is listed.
+        say: gets plain lines if the console, by default standard error, is not a terminal.
+        look_seconds: interval at which the output folder is listed.
         say_seconds: minimum time between two lines.
     """
     console = console or Console(stderr=True)

@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from components.arrow import pa
 from components.errors import UserError
 from components.scoring.scorer import score_by_length
-from pipeline.client.batch import BATCH_SIZE, ROWS_PER_PART, parts
+from pipeline.client.batch import parts
 from pipeline.client.batch.model import find_model, load_scorer
 from pipeline.client.batch.parts import Counts, RejectedRow
 from pipeline.client.batch.plan import Columns, Job, Row, Shard, plan, read_rows
@@ -71,10 +71,7 @@ def _decoded(raw: bytes) -> str | None:
 
 
 class ScoreShard(beam.DoFn):  # type: ignore[misc]
-    """Reads, scores and writes a shard; yields its name.
-
-    For the arguments see :func:`run_batch`.
-    """
+    """Reads, scores and writes a shard; yields its name."""
 
     def __init__(self, job: Job, out: Path, batch_size: int, threads: int) -> None:
         self._job, self._out = job, out
@@ -134,29 +131,17 @@ def run_batch(
     model_folder: Path,
     *,
     columns: Columns,
-    rows_per_part: int = ROWS_PER_PART,
-    batch_size: int = BATCH_SIZE,
-    threads: int = 0,
-    restart: bool = False,
-    beam_args: Sequence[str] = (),
-    say: Callable[[str], None] = lambda _: None,
+    rows_per_part: int,
+    batch_size: int,
+    threads: int,
+    restart: bool,
+    beam_args: Sequence[str],
+    say: Callable[[str], None],
 ) -> Counts:
     """Scores all rows of the matching files into a folder of parts; resumes an earlier run there.
 
-    Args:
-        pattern: see :func:`pipeline.client.batch.plan.plan`.
-        out: the output folder; created if missing.
-        model_folder: a version folder, or a push folder, of which the newest version is used.
-        columns: names of the inputs' columns.
-        rows_per_part: maximum rows in a part.
-        batch_size: rows per call of the model.
-        threads: concurrent calls of the model in a worker; 0 means its number of cores.
-        restart: whether to remove an earlier job's files from ``out``.
-        beam_args: Beam's pipeline options, such as ``--runner=FlinkRunner``.
-        say: gets plain lines of progress if there is no terminal.
-
-    Returns:
-        Counts of the rows in the output files.
+    The arguments are those of the command (:mod:`pipeline.client.batch.command`); ``say`` gets
+    plain lines of progress if there is no terminal.
 
     Raises:
         UserError: an input, the model or a part cannot be read or written, or ``out`` has other

@@ -12,7 +12,7 @@ from typing import IO, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 from pipeline.client.batch.command import batch
 from pipeline.client.cli import inputs, outputs
 from pipeline.client.cli.options import DEFAULTS, Source, with_source
@@ -21,7 +21,6 @@ from pipeline.client.errors import (
     ClientError,
     ModelNotLoadedError,
     ServerError,
-    one_line,
 )
 from pipeline.client.texts import batches
 from pipeline.client.types import ON_DISK

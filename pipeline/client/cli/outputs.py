@@ -14,9 +14,9 @@ import shutil
 from collections.abc import Callable
 from typing import IO, Any, Literal
 
-from components.errors import printable
+from components.errors import one_line, printable
 from pipeline.client.cli.inputs import Row
-from pipeline.client.errors import WrongSignatureError, one_line
+from pipeline.client.errors import WrongSignatureError
 from pipeline.client.types import Classification, VersionStatus
 
 Format = Literal["table", "json", "csv", "csv-raw"]

@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from components.contracts import features
-from pipeline.client.errors import ClientError, WrongSignatureError, one_line
+from components.errors import one_line
+from pipeline.client.errors import ClientError, WrongSignatureError
 from pipeline.client.texts import batches, encode
 from pipeline.client.types import Classification, Options, VersionStatus
 

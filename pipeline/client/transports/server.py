@@ -17,7 +17,7 @@ from typing import Any, ClassVar, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from components.contracts import features
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.scoring.text_inputs import filled
 from pipeline.client.errors import (
     ClientError,
@@ -27,7 +27,6 @@ from pipeline.client.errors import (
     TextTooLongError,
     UnavailableError,
     WrongSignatureError,
-    one_line,
 )
 from pipeline.client.transports.base import Client
 from pipeline.client.types import Address, Options, VersionStatus, split_url

@@ -36,12 +36,12 @@ def test_binary_on_path_serves_the_model_and_is_gone_afterwards(
     good_model: Path, only_binary
 ) -> None:
     binary = only_binary(f'#!/bin/sh\nexec {sys.executable} {STAND_IN} "$@"\n')
-    with local_server.serving(good_model, 120.0) as running:
-        assert running.description == str(binary)
-        assert running.address.startswith("127.0.0.1:")
-        assert running.load_seconds > 0
-        assert Path(f"/proc/{running.pid}").exists()
-    assert not Path(f"/proc/{running.pid}").exists()
+    with local_server.serving(good_model, 120.0) as (server, load_seconds):
+        assert server.runtime.description == str(binary)
+        assert server.address.startswith("127.0.0.1:")
+        assert load_seconds > 0
+        assert Path(f"/proc/{server.pid}").exists()
+    assert not Path(f"/proc/{server.pid}").exists()
 
 
 def test_binary_that_ends_says_its_last_line(good_model: Path, only_binary) -> None:
@@ -124,15 +124,15 @@ def test_container_gets_the_pinned_image_a_read_only_mount_and_loopback_ports(
     script = tmp_path / "run_container.py"
     script.write_text(RUN_CONTAINER.replace("STAND_IN", repr(str(STAND_IN))))
     told = docker(run=f'exec {sys.executable} {script} "$@"')
-    with local_server.serving(good_model, 120.0) as running:
-        assert running.description == "tensorflow/serving:2.16.1 in Docker"
-        assert running.pid is None
+    with local_server.serving(good_model, 120.0) as (server, _):
+        assert server.runtime.description == "tensorflow/serving:2.16.1 in Docker"
+        assert server.pid == ""
         (words,) = told("run")
         source = Path(re.search("type=bind,readonly,source=([^,]+),target=/models/", words)[1])
         assert (source / "1" / "saved_model.pb").is_file()
         for path in (source.parent, *source.parent.rglob("*")):
             assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644)
-    assert f"--publish {running.address}:8500" in words
+    assert f"--publish {server.address}:8500" in words
     assert re.search(r"--publish 127\.0\.0\.1:[0-9]+:8501", words)
     assert words.count("--mount") == words.count("readonly")
     assert words.endswith(

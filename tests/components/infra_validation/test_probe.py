@@ -70,7 +70,7 @@ def test_answers_of_another_model_fail(build_model, change_answers) -> None:
     change_answers(model, shift)
     found = failures(model)
     assert len(found) == 3
-    assert all("2e-05 (text 3, abstract), 1e-05 allowed" in line for line in found)
+    assert all("2e-05 (text 3, real), 1e-05 allowed" in line for line in found)
     assert failures(model, InfraValidationSettings(max_score_difference=3e-5)) == []
 
 

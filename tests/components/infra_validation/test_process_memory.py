@@ -31,4 +31,4 @@ def test_memory_of_the_process_that_started_it_does_not_count() -> None:
 def test_memory_of_a_process_that_is_gone_is_not_known() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    assert peak_memory_mib(process.pid) is None
+    assert peak_memory_mib(str(process.pid)) is None

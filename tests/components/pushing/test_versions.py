@@ -131,13 +131,14 @@ def test_push_folder_that_is_a_file_is_one_line(model, tmp_path):
     assert "\n" not in str(refused.value)
 
 
-def test_lock_held_by_another_push_is_one_line(model, tmp_path):
+def test_lock_held_by_another_push_is_one_line(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(versions, "LOCK_SECONDS", 0.1)
     (tmp_path / "s").mkdir()
     with (
         FileLock(tmp_path / "s" / versions.LOCK_FILE),
         pytest.raises(UserError, match=r"another push has held \.push\.lock"),
     ):
-        versions.publish(model, tmp_path / "s", lock_seconds=0.1)
+        versions.publish(model, tmp_path / "s")
 
 
 KILLED_MID_COPY = """
@@ -263,7 +264,7 @@ def test_rollback_serves_the_version_before_and_keeps_the_files(model, tmp_path)
     assert versions.rollback(serving) == (100, serving / "100")
 
     assert versions.list_versions(serving) == [100]
-    assert versions.rolled_back_versions(serving) == [200, 300]
+    assert list(versions.numbered(serving, ".rolled-back-")) == [200, 300]
     assert contents(serving / ".rolled-back-300") == contents(model)
 
 
@@ -354,16 +355,15 @@ def test_prune_empties_what_was_rolled_back_and_keeps_the_record(model, tmp_path
     assert versions.prune(serving, 5) == []
 
 
-@pytest.mark.parametrize(
-    "change", [versions.rollback, lambda folder, **kw: versions.prune(folder, 1, **kw)]
-)
-def test_rollback_and_prune_wait_for_a_push(model, tmp_path, change):
+@pytest.mark.parametrize("change", [versions.rollback, lambda folder: versions.prune(folder, 1)])
+def test_rollback_and_prune_wait_for_a_push(model, tmp_path, monkeypatch, change):
+    monkeypatch.setattr(versions, "LOCK_SECONDS", 0.1)
     versions_at(tmp_path / "s", model, 100, 200)
     with (
         FileLock(tmp_path / "s" / versions.LOCK_FILE),
         pytest.raises(UserError, match=r"another push has held \.push\.lock"),
     ):
-        change(tmp_path / "s", lock_seconds=0.1)
+        change(tmp_path / "s")
     assert versions.list_versions(tmp_path / "s") == [100, 200]
 
 
@@ -509,7 +509,7 @@ def test_copies_of_one_model_are_rolled_back_together(model, tmp_path, change):
         "version 200 is the same model as version 202; it is rolled back, too",
     ]
     assert versions.list_versions(serving) == [100]
-    assert versions.rolled_back_versions(serving) == [200, 201, 202]
+    assert list(versions.numbered(serving, ".rolled-back-")) == [200, 201, 202]
 
 
 def test_the_same_model_further_down_stays(model, tmp_path):

@@ -393,8 +393,8 @@ def unprivileged() -> None:
         ("metadata.sqlite", 0o400, ("gc", "--keep", "1", "--yes"), "cannot be written to by this"),
         ("artifacts/Trainer", 0o000, ("gc", "--keep", "1"), "Permission denied; mend"),
         ("artifacts/Trainer/model", 0o000, ("gc", "--keep", "1"), "Permission denied; mend"),
-        ("serving/made", 0o000, ("versions", "list"), "made/.owner.json: cannot be read: Perm"),
-        ("serving/made", 0o000, ("versions", "prune"), "made/.owner.json: cannot be read: Perm"),
+        ("serving/made", 0o000, ("versions", "list"), "/.owner.json: Permission denied; mend"),
+        ("serving/made", 0o000, ("versions", "prune"), "/.owner.json: Permission denied; mend"),
         ("serving", 0o000, ("runs", "list"), "Permission denied; mend"),
     ],
 )
@@ -586,6 +586,13 @@ def test_versions_are_those_of_the_latest_run_where_no_configuration_is_named(th
     assert paths() == [str(other / "7")]
     three.record(THIRD, configuration={"run": {"name": "other", "serving_dir": str(elsewhere)}})
     assert paths() == [str(elsewhere / "7")]
+    file = three.output_dir / "models.config"
+    file.write_text('model_config_list { config { name: "tickets" } }')
+    prune = ("versions", "prune", "--models-config", file, "-o", three.output_dir)
+    assert mistake(*prune) == f"{file}: no config of a model 'arxiv' in it"
+    named = {"name": "other", "serving_dir": str(elsewhere), "model_name": "tickets"}
+    three.record(THIRD, configuration={"run": named})
+    assert "nothing to remove" in output(*prune)
 
 
 def test_versions_are_rolled_back_and_pruned_by_the_pusher(

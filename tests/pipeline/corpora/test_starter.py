@@ -86,6 +86,7 @@ def test_configuration_has_sizes_from_the_data_and_thresholds_above_the_majority
         "category": "",
     }
     assert "glove" not in written["data"]
+    assert written["run"] == {"name": "news", "output_dir": "output", "model_name": "news"}
 
 
 def test_an_existing_folder_is_kept(tmp_path: Path) -> None:

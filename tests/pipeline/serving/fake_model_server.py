@@ -1,7 +1,8 @@
 """A stand-in for tensorflow_model_server: its flags, its REST status, metadata and predict.
 
 It reads the config files as the real one does and answers in its words; it loads no model. The
-environment variable FAKE_SERVER says how it behaves: well, dies, loads (for ever), broken, other.
+environment variable FAKE_SERVER says how it behaves: well, dies, loads (for ever), broken, other,
+columns (takes two text columns).
 """
 
 import json
@@ -54,21 +55,26 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == f"/v1/models/{model.name}":
             self._answer(200, {"model_version_status": listed})
         elif self.path == f"/v1/models/{model.name}/metadata" and state == "AVAILABLE":
-            self._answer(200, {"metadata": {}})
+            inputs = {"title": {}, "body": {}}
+            signatures = {"signature_def": {"serving_default": {"inputs": inputs}}}
+            self._answer(200, {"metadata": {"signature_def": signatures}})
         else:
             self._answer(404, {"error": f"Servable not found for request: {self.path}"})
 
     def do_POST(self):
-        """Predict, in the row format."""
+        """Predict, in the column format."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         paths = [f"/v1/models/{model.name}/versions/{v}:predict" for v in versions]
         if self.path not in paths:
             self._answer(404, {"error": f"Servable not found for request: {self.path}"})
         elif BEHAVIOUR == "other":
-            self._answer(200, {"predictions": [[0.5] for _ in body["instances"]]})
+            self._answer(200, {"outputs": [[0.5] for _ in body["inputs"]["abstract"]]})
+        elif BEHAVIOUR == "columns" and body["inputs"].keys() != {"title", "body"}:
+            self._answer(400, {"error": "Missing named input: title in saved model."})
         else:
             row = {"label": "math", "scores": [0.75, 0.25], "classes": ["math", "cs"]}
-            self._answer(200, {"predictions": [row for _ in body["instances"]]})
+            rows = len(next(iter(body["inputs"].values())))
+            self._answer(200, {"outputs": {name: [one] * rows for name, one in row.items()}})
 
     def log_message(self, *arguments):
         """Says nothing."""

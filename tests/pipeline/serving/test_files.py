@@ -192,6 +192,7 @@ def test_health_check_of_the_container_tells_loaded_from_loading(
     check = load("compose.yaml")["services"]["serving"]["healthcheck"]["test"]
     assert check[:3] == ["CMD", "bash", "-c"]
     script = check[3].replace("$$", "$").replace("8501", str(ports[1]))
+    script = script.replace("${MODEL_NAME:-arxiv}", "arxiv")
     for name in ("batching.config", "monitoring.config"):
         shutil.copy(FOLDER / name, tmp_path)
     text = (FOLDER / "models.config").read_text().replace("/models/arxiv", str(push_folder))

@@ -12,10 +12,16 @@ from pipeline.cli.main import app
 from pipeline.serving.labels import assign, models_config
 
 
-def read(path):
-    """Base path, labels and versions of a config file."""
+def entry(path):
+    """The only model of a config file."""
     config = text_format.Parse(path.read_text(), model_server_config_pb2.ModelServerConfig())
     (model,) = config.model_config_list.config
+    return model
+
+
+def read(path):
+    """Base path, labels and versions of a config file."""
+    model = entry(path)
     return (
         model.base_path,
         dict(model.version_labels),
@@ -27,22 +33,22 @@ def test_canary_comes_is_promoted_and_another_follows(tmp_path, push_folder, sav
     file = tmp_path / "new" / "models.config"
     saved_model(push_folder / "13")
 
-    assign(push_folder, file, stable=5, canary=12)
+    assign(push_folder, file, "arxiv", stable=5, canary=12)
     assert read(file) == ("/models/arxiv", {"stable": 5, "canary": 12}, [5, 12])
-    assign(push_folder, file, stable=12, canary=None)
+    assign(push_folder, file, "arxiv", stable=12, canary=None)
     assert read(file) == ("/models/arxiv", {"stable": 12}, [12])
-    assign(push_folder, file, stable=12, canary=13)
+    assign(push_folder, file, "arxiv", stable=12, canary=13)
     assert read(file)[1:] == ({"stable": 12, "canary": 13}, [12, 13])
     assert [path.name for path in file.parent.iterdir()] == ["models.config"]
 
 
 def test_label_in_use_moves_to_a_loaded_version_only(tmp_path, push_folder):
     file = tmp_path / "models.config"
-    assign(push_folder, file, stable=5, canary=None)
+    assign(push_folder, file, "arxiv", stable=5, canary=None)
     before = file.read_text()
 
     with pytest.raises(UserError, match="assign it as canary first"):
-        assign(push_folder, file, stable=12, canary=None)
+        assign(push_folder, file, "arxiv", stable=12, canary=None)
     assert file.read_text() == before
 
 
@@ -54,7 +60,7 @@ def test_other_models_of_the_server_stay(tmp_path, push_folder):
     file.write_text(f"model_config_list {{ config {{ {other} }} config {{ {own} }} }}")
 
     # A label that stays where it is moves nowhere.
-    assign(push_folder, file, stable=5, canary=12)
+    assign(push_folder, file, "arxiv", stable=5, canary=12)
 
     written = text_format.Parse(file.read_text(), model_server_config_pb2.ModelServerConfig())
     first, second = written.model_config_list.config
@@ -67,9 +73,9 @@ def test_other_models_of_the_server_stay(tmp_path, push_folder):
 
 def test_shipped_file_takes_labels(tmp_path, push_folder):
     file = tmp_path / "models.config"
-    file.write_text(models_config("/elsewhere", {}))
+    file.write_text(models_config("arxiv", "/elsewhere", {}))
 
-    assign(push_folder, file, stable=12, canary=None)
+    assign(push_folder, file, "arxiv", stable=12, canary=None)
 
     assert read(file) == ("/elsewhere", {"stable": 12}, [12])
 
@@ -99,10 +105,35 @@ def test_output_folder_of_the_runs_names_the_push_folder(tmp_path, push_folder):
     assert "give one of them" in str(both.exception)
 
 
+@pytest.mark.parametrize(
+    ("key", "words", "name"),
+    [
+        ('model_name = "tickets"', ["-c"], "tickets"),
+        ("", ["-c"], "arxiv"),
+        ("", ["-o"], "arxiv"),
+        ("", ["--folder"], "arxiv"),
+        ("", ["--model-name", "reviews", "--folder"], "reviews"),
+        ('model_name = "tickets"', ["--model-name", "reviews", "-c"], "reviews"),
+    ],
+)
+def test_model_has_the_name_of_the_configuration_or_of_the_option(
+    tmp_path, push_folder, key, words, name
+):
+    config, file = tmp_path / "run.toml", tmp_path / "models.config"
+    config.write_text(
+        f'[run]\nname = "made"\noutput_dir = "out"\nserving_dir = "{push_folder}"\n{key}\n'
+    )
+    places = {"-c": config, "-o": push_folder.parent.parent, "--folder": push_folder}
+    command = ["labels", str(file), "--stable", "5", *words, str(places[words[-1]])]
+
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert (entry(file).name, entry(file).base_path) == (name, f"/models/{name}")
+
+
 @pytest.mark.parametrize(("stable", "canary"), [(99, None), (5, 6)])
 def test_version_without_a_model_is_refused(tmp_path, push_folder, stable, canary):
     with pytest.raises(UserError, match="which has 5, 12"):
-        assign(push_folder, tmp_path / "models.config", stable, canary)
+        assign(push_folder, tmp_path / "models.config", "arxiv", stable, canary)
 
 
 def test_file_that_is_something_else_is_refused(tmp_path, push_folder):
@@ -110,4 +141,4 @@ def test_file_that_is_something_else_is_refused(tmp_path, push_folder):
     file.write_text("stable = 5\n")
 
     with pytest.raises(UserError, match="not a ModelServerConfig"):
-        assign(push_folder, file, 5, None)
+        assign(push_folder, file, "arxiv", 5, None)

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from components.errors import UserError
+from pipeline.client.types import Classification
 from pipeline.serving.serve import serving
 
 ENGINE_ANSWERS = 'if [ "$1" != run ]; then exit 0; fi'
@@ -27,11 +28,13 @@ def install(programs, name, script):
     path.chmod(0o755)
 
 
-def start(push_folder, ports, **options):
+def start(push_folder, ports, model="arxiv", **options):
     """Serves for a moment; returns what the server was and said."""
     grpc_port, rest_port = ports
-    with serving(push_folder, grpc_port=grpc_port, rest_port=rest_port, **options) as running:
-        assert running.process.poll() is None
+    with serving(
+        push_folder, model, grpc_port=grpc_port, rest_port=rest_port, **options
+    ) as running:
+        assert running.server.process.poll() is None
         return running
 
 
@@ -49,8 +52,8 @@ def test_newest_version_is_served_and_asked_and_the_server_ends(push_folder, por
     running = start(push_folder, ports)
 
     assert running.version == 12
-    assert running.answer == {"label": "math", "scores": {"math": 0.75, "cs": 0.25}}
-    assert running.process.poll() is not None
+    assert running.answer == Classification("math", {"math": 0.75, "cs": 0.25})
+    assert running.server.process.poll() is not None
     with pytest.raises(httpx.ConnectError):
         httpx.get(running.url, trust_env=False)
 
@@ -63,6 +66,14 @@ def test_labels_decide_what_is_loaded(push_folder, ports):
     text = running.config_file.read_text()
     assert 'key: "stable"' in text
     assert text.count("versions:") == 2
+
+
+@pytest.mark.usefixtures("fake_server")
+def test_model_is_served_under_its_name(push_folder, ports):
+    running = start(push_folder, ports, "tickets")
+
+    assert running.url == f"http://127.0.0.1:{ports[1]}/v1/models/tickets"
+    assert 'name: "tickets"' in running.config_file.read_text()
 
 
 @pytest.mark.usefixtures("programs")
@@ -158,7 +169,14 @@ def test_model_that_never_loads_is_given_up(push_folder, ports, monkeypatch):
 def test_another_model_behind_the_name_is_noticed(push_folder, ports, monkeypatch):
     monkeypatch.setenv("FAKE_SERVER", "other")
 
-    assert "is it this classifier?" in refused(push_folder, ports)
+    assert "is it a text classifier?" in refused(push_folder, ports)
+
+
+@pytest.mark.usefixtures("fake_server")
+def test_model_of_several_text_columns_is_asked_too(push_folder, ports, monkeypatch):
+    monkeypatch.setenv("FAKE_SERVER", "columns")
+
+    assert start(push_folder, ports).answer.label == "math"
 
 
 @pytest.mark.usefixtures("fake_server")

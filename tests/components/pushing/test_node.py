@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import signal
 import time
@@ -13,65 +12,59 @@ from typing import Any
 
 import pytest
 from tfx.components.pusher import executor as stock
-from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
-from tfx.utils import proto_utils
 
 from components import push_gate
 from components.contracts.artifact_files import CARD_JSON, CARD_MARKDOWN
 from components.contracts.manifest import Manifest
 from components.errors import UserError
 from components.model_card.artifact import ModelCard
+from components.pushing.node import VersionedPusher
 from components.pushing.owner import Owner
-from components.pushing.push_executor import VersionedPusherExecutor
 
 _WORDS = itertools.count()
 
 
 @pytest.fixture
 def push(saved_model: Callable[..., Path]) -> Callable[..., Any]:
-    """Runs the executor on a new model; returns the ``pushed_model`` artifact."""
+    """Runs the node on a new model; returns the ``pushed_model`` artifact."""
 
     def run(
         root: Path,
-        blessed: bool | None,
-        infra: bool | None = None,
+        blessed: bool,
+        infra: bool = True,
         folder: str | None = None,
         change: Callable[[Path], object] = Path.exists,
-        owner: Owner | None = None,
+        owner: Owner = Owner(),  # noqa: B008
         **inputs_besides: Any,
     ) -> Any:
         model = standard_artifacts.Model()
         model.uri = str(root / "model")
         saved = saved_model(root / "model" / "Format-Serving", next(_WORDS))
-        inputs = {"model": [model], **inputs_besides}
+        card = ModelCard()
+        card.uri = str(root / "card")
+        Path(card.uri).mkdir(exist_ok=True)
+        inputs = {"model": [model], "model_card": [card], **inputs_besides}
         for key, kind, verdict in (
             ("model_blessing", standard_artifacts.ModelBlessing, blessed),
             ("infra_blessing", standard_artifacts.InfraBlessing, infra),
         ):
-            if verdict is not None:
-                blessing = kind()
-                blessing.uri = str(root / key)
-                blessing.set_int_custom_property("blessed", int(verdict))
-                inputs[key] = [blessing]
-        if infra:
-            digest = Manifest.of(saved).digest
-            inputs["infra_blessing"][0].set_string_custom_property("model_digest", digest)
+            blessing = kind()
+            blessing.uri = str(root / key)
+            blessing.set_int_custom_property("blessed", int(verdict))
+            inputs[key] = [blessing]
+        digest = Manifest.of(saved).digest
+        inputs["infra_blessing"][0].set_string_custom_property("model_digest", digest)
         change(saved)
         pushed = standard_artifacts.PushedModel()
         pushed.uri = str(root / "pushed")
-        destination = pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(
-                base_directory=str(root / "serving") if folder is None else folder
-            )
-        )
-        config = {"fingerprint": "f00d", **({"owner": owner.model_dump()} if owner else {})}
-        VersionedPusherExecutor().Do(
+        VersionedPusher.EXECUTOR_SPEC.executor_class().Do(
             inputs,
             {"pushed_model": [pushed]},
             {
-                "push_destination": proto_utils.proto_to_json(destination),
-                "custom_config": json.dumps(config),
+                "folder": str(root / "serving") if folder is None else folder,
+                "owner": owner.to_json(),
+                "fingerprint": "f00d",
             },
         )
         return pushed
@@ -79,9 +72,8 @@ def push(saved_model: Callable[..., Path]) -> Callable[..., Any]:
     return run
 
 
-@pytest.mark.parametrize(("blessed", "infra"), [(True, None), (True, True), (None, True)])
-def test_blessed_model_is_pushed_and_marked(push, tmp_path, blessed, infra):
-    pushed = push(tmp_path, blessed, infra)
+def test_blessed_model_is_pushed_and_marked(push, tmp_path):
+    pushed = push(tmp_path, True)
 
     (version,) = (entry for entry in (tmp_path / "serving").iterdir() if entry.is_dir())
     source = tmp_path / "model" / "Format-Serving"
@@ -125,9 +117,7 @@ def test_push_waits_where_a_stop_has_the_gate(push, tmp_path):
     assert (tmp_path / "pushed" / "saved_model.pb").exists()
 
 
-@pytest.mark.parametrize(
-    ("blessed", "infra"), [(False, None), (False, True), (True, False), (None, False)]
-)
+@pytest.mark.parametrize(("blessed", "infra"), [(False, False), (False, True), (True, False)])
 def test_model_without_a_blessing_is_not_pushed(push, tmp_path, blessed, infra):
     pushed = push(tmp_path, blessed, infra)
 
@@ -160,15 +150,13 @@ def test_destination_that_is_not_a_local_folder_is_refused(push, tmp_path, folde
 
 
 def test_model_card_travels_in_the_version_and_in_the_archive(push, tmp_path):
-    card = ModelCard()
-    card.uri = str(tmp_path / "card")
-    Path(card.uri).mkdir()
+    (tmp_path / "card").mkdir()
     (tmp_path / "card" / CARD_JSON).write_text("{}")
     (tmp_path / "card" / CARD_MARKDOWN).write_text("# A card")
     extra = tmp_path / "model" / "Format-Serving" / "assets.extra"
     extra.mkdir(parents=True)
     (extra / "training.json").write_text("[]")
-    pushed = push(tmp_path, True, True, model_card=[card])
+    pushed = push(tmp_path, True)
 
     for root in (pushed.uri, pushed.get_string_custom_property("pushed_destination")):
         found = {path.name: path.read_text() for path in (Path(root) / "assets.extra").iterdir()}
