@@ -259,12 +259,11 @@ def histograms(keys: pa.Table) -> dict[str, Histogram]:
     return result
 
 
-def merge_histograms(parts: Sequence[Histogram]) -> Histogram:
-    """Adds histograms of one stratum."""
-    if not parts:
-        return Histogram(np.zeros(0, np.int64), np.zeros(0, np.int64))
-    bins, place = np.unique(np.concatenate([part.bins for part in parts]), return_inverse=True)
-    rows = np.bincount(place, np.concatenate([part.rows for part in parts]), len(bins))
+def merge_histograms(parts: Iterable[Histogram]) -> Histogram:
+    """Adds histograms of one stratum, at least one."""
+    all_bins, all_rows = zip(*parts, strict=True)
+    bins, place = np.unique(np.concatenate(all_bins), return_inverse=True)
+    rows = np.bincount(place, np.concatenate(all_rows), len(bins))
     return Histogram(bins, rows.astype(np.int64))
 
 
