@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
-from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +19,7 @@ from components import atomic
 from components.arrow import UnreadableFileError, open_parquet, pa, pc, pq
 from components.contracts.columns import ARXIV, Columns
 from components.errors import UserError
+from components.ingestion.splits import hashes
 from pipeline.corpora import paper_rows, row_source
 from pipeline.corpora.paper_rows import LINE, without
 from pipeline.corpora.row_source import Tally, ahead
@@ -164,22 +164,19 @@ def _first_of_id(tables: Iterable[pa.Table], tally: Tally) -> Iterator[pa.Table]
     # Ascending, with an end that no hash is past.
     seen: Hashes = np.array([~np.uint64(0)])
     for table in tables:
-        hashes = _hashes(table.select([ARXIV.id]), 0)
-        repeated = np.ones(len(hashes), bool)
-        repeated[np.unique(hashes, return_index=True)[1]] = False
-        repeated |= seen[np.searchsorted(seen, hashes)] == hashes
+        found = _hashes(table.select([ARXIV.id]), 0)
+        repeated = np.ones(len(found), bool)
+        repeated[np.unique(found, return_index=True)[1]] = False
+        repeated |= seen[np.searchsorted(seen, found)] == found
         # Stable sorting merges sorted runs.
-        seen = np.sort(np.concatenate([seen, np.sort(hashes[~repeated])]), kind="stable")
+        seen = np.sort(np.concatenate([seen, np.sort(found[~repeated])]), kind="stable")
         yield without({"repeated id": pa.array(repeated)}, table, tally)
 
 
 def _hashes(table: pa.Table, seed: int) -> Hashes:
     """Returns a hash of each row [rows]."""
-    salt = (seed % (1 << 128)).to_bytes(blake2b.SALT_SIZE, "little")
     columns = [column.cast(pa.binary()).fill_null(b"") for column in table.columns]
-    keys = pc.binary_join_element_wise(*columns, b"\0").to_pylist()
-    hashes = b"".join([blake2b(one, digest_size=8, salt=salt).digest() for one in keys])
-    return np.frombuffer(hashes, "<u8").astype(np.uint64)
+    return hashes(pc.binary_join_element_wise(*columns, b"\0").to_pylist(), seed % (1 << 128))
 
 
 def _sample(path: Path, request: ImportRequest, tally: Tally) -> Iterator[pa.Table]:
@@ -193,10 +190,10 @@ def _sample(path: Path, request: ImportRequest, tally: Tally) -> Iterator[pa.Tab
     with open_parquet(str(path)) as file:
         if file.metadata.num_rows == 0:
             return
-        hashes, labels = [], []
+        found, labels = [], []
         for batch in file.iter_batches(_SAMPLED_ROWS, columns=[*{*keys, label}]):
             table = pa.Table.from_batches([batch])
-            hashes.append(_hashes(table.select(keys), request.seed))
+            found.append(_hashes(table.select(keys), request.seed))
             labels.append(table[label].combine_chunks().dictionary_encode())
         encoded = pa.chunked_array(labels).unify_dictionaries()
         codes = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.iterchunks()])
@@ -207,7 +204,7 @@ def _sample(path: Path, request: ImportRequest, tally: Tally) -> Iterator[pa.Tab
         exact = rows * (limit / len(codes))
         quota = exact.astype(np.int64)
         quota[np.argsort(quota - exact, kind="stable")[: limit - quota.sum()]] += 1
-        order = np.lexsort((np.concatenate(hashes), codes))
+        order = np.lexsort((np.concatenate(found), codes))
         starts = np.cumsum(rows) - rows
         keep = np.zeros(len(codes), bool)
         for first, count in zip(starts.tolist(), quota.tolist(), strict=True):

@@ -23,7 +23,8 @@ Format = Literal["auto", "lines", "whole", "jsonl", "json", "csv", "parquet"]
 # A record may have other fields, and JSON six bytes for one of the text's ("\u0041").
 _RECORD_FACTOR = 8
 _PARQUET_ROWS = 256
-LARGEST_ARRAY = 256 << 20  # bytes; all of it is in memory
+# Bytes. Reading an array takes three to four times as much memory.
+LARGEST_ARRAY = 256 << 20
 
 
 class Row(NamedTuple):
