@@ -13,10 +13,10 @@ Format = Literal["parquet", "jsonl", "json", "csv", "lines"]
 
 HEAD = 4096
 """Number of first bytes to look at."""
-GZIP = b"\x1f\x8b"
+GZIP, ZIP, XZ = b"\x1f\x8b", b"PK\x03\x04", b"\xfd7zXZ\0"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NAMES = re.compile(
-    r"\.(parquet|parq|pq|jsonl|ndjson|json|csv|tsv|txt)(\.(gz|gzip|snappy|zstd))?$|"
+    r"\.(parquet|parq|pq|jsonl|ndjson|json|csv|tsv|txt)(\.(gz|gzip|xz|zip|snappy|zstd))?$|"
     r"^(part-[^.]*|\d+_\d+)$",
     re.IGNORECASE,
 )
@@ -36,9 +36,9 @@ _BY_SUFFIX: dict[str, Format] = {
 _OTHERS = {
     _PARQUET: "parquet",
     GZIP: "gzip-compressed",
-    b"PK\x03\x04": "a zip archive or an Office document",
+    ZIP: "a zip archive or an Office document",
     b"BZh91AY&SY": "bzip2-compressed",
-    b"\xfd7zXZ\0": "xz-compressed",
+    XZ: "xz-compressed",
     b"\x28\xb5\x2f\xfd": "zstd-compressed",
     b"Obj\x01": "an Avro file",
     b"ARROW1\0": "an Arrow file",
@@ -46,14 +46,14 @@ _OTHERS = {
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
 }
-_ADVICE = "give UTF-8 text, JSON lines, a JSON array or CSV (or gzip of these), or parquet"
+_ADVICE = "give UTF-8 text, JSON lines, a JSON array or CSV (plain, .gz, .xz or .zip), or parquet"
 
 
 def recognize(head: bytes, name: str) -> Format:
     """Returns the format of a file.
 
     Args:
-        head: its first ``HEAD`` bytes, decompressed if it is gzip.
+        head: its first ``HEAD`` bytes, unpacked.
         name: its name. JSON and parquet are recognized under any name; CSV by its suffix alone.
 
     Raises:
@@ -62,7 +62,7 @@ def recognize(head: bytes, name: str) -> Format:
     if head.startswith(_PARQUET):
         return "parquet"
     path = Path(name.lower())
-    suffix = path.with_suffix("").suffix if path.suffix in (".gz", ".gzip") else path.suffix
+    suffix = path.with_suffix("").suffix if path.suffix in (".gz", ".gzip", ".xz") else path.suffix
     if _BY_SUFFIX.get(suffix) == "parquet":
         return "parquet"
     check_text(head, name)
@@ -90,8 +90,12 @@ def check_text(head: bytes, name: str) -> None:
     Raises:
         UserError: it begins as another kind of file does, or holds a NUL.
     """
-    for magic, kind in _OTHERS.items():
-        if head.startswith(magic):
-            raise UserError(f"{name}: is {kind}; {_ADVICE}")
+    if kind := binary_kind(head):
+        raise UserError(f"{name}: is {kind}; {_ADVICE}")
     if b"\0" in head:
         raise UserError(f"{name}: holds binary data; {_ADVICE}")
+
+
+def binary_kind(head: bytes) -> str:
+    """Returns what a file is that begins as no UTF-8 text does; "" if it may be text."""
+    return next((kind for magic, kind in _OTHERS.items() if head.startswith(magic)), "")

@@ -8,7 +8,8 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -20,6 +21,7 @@ PARQUET = re.compile(
 )
 """Names of the parquet files in a folder; Hadoop's and Hive's may have no suffix."""
 
+_SHOWN = 40
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -97,12 +99,34 @@ def partition_values(path: str) -> dict[str, str | None]:
     return {key: None if value == _NO_VALUE else unquote(value) for key, value in pairs}
 
 
-def missing(column: str, names: Sequence[str], path: str) -> str:
-    """Says why a file cannot give a column: it has none or several."""
-    if column in names:
-        return f"more than one column {column!r}"
-    key = " (a partition key, in the names of folders)" if column in partition_values(path) else ""
-    return f"no column {column!r}{key}; there are {listed(names)}"
+def check_columns(
+    wanted: Iterable[str], present: Sequence[str], path: str, has: str = "it has", remedy: str = ""
+) -> None:
+    """Checks that a file has each wanted column once.
+
+    Args:
+        wanted: names of columns.
+        present: all columns of the file.
+        path: the file, for the message.
+        has: introduces the names of the present columns in the message.
+        remedy: what to do, with a separator before it.
+
+    Raises:
+        UserError: a column is missing or occurs twice; names all missing ones with the nearest.
+    """
+    folded, absent = {name.casefold(): name for name in present}, []
+    for name in wanted:
+        if (count := present.count(name)) > 1:
+            raise UserError(f"{path}: column {name!r} occurs {count} times; keep one")
+        near = get_close_matches(name.casefold(), folded, 1)
+        hint = f" (is it {folded[near[0]][:_SHOWN]!r}?)" if near else ""
+        if name in partition_values(path):
+            hint = " (a partition key, in the names of folders)"
+        if not count:
+            absent.append(f"{name!r}{hint}")
+    if absent:
+        shown = listed(name[:_SHOWN] for name in present)
+        raise UserError(f"{path}: no column {', '.join(absent)}; {has} {shown}{remedy}")
 
 
 def _matches(pattern: str) -> list[str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
 
 from components.contracts import features
+from components.errors import UserError
 from components.settings import Settings
 
 # Metrics are sliced by the label's name among these.
@@ -77,6 +80,18 @@ class Columns(Settings):
     def optional(self) -> tuple[str, ...]:
         """Columns that a file may lack."""
         return (self.category,) if self.category else ()
+
+    @classmethod
+    def named(cls, **roles: Any) -> Columns:
+        """Returns the columns that options name.
+
+        Raises:
+            UserError: a column has two roles, or no name.
+        """
+        try:
+            return cls(**roles)
+        except ValidationError as error:
+            raise UserError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
 ARXIV = Columns()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from difflib import get_close_matches
 from typing import NamedTuple
 
 from components.arrow import pa, pc
 from components.contracts.columns import ARXIV, Columns
-from components.errors import UserError, listed
-from components.input_files import partition_values
+from components.errors import UserError
+from components.input_files import check_columns, partition_values
 
 # Columns by their role, whatever the user calls them.
 ID, TEXT, LABEL, DATE, CATEGORY = "id", "text", "label", "date", "category"
@@ -77,36 +76,19 @@ def check_schema(schema: pa.Schema, path: str, columns: Columns = ARXIV) -> None
     Raises:
         UserError: it does not; names the file, the columns and what the file has instead.
     """
-    present = {*schema.names, *partition_values(path)}
-    missing = [name for name in columns.required if name not in present]
-    if missing:
-        raise UserError(
-            f"{path}: {_missing(missing, schema.names)}; the file has {listed(schema.names)}. "
-            "Name yours in [data.columns]."
-        )
+    in_folders = [name for name in partition_values(path) if name not in schema.names]
+    present = [*schema.names, *in_folders]
+    wanted = [*columns.required, *(name for name in columns.optional if name in present)]
+    check_columns(wanted, present, path, remedy="; name yours in [data.columns]")
     for role, names in columns.by_role().items():
         for name in names:
-            found = schema.get_all_field_indices(name)
-            if len(found) > 1:
-                raise UserError(
-                    f"{path}: column {name!r} occurs {len(found)} times. Keep one of them."
-                )
-            kind = schema.field(found[0]).type if found else pa.null()
+            index = schema.get_field_index(name)
+            kind = schema.field(index).type if index >= 0 else pa.null()
             if not _accepts(role, kind):
                 raise UserError(
                     f"{path}: column {name!r} has type {kind}; expected "
                     f"{_TYPES.get(role, 'string')}. Convert it before ingestion."
                 )
-
-
-def _missing(names: Sequence[str], present: Sequence[str]) -> str:
-    folded = {name.casefold(): name for name in present}
-    described = []
-    for name in names:
-        near = get_close_matches(name.casefold(), folded, n=1)
-        described.append(f"{name!r}" + (f" (is it {folded[near[0]]!r}?)" if near else ""))
-    plural = "columns {} are missing" if len(names) > 1 else "column {} is missing"
-    return plural.format(", ".join(described))
 
 
 def _valid_utf8(column: pa.Array) -> pa.Array:

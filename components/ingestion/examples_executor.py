@@ -119,22 +119,6 @@ class _GroupTexts(beam.DoFn):  # type: ignore[misc]
         )
 
 
-class _AddHistograms(beam.CombineFn):  # type: ignore[misc]
-    """Adds the histograms of one stratum, at most ``splits.BINS`` bins."""
-
-    def create_accumulator(self) -> splits.Histogram:
-        return splits.merge_histograms([])
-
-    def add_input(self, total: splits.Histogram, part: splits.Histogram) -> splits.Histogram:
-        return splits.merge_histograms([total, part])
-
-    def merge_accumulators(self, totals: Iterable[splits.Histogram]) -> splits.Histogram:
-        return splits.merge_histograms(list(totals))
-
-    def extract_output(self, total: splits.Histogram) -> splits.Histogram:
-        return total
-
-
 class _Assign(beam.DoFn):  # type: ignore[misc]
     """Packed key table with strata -> (row group number, (rows, splits)), and counts."""
 
@@ -251,28 +235,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
 
     def GetInputSourceToExamplePTransform(self) -> beam.PTransform:  # noqa: N802
         """Not used: the base class would split rows one at a time, which cannot work here."""
-        raise NotImplementedError("see GenerateExamplesByBeam")
-
-    def GenerateExamplesByBeam(  # noqa: N802
-        self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]
-    ) -> dict[str, beam.PCollection]:
-        """Builds the pipeline without the writing of the examples.
-
-        Args:
-            pipeline: the pipeline to build on.
-            exec_properties: those of ``FileBasedExampleGen``.
-
-        Returns:
-            {split name: serialized tf.Examples}.
-
-        Raises:
-            UserError: see ``parquet_source.find_row_groups``.
-        """
-        batches = self._example_batches(pipeline, exec_properties)
-        return {
-            name: examples | f"Unbatch[{name}]" >> beam.FlatMap(iter)
-            for name, examples in batches.items()
-        }
+        raise NotImplementedError("see Do")
 
     def _example_batches(
         self,
@@ -309,7 +272,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignor
             >> beam.FlatMap(
                 lambda part: splits.histograms(splits.unpacked([part], splits.GROUPED)).items()
             )
-            | "AddHistograms" >> beam.CombinePerKey(_AddHistograms())
+            | "AddHistograms" >> beam.CombinePerKey(splits.merge_histograms)
             | "CutStrata"
             >> beam.MapTuple(lambda name, total: (name, splits.cut(total, job.shares)))
         )

@@ -55,7 +55,8 @@ class Keyed(NamedTuple):
     """Kept rows whose abstract has no words after cleaning."""
 
 
-def _hashes(values: Sequence[bytes], seed: int = 0) -> npt.NDArray[np.uint64]:
+def hashes(values: Iterable[bytes], seed: int = 0) -> npt.NDArray[np.uint64]:
+    """Returns the 64-bit BLAKE2b hash of each value, salted by a seed of 0 or more."""
     salt = seed.to_bytes(blake2b.SALT_SIZE, "little")
     joined = b"".join(blake2b(value, digest_size=8, salt=salt).digest() for value in values)
     return np.frombuffer(joined, dtype="<u8").astype(np.uint64)
@@ -92,8 +93,8 @@ def row_keys(
     labels = kept[columns.LABEL].cast(pa.binary()).to_pylist()
     ids = kept[columns.ID]
     cleaned = [clean(value) for value in texts]
-    text = _hashes(cleaned, seed)
-    content = _hashes(
+    text = hashes(cleaned, seed)
+    content = hashes(
         [b"%b\0%b" % (label, value) for label, value in zip(labels, texts, strict=True)]
     )
     missing = pc.is_null(ids).to_numpy(zero_copy_only=False)
@@ -106,7 +107,7 @@ def row_keys(
             [
                 pa.array(np.full(len(rows), row_group, np.int32)),
                 pa.array((rows + first_row).astype(np.int32)),
-                pa.array(_hashes(ids.fill_null("").cast(pa.binary()).to_pylist()), mask=missing),
+                pa.array(hashes(ids.fill_null("").cast(pa.binary()).to_pylist()), mask=missing),
                 pa.array(text),
                 pa.array(content),
                 days.fill_null(int(NO_DATE)),
@@ -259,12 +260,11 @@ def histograms(keys: pa.Table) -> dict[str, Histogram]:
     return result
 
 
-def merge_histograms(parts: Sequence[Histogram]) -> Histogram:
-    """Adds histograms of one stratum."""
-    if not parts:
-        return Histogram(np.zeros(0, np.int64), np.zeros(0, np.int64))
-    bins, place = np.unique(np.concatenate([part.bins for part in parts]), return_inverse=True)
-    rows = np.bincount(place, np.concatenate([part.rows for part in parts]), len(bins))
+def merge_histograms(parts: Iterable[Histogram]) -> Histogram:
+    """Adds histograms of one stratum, at least one."""
+    all_bins, all_rows = zip(*parts, strict=True)
+    bins, place = np.unique(np.concatenate(all_bins), return_inverse=True)
+    rows = np.bincount(place, np.concatenate(all_rows), len(bins))
     return Histogram(bins, rows.astype(np.int64))
 
 

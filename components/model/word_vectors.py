@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import gzip
-import io
 import itertools
-import lzma
 import re
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +16,7 @@ import numpy.typing as npt
 from components.contracts import features
 from components.contracts.training_report import GloveCoverage
 from components.errors import UserError
+from components.packed_files import unpacked
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -28,9 +24,6 @@ _BINARY = "binary data; give GloVe text, a word and its numbers a line"
 _NUMBER_BYTES = b"0123456789.+-eE "
 # A line of 300 numbers has some 3,000 bytes; a binary file may have no newline at all.
 _LONGEST_LINE = 1 << 20
-_COMPRESSED: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
-# Errors of decompressors on damaged input.
-_DAMAGED = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
 
 # Standard deviation of the numbers of glove.6B.100d.
 _GLOVE_SD = 0.4
@@ -39,47 +32,22 @@ _NAMED = 30
 
 
 @contextlib.contextmanager
-def _open(path: Path, dimension: int) -> Iterator[BinaryIO]:
+def _opened(path: Path, dimension: int) -> Iterator[BinaryIO]:
     if not path.is_file():
         raise UserError(f"{path}: no such GloVe file; set data.glove to the path of the vectors")
-    suffix = path.suffix.lower()
-    if suffix in _COMPRESSED:
-        with _COMPRESSED[suffix](path) as stream:
-            yield io.BufferedReader(stream, 1 << 20)
-    elif suffix == ".zip":
-        try:
-            archive = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
-            raise UserError(
-                f"{path}: not a zip archive or cut short ({error}); fetch it again"
-            ) from None
-        with archive:
-            try:
-                member = archive.open(_member(path, archive.namelist(), dimension))
-            # Encrypted, of an unknown compression, or with a broken header.
-            except (RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
-                raise UserError(
-                    f"{path}: cannot be unpacked ({error}); unpack it yourself and name the text"
-                ) from None
-            with member:
-                yield io.BufferedReader(member, 1 << 20)  # type: ignore[type-var]
-    else:
-        with path.open("rb", 1 << 20) as stream:
-            yield stream
+    with unpacked(path, lambda names: _member(names, dimension)) as source:
+        yield source.stream
 
 
-def _member(path: Path, names: Sequence[str], dimension: int) -> str:
-    # macOS puts a hidden companion beside each file of an archive.
-    shown = [name for name in names if not re.search(r"(^|/)(\.|__MACOSX/)", name)]
-    texts = [name for name in shown if name.endswith(".txt")]
-    if len(texts) == 1:
-        return texts[0]
+def _member(names: Sequence[str], dimension: int) -> str:
+    texts = [name for name in names if name.endswith(".txt")]
     wanted = [name for name in texts if re.search(rf"(^|[./]){dimension}d\.txt$", name)]
-    if len(wanted) == 1:
-        return wanted[0]
+    for found in (texts, wanted):
+        if len(found) == 1:
+            return found[0]
     raise UserError(
-        f"{path}: holds {len(texts)} .txt members, {len(wanted)} of them named "
-        f"*.{dimension}d.txt; one is needed, so unpack the right one and name it"
+        f"holds {len(texts)} .txt members, {len(wanted)} of them named *.{dimension}d.txt; one is "
+        "needed, so unpack the right one and name it"
     )
 
 
@@ -105,21 +73,16 @@ def read_vectors(
     """
     vectors: dict[bytes, FloatArray] = {}
     number = 0
-    try:
-        for number, line in enumerate(lines, 1):
-            word, numbers = _split(line, number, dimension, source)
-            if word in wanted and word not in vectors:
-                try:
-                    vector = np.array(numbers, dtype=np.float32)
-                except ValueError:
-                    vector = np.array([np.nan], dtype=np.float32)
-                if not np.isfinite(vector).all():
-                    raise _not_a_number(word, numbers, f"{source}:{number}")
-                vectors[word] = vector
-    except _DAMAGED as error:
-        raise UserError(
-            f"{source}:{number + 1}: the file is damaged or cut short ({error}); fetch it again"
-        ) from None
+    for number, line in enumerate(lines, 1):
+        word, numbers = _split(line, number, dimension, source)
+        if word in wanted and word not in vectors:
+            try:
+                vector = np.array(numbers, dtype=np.float32)
+            except ValueError:
+                vector = np.array([np.nan], dtype=np.float32)
+            if not np.isfinite(vector).all():
+                raise _not_a_number(word, numbers, f"{source}:{number}")
+            vectors[word] = vector
     if number == 0:
         raise UserError(f"{source}:1: the file is empty; fetch the vectors again")
     return vectors
@@ -191,7 +154,7 @@ def load_glove(
     word i's vector, zero if the file lacks the word.
 
     Args:
-        path: ``.txt``, ``.txt.gz``, ``.txt.xz`` or ``.zip``.
+        path: text, plain or packed by gzip, xz or zip.
         words: the vocabulary; word i has id i + 2.
         dimension: numbers per vector.
 
@@ -204,12 +167,9 @@ def load_glove(
             the words.
     """
     keys = [word.encode() for word in words]
-    try:
-        with _open(path, dimension) as stream:
-            lines = iter(lambda: stream.readline(_LONGEST_LINE), b"")
-            vectors = read_vectors(lines, frozenset(keys), dimension, str(path))
-    except _DAMAGED as error:
-        raise UserError(f"{path}: damaged or cut short ({error}); fetch it again") from None
+    with _opened(path, dimension) as stream:
+        lines = iter(lambda: stream.readline(_LONGEST_LINE), b"")
+        vectors = read_vectors(lines, frozenset(keys), dimension, str(path))
     if not vectors:
         raise UserError(
             f"{path}: holds none of the vocabulary's {len(words)} words; "
@@ -270,5 +230,5 @@ def check_first_row(path: Path, dimension: int) -> None:
     Raises:
         UserError: it cannot, or has not.
     """
-    with _open(path, dimension) as stream:
+    with _opened(path, dimension) as stream:
         read_vectors(itertools.islice(stream, 1), frozenset(), dimension, str(path))

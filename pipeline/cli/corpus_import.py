@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -33,10 +34,10 @@ def import_(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write.")],
     text: Annotated[
-        list[str], typer.Option(help="Column of a file of your own; several are joined.")
+        list[str], typer.Option(help="Column of text of a file of your own; may be repeated.")
     ] = [],  # noqa: B006
     label: Annotated[str, typer.Option(help="Its column of classes.")] = "",
-    id_: Annotated[str, typer.Option("--id", help="Its column of ids; else the lines.")] = "",
+    id_: Annotated[str, typer.Option("--id", help="Its column of ids, if it has one.")] = "",
     date_: Annotated[str, typer.Option("--date", help="Its column of dates, YYYY-MM-DD.")] = "",
     subjects: Annotated[
         Optional[Path],  # noqa: UP045
@@ -44,11 +45,11 @@ def import_(
     ] = None,
     first: Annotated[
         Optional[datetime],  # noqa: UP045
-        typer.Option("--from", formats=["%Y-%m-%d"], help="Earliest update_date."),
+        typer.Option("--from", formats=["%Y-%m-%d"], help="Earliest date."),
     ] = None,
     last: Annotated[
         Optional[datetime],  # noqa: UP045
-        typer.Option("--to", formats=["%Y-%m-%d"], help="Latest update_date."),
+        typer.Option("--to", formats=["%Y-%m-%d"], help="Latest date."),
     ] = None,
     limit: Annotated[
         Optional[int],  # noqa: UP045
@@ -64,16 +65,18 @@ def import_(
     mapping pipeline/corpora/arxiv_subjects.toml. Withdrawn papers, broken lines and all others that
     are left out are counted, by reason. Dates are those of update_date, as the pipeline uses it.
 
-    With --text and --label, a CSV or JSON-lines file becomes a parquet with the columns that the
-    pipeline reads. Files may be plain, .gz or .zip.
+    With --text and --label, a CSV or JSON-lines file becomes a parquet with these columns, under
+    their own names. The last line printed is the command that makes a configuration for it. Files
+    may be plain, .gz, .xz or .zip.
 
     Memory hardly grows with the file. A stopped import starts again; a finished one is kept.
     """
     from rich.console import Console
     from rich.progress import Progress
 
+    from components.contracts.columns import Columns
     from pipeline.corpora.paper_import import ImportRequest, run
-    from pipeline.corpora.paper_rows import SUBJECTS_FILE, Columns
+    from pipeline.corpora.paper_rows import SUBJECTS_FILE
 
     own = bool(label)
     if own != bool(text) or ((id_ or date_) and not own):
@@ -82,8 +85,11 @@ def import_(
         raise UserError("with --label, --from and --to need --date, and --subjects has no meaning")
     if first and last and first > last:
         raise UserError(f"--from {first:%Y-%m-%d} is after --to {last:%Y-%m-%d}")
+    columns = None
+    if own:
+        columns = Columns.named(text=text, label=label, id=id_, date=date_, category="")
     request = ImportRequest(
-        source, output, Columns(text, label, id_, date_) if own else None,
+        source, output, columns,
         subjects or SUBJECTS_FILE, first and first.date(), last and last.date(),
         limit, seed, overwrite,
     )  # fmt: skip
@@ -98,6 +104,10 @@ def import_(
         print(printable(f"{output}: is already there, from this file with these options"))
     else:
         _show(done, output)
+    words = ["arxiv-pipeline", "init", str(output), "--output", str(output.with_suffix(""))]
+    for option, names in (columns.by_role() if columns else {}).items():
+        words += [word for name in names for word in (f"--{option}", name)]
+    print(printable(f"Make a configuration: {shlex.join(words)}"))
 
 
 def _show(done: Tally, output: Path) -> None:

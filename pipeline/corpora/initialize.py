@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -11,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.arrow import is_text, open_parquet, pa, pq
+from components.arrow import open_parquet, pa
 from components.contracts.columns import ARXIV, Columns
 from components.errors import UserError
 from components.ingestion.columns import Canonical, canonical, check_schema, with_partitions
 from components.input_files import find_files, partition_values
 from pipeline.corpora import paper_import, row_source, starter
+from pipeline.corpora.paper_import import ImportRequest
 from pipeline.corpora.profile import Profile, profile
-from pipeline.corpora.roles import find_columns
+from pipeline.corpora.roles import find_columns, prose
+from pipeline.corpora.row_source import Tally
 
 CONVERTED = "data.parquet"
 
@@ -75,7 +75,7 @@ def initialize(request: InitRequest) -> Initialized:
     """
     scratch = starter.new_folder(request.folder)
     try:
-        files, columns, others = _corpus(request, scratch)
+        files, columns, notes = _corpus(request, scratch)
         found = _profile(files, columns)
         _check(found, columns, request.data)
         converted = (scratch / CONVERTED).exists()
@@ -88,16 +88,15 @@ def initialize(request: InitRequest) -> Initialized:
             columns=columns,
             found=found,
         )
-        scratch.chmod(0o777 & ~_umask())
         scratch.rename(request.folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    notes = _notes(found, columns, others, request.glove)
+    notes += _notes(found, columns, request.glove)
     return Initialized(request.folder / starter.CONFIG_FILE, columns, found, notes)
 
 
 def _corpus(request: InitRequest, scratch: Path) -> tuple[list[str], Columns, list[str]]:
-    """Returns the parquet files, converted if need be, the columns, and other columns of text."""
+    """Returns the parquet files, converted if need be, the columns, and notes for the user."""
     asked: dict[str, Any] = {
         key: getattr(request, key) for key in ("text", "label", "id", "date", "category")
     }
@@ -112,22 +111,20 @@ def _corpus(request: InitRequest, scratch: Path) -> tuple[list[str], Columns, li
         )
     source, target = Path(files[0]), scratch / CONVERTED
     with row_source.opened(source) as opened:
-        parts = row_source.rows(opened, row_source.Tally())
-        first = next(parts, [])
-        if not first:
-            raise UserError(f"{source}: no rows in it")
-        head = _as_table([row for _, row in first][:_HEAD_ROWS])
-        if not opened.starts_with(b"{["):
-            _check_header(opened.name, head.column_names)
-        if _is_dump(first) and not (request.text or request.label):
-            columns = ARXIV
-        else:
-            columns = find_columns(head, **asked)
-            _convert(itertools.chain([first], parts), columns, target)
-    if columns is ARXIV:
-        paper_import.run(paper_import.ImportRequest(source, target))
-        return [str(target)], columns, []
-    return [str(target)], columns, _other_texts(head, columns)
+        is_csv = not opened.starts_with(b"{[")
+        first = [row for _, row in next(row_source.rows(opened, Tally()), [])]
+    if not first:
+        raise UserError(f"{source}: no rows in it")
+    head = _as_table(first[:_HEAD_ROWS])
+    if is_csv:
+        _check_header(str(source), head.column_names)
+    dump = first[0].keys() >= _DUMP_KEYS and not (request.text or request.label)
+    columns = ARXIV if dump else find_columns(head, **asked)
+    tally = paper_import.run(ImportRequest(source, target, None if dump else columns))
+    notes = [] if dump else _other_texts(head, columns)
+    for reason, rows in (tally or Tally()).left_out.items():
+        notes.append(f"rows that are left out ({reason}): {rows:,}")
+    return [str(target)], columns, notes
 
 
 def _check_header(name: str, header: list[str]) -> None:
@@ -150,10 +147,6 @@ def _is_parquet(path: str) -> bool:
         return file.read(4) == b"PAR1"
 
 
-def _is_dump(first: row_source.Rows) -> bool:
-    return bool(first) and set(first[0][1]) >= _DUMP_KEYS
-
-
 def _parquet_head(path: str) -> pa.Table:
     with open_parquet(path) as file:
         flat = [field.name for field in file.schema_arrow if not pa.types.is_nested(field.type)]
@@ -170,24 +163,10 @@ def _as_table(rows: list[row_source.Row]) -> pa.Table:
         values = [row.get(name) for row in rows]
         if not any(isinstance(value, list | dict) for value in values):
             kinds = {type(value) for value in values if value is not None}
-            arrays[name] = pa.array(values if len(kinds) < 2 else map(_string, values))
+            if len(kinds) > 1:
+                values = [value if value is None else str(value) for value in values]
+            arrays[name] = pa.array(values)
     return pa.table(arrays)
-
-
-def _string(value: Any) -> str | None:
-    """Returns a CSV's or JSON's value as ingestion would read it; null for lists and objects."""
-    if value is None or isinstance(value, list | dict):
-        return None
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _convert(parts: Iterator[row_source.Rows], columns: Columns, target: Path) -> None:
-    names = [*columns.required, *columns.optional]
-    schema = pa.schema([(name, pa.string()) for name in names])
-    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
-        for part in parts:
-            texts = {name: [_string(row.get(name)) for _, row in part] for name in names}
-            writer.write_table(pa.table(texts, schema))
 
 
 def _profile(files: list[str], columns: Columns) -> Profile:
@@ -220,20 +199,16 @@ def _check(found: Profile, columns: Columns, data: str) -> None:
 
 
 def _other_texts(head: pa.Table, columns: Columns) -> list[str]:
+    """Returns a note on further columns of text, if there are any."""
     taken = {*columns.required, *columns.optional}
-    texts = []
-    for name in head.column_names:
-        if name not in taken and is_text(head[name].type):
-            values = [value for value in head[name].to_pylist() if value]
-            if values and sum(len(str(value).split()) for value in values) >= 3 * len(values):
-                texts.append(name)
-    return texts
+    texts = prose({name: head[name] for name in head.column_names if name not in taken})
+    joined = " ".join(f"--text {name}" for name in [*texts, *columns.text])
+    return [f"more columns hold text; to join them, start again with {joined}"] if texts else []
 
 
-def _notes(found: Profile, columns: Columns, others: list[str], glove: Path | None) -> list[str]:
+def _notes(found: Profile, columns: Columns, glove: Path | None) -> list[str]:
     few = [name for name, count in found.classes.items() if count < _FEW_ROWS]
     similar = ", ".join(f"{a!r} and {b!r}" for a, b in found.similar_labels[:5])
-    joined = " ".join(f"--text {name}" for name in [*others, *columns.text])
     notes = {
         f"rows without a text, which are left out: {found.without_text:,}": found.without_text,
         f"rows without a label, which are left out: {found.without_label:,}": found.without_label,
@@ -247,7 +222,6 @@ def _notes(found: Profile, columns: Columns, others: list[str], glove: Path | No
         "scripts are not read": found.without_words > _MANY_WITHOUT_WORDS * found.kept,
         "no column of ids: repeated rows are told by their text": not columns.id,
         "no column of dates: no slices by year": not columns.date,
-        f"more columns hold text; to join them, start again with {joined}": others,
         "no word vectors: the model starts from random ones; arxiv-pipeline glove fetch gets "
         "some, and --glove or data.glove names them": glove is None,
     }  # fmt: skip
@@ -257,9 +231,3 @@ def _notes(found: Profile, columns: Columns, others: list[str], glove: Path | No
 def _slug(name: str) -> str:
     slug = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")
     return (slug if re.match("[a-z]", slug) else f"corpus-{slug}".rstrip("-"))[:63]
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,4 +1,4 @@
-"""Imports papers into one parquet file: filters by date, drops repeated ids, samples by class."""
+"""Imports rows into one parquet file: filters by date, drops repeated papers, samples by class."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
-from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,10 +17,11 @@ from pydantic_core import to_json
 
 from components import atomic
 from components.arrow import UnreadableFileError, open_parquet, pa, pc, pq
-from components.contracts.features import DATE, ID, LABEL
+from components.contracts.columns import ARXIV, Columns
 from components.errors import UserError
+from components.ingestion.splits import hashes
 from pipeline.corpora import paper_rows, row_source
-from pipeline.corpora.paper_rows import LINE, Columns, without
+from pipeline.corpora.paper_rows import LINE, without
 from pipeline.corpora.row_source import Tally, ahead
 from pipeline.corpora.sample import SCHEMA
 
@@ -36,11 +36,11 @@ class ImportRequest:
     """What to import, and where to.
 
     Attributes:
-        source: the dump, or a CSV or JSON-lines file; plain, gzipped or a zip of one member.
-        output: the parquet file to write.
+        source: the dump, or a CSV or JSON-lines file; see `packed_files.unpacked`.
+        output: the parquet file to write, with the columns of the same names.
         columns: those of a file of one's own; None for arXiv's dump.
         subjects: the dump's mapping file.
-        first, last: only papers with an ``update_date`` from one to the other, both included.
+        first, last: only rows with a date from one to the other, both included.
         limit: rows of a sample in which each class has its share; None for all.
         seed: of the sample.
         overwrite: whether to replace an output that was made from something else.
@@ -55,6 +55,11 @@ class ImportRequest:
     limit: int | None = None
     seed: int = 0
     overwrite: bool = False
+
+    @property
+    def named(self) -> Columns:
+        """The output's columns."""
+        return self.columns or ARXIV
 
 
 def run(
@@ -77,7 +82,7 @@ def run(
         UserError: the source cannot be read, no row is left, or the output exists already.
         OSError: a file cannot be written.
     """
-    output, tally = request.output, Tally()
+    output, label, tally = request.output, request.named.label, Tally()
     subjects = {} if request.columns else paper_rows.load_subjects(request.subjects)
     with row_source.opened(request.source, track) as source, contextlib.ExitStack() as stack:
         status = request.source.stat()
@@ -87,11 +92,16 @@ def run(
         if _is_there(request, made_from):
             return None
         if request.columns:
-            papers = paper_rows.own_papers(source, tally, request.columns)
+            schema = paper_rows.own_schema(request.columns)
+            tables = paper_rows.own_rows(source, tally, request.columns)
         else:
-            papers = paper_rows.dump_papers(source, tally, subjects)
-        chosen = ahead(_chosen(papers, request, tally))
-        schema = paper_rows.OWN_SCHEMA if request.columns else SCHEMA
+            schema = SCHEMA
+            tables = paper_rows.dump_papers(source, tally, subjects)
+        tables = _within_dates(tables, request, tally)
+        if not request.columns:
+            # In a file of one's own the latest row of an id counts, which ingestion finds.
+            tables = _first_of_id(tables, tally)
+        chosen = ahead(table.drop([LINE.name]) for table in tables)
         schema = schema.with_metadata({_MADE_FROM: made_from})
         # Rows hold no cycles, and looking for some takes a third of the time.
         stack.callback(gc.enable if gc.isenabled() else gc.disable)
@@ -99,13 +109,13 @@ def run(
         atomic.sweep(output)
         part = stack.enter_context(atomic.replacing(output))
         if request.limit is None:
-            _write(part, schema, chosen, tally.classes)
+            _write(part, schema, chosen, tally.classes, label)
         else:
             # Named so that the next import sweeps what a killed one leaves.
             everything = part.with_name(f"{part.stem}.all.tmp")
             stack.callback(everything.unlink, missing_ok=True)
-            _write(everything, schema, chosen, Counter())
-            _write(part, schema, _sample(everything, request, tally), tally.classes)
+            _write(everything, schema, chosen, Counter(), label)
+            _write(part, schema, _sample(everything, request, tally), tally.classes, label)
         rows, left_out = tally.classes.total(), tally.left_out.total()
         if tally.rows != rows + left_out:
             raise AssertionError(f"{tally.rows} rows in, {rows} out, {left_out} left out")
@@ -132,54 +142,59 @@ def _is_there(request: ImportRequest, made_from: bytes) -> bool:
     )
 
 
-def _chosen(papers: Iterable[pa.Table], request: ImportRequest, tally: Tally) -> Iterator[pa.Table]:
-    """Leaves out papers of other dates, and all but the first of an id.
+def _within_dates(
+    tables: Iterator[pa.Table], request: ImportRequest, tally: Tally
+) -> Iterator[pa.Table]:
+    first, last = request.first or date.min, request.last or date.max
+    for table in tables:
+        if request.first or request.last:
+            found = pc.extract_regex(table[request.named.date], r"^\s*(?P<date>\d{4}-\d{2}-\d{2})")
+            day = pc.struct_field(found.combine_chunks(), [0])
+            other = pc.or_(pc.less(day, first.isoformat()), pc.greater(day, last.isoformat()))
+            table = without({"no date": pc.is_null(day), "outside the dates": other}, table, tally)
+        yield table
+
+
+def _first_of_id(tables: Iterable[pa.Table], tally: Tally) -> Iterator[pa.Table]:
+    """Leaves out all papers but the first of an id.
 
     Keeps a 64-bit hash of each id. Among n ids, two have one hash with probability n^2 / 2^65 (4e-7
     for four million papers), and one of them would be lost.
     """
-    first, last = request.first, request.last
     # Ascending, with an end that no hash is past.
     seen: Hashes = np.array([~np.uint64(0)])
-    for table in papers:
-        if first or last:
-            found = pc.extract_regex(table[DATE], r"^\s*(?P<date>\d{4}-\d{2}-\d{2})")
-            day = pc.struct_field(found.combine_chunks(), [0])
-            early = pc.less(day, (first or date.min).isoformat())
-            late = pc.greater(day, (last or date.max).isoformat())
-            wrong = {"no date": pc.is_null(day), "outside the dates": pc.or_(early, late)}
-            table = without(wrong, table, tally)
-        hashes = _hashes(table[ID], 0)
-        repeated = np.ones(len(hashes), bool)
-        repeated[np.unique(hashes, return_index=True)[1]] = False
-        repeated |= seen[np.searchsorted(seen, hashes)] == hashes
+    for table in tables:
+        found = _hashes(table.select([ARXIV.id]), 0)
+        repeated = np.ones(len(found), bool)
+        repeated[np.unique(found, return_index=True)[1]] = False
+        repeated |= seen[np.searchsorted(seen, found)] == found
         # Stable sorting merges sorted runs.
-        seen = np.sort(np.concatenate([seen, np.sort(hashes[~repeated])]), kind="stable")
-        yield without({"repeated id": pa.array(repeated)}, table, tally).drop([LINE.name])
+        seen = np.sort(np.concatenate([seen, np.sort(found[~repeated])]), kind="stable")
+        yield without({"repeated id": pa.array(repeated)}, table, tally)
 
 
-def _hashes(ids: pa.ChunkedArray, seed: int) -> Hashes:
-    salt = (seed % (1 << 128)).to_bytes(blake2b.SALT_SIZE, "little")
-    hashes = bytearray()
-    for chunk in ids.iterchunks():
-        texts = chunk.cast(pa.binary()).to_pylist()
-        hashes += b"".join([blake2b(one, digest_size=8, salt=salt).digest() for one in texts])
-    return np.frombuffer(hashes, "<u8").astype(np.uint64)
+def _hashes(table: pa.Table, seed: int) -> Hashes:
+    """Returns a hash of each row [rows]."""
+    columns = [column.cast(pa.binary()).fill_null(b"") for column in table.columns]
+    return hashes(pc.binary_join_element_wise(*columns, b"\0").to_pylist(), seed % (1 << 128))
 
 
 def _sample(path: Path, request: ImportRequest, tally: Tally) -> Iterator[pa.Table]:
-    """Yields of each class the papers with the least hashes, as many as its share of the limit.
+    """Yields of each class the rows with the least hashes, as many as its share of the limit.
 
-    Shares are rounded by largest remainder. The order of the papers does not matter.
+    A paper's hash is that of its id; without known ids, it is that of the row. Shares are rounded
+    by largest remainder. The order of the rows does not matter.
     """
+    label = request.named.label
+    keys = request.columns.required if request.columns else (ARXIV.id,)
     with open_parquet(str(path)) as file:
         if file.metadata.num_rows == 0:
             return
-        hashes, labels = [], []
-        for batch in file.iter_batches(_SAMPLED_ROWS, columns=[ID, LABEL]):
-            keys = pa.Table.from_batches([batch])
-            hashes.append(_hashes(keys[ID], request.seed))
-            labels.append(keys[LABEL].combine_chunks().dictionary_encode())
+        found, labels = [], []
+        for batch in file.iter_batches(_SAMPLED_ROWS, columns=[*{*keys, label}]):
+            table = pa.Table.from_batches([batch])
+            found.append(_hashes(table.select(keys), request.seed))
+            labels.append(table[label].combine_chunks().dictionary_encode())
         encoded = pa.chunked_array(labels).unify_dictionaries()
         codes = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.iterchunks()])
         # Numbers labels in their order, not in that of the rows.
@@ -189,7 +204,7 @@ def _sample(path: Path, request: ImportRequest, tally: Tally) -> Iterator[pa.Tab
         exact = rows * (limit / len(codes))
         quota = exact.astype(np.int64)
         quota[np.argsort(quota - exact, kind="stable")[: limit - quota.sum()]] += 1
-        order = np.lexsort((np.concatenate(hashes), codes))
+        order = np.lexsort((np.concatenate(found), codes))
         starts = np.cumsum(rows) - rows
         keep = np.zeros(len(codes), bool)
         for first, count in zip(starts.tolist(), quota.tolist(), strict=True):
@@ -203,10 +218,10 @@ def _sample(path: Path, request: ImportRequest, tally: Tally) -> Iterator[pa.Tab
 
 
 def _write(
-    path: Path, schema: pa.Schema, tables: Iterable[pa.Table], classes: Counter[str]
+    path: Path, schema: pa.Schema, tables: Iterable[pa.Table], classes: Counter[str], label: str
 ) -> None:
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for table in filter(len, tables):
             writer.write_table(table.replace_schema_metadata(schema.metadata))
-            for one in table[LABEL].value_counts().to_pylist():
+            for one in table[label].value_counts().to_pylist():
                 classes[one["values"]] += one["counts"]

@@ -1,22 +1,24 @@
-"""Makes tables of papers from the rows of arXiv's metadata dump, or of a file of one's own."""
+"""Makes tables from the rows of arXiv's metadata dump, or of a file of one's own."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import tomli
 
 from components.arrow import pa, pc
-from components.contracts.features import ABSTRACT, CATEGORY, DATE, ID, LABEL
+from components.contracts.columns import Columns
+from components.contracts.features import ABSTRACT, CATEGORY, ID, LABEL
 from components.errors import UserError
-from pipeline.corpora.row_source import Rows, Source, Tally, json_rows, rows
+from components.packed_files import Source
+from pipeline.corpora.row_source import Rows, Tally, json_rows, rows
 from pipeline.corpora.sample import SCHEMA
 
 SUBJECTS_FILE = Path(__file__).with_name("arxiv_subjects.toml")
-OWN_SCHEMA = pa.schema([(name, pa.string()) for name in (ID, ABSTRACT, LABEL, DATE)])
 LINE = pa.field("line", pa.int64())
 """The line of the file that a row begins in."""
 
@@ -39,22 +41,6 @@ _WITHDRAWN = (
     r"(?:is|was|has|had)\s+(?:\w+\s+){0,2}withdrawn\b"
     rf"|\bha(?:ve|s) withdrawn th(?:is|e) {_PAPER}\b"
 )
-
-
-class Columns(NamedTuple):
-    """The columns of a file of one's own.
-
-    Attributes:
-        text: one, or several to join by blanks, in this order.
-        label: the class.
-        id: "" for none; then a row's line is its id.
-        date: "" for none.
-    """
-
-    text: Sequence[str]
-    label: str
-    id: str = ""
-    date: str = ""
 
 
 def load_subjects(path: Path = SUBJECTS_FILE) -> dict[str, str]:
@@ -120,41 +106,31 @@ def dump_papers(source: Source, tally: Tally, subjects: Mapping[str, str]) -> It
         yield without(wrong, table.select([*SCHEMA.names, LINE.name]), tally)
 
 
-def own_papers(source: Source, tally: Tally, columns: Columns) -> Iterator[pa.Table]:
+def own_schema(columns: Columns) -> pa.Schema:
+    """Returns the schema of a file of one's own: the columns that have a role, as strings."""
+    return pa.schema([(name, pa.string()) for name in (*columns.required, *columns.optional)])
+
+
+def own_rows(source: Source, tally: Tally, columns: Columns) -> Iterator[pa.Table]:
     """Reads a CSV or JSON-lines file.
 
     Yields:
-        The columns of ``OWN_SCHEMA`` and ``LINE``; without the rows that lack id, text or label.
-        Integers and booleans among ids and labels are text; other numbers are left out, since as
-        a number, 0704.0010 loses its zeros.
+        The columns of :func:`own_schema` and ``LINE``; without the rows that lack text or label.
+        Integers and booleans among ids and labels are text; rows with other numbers are left out,
+        since as a number, 0704.0010 loses its zeros.
 
     Raises:
         UserError: a column is missing, or the file is neither CSV nor JSON lines.
     """
-    named = [*columns.text, *filter(None, columns[1:])]
-    for part in rows(source, tally, named):
-        papers = []
-        for line, row in part:
-            paper = {
-                ID: _written(row.get(columns.id)) if columns.id else str(line),
-                ABSTRACT: _joined([row.get(name) for name in columns.text]),
-                LABEL: _written(row.get(columns.label)),
-                DATE: row.get(columns.date) if columns.date else None,
-            }
-            papers.append((line, paper))
-        table = _table(papers, OWN_SCHEMA, tally)
-        names = {"no id": ID, "no text": ABSTRACT, "no label": LABEL}
-        yield without({why: _blank(table[name]) for why, name in names.items()}, table, tally)
-
-
-def _written(value: Any) -> Any:
-    return str(value).lower() if isinstance(value, int) else value
-
-
-def _joined(parts: list[Any]) -> Any:
-    """Joins texts; returns a part that is none, so that the row is left out."""
-    other = [part for part in parts if not isinstance(part, (str, type(None)))]
-    return other[0] if other else " ".join(filter(None, parts))
+    schema, keys = own_schema(columns), {columns.id, columns.label}
+    for part in rows(source, tally, columns.required):
+        for _, row in part:
+            row.update(
+                {key: str(row[key]).lower() for key in keys if isinstance(row.get(key), int)}
+            )
+        table = _table(part, schema, tally)
+        no_text = functools.reduce(pc.and_, (_blank(table[name]) for name in columns.text))
+        yield without({"no text": no_text, "no label": _blank(table[columns.label])}, table, tally)
 
 
 def _blank(column: pa.ChunkedArray) -> pa.ChunkedArray:

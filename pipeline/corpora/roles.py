@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from pydantic import ValidationError
-
 from components.arrow import is_text, pa, pc
-from components.contracts.columns import Columns
+from components.contracts.columns import ARXIV, Columns
 from components.errors import UserError
 
 # In order of preference, as whole names or after an underscore.
@@ -68,24 +66,26 @@ def find_columns(
         date = _first(free, _DATE_NAMES, _is_date)
     found_label = label or _label({name: free[name] for name in free if name != date})
     if category is None:
-        default = Columns().category
+        default = ARXIV.category
         refines = default in free and default != found_label
         category = default if refines and _refines(free[default], table[found_label]) else ""
-    try:
-        return Columns(text=found_text, label=found_label, id=id, date=date, category=category)
-    except ValidationError as error:
-        raise UserError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+    return Columns.named(text=found_text, label=found_label, id=id, date=date, category=category)
+
+
+def prose(columns: dict[str, pa.ChunkedArray]) -> dict[str, float]:
+    """Returns the mean number of words of each column of texts of some length."""
+    words = {name: _mean_words(column) for name, column in columns.items() if is_text(column.type)}
+    return {name: mean for name, mean in words.items() if mean >= _MIN_WORDS}
 
 
 def _text(columns: dict[str, pa.ChunkedArray]) -> str:
-    words = {name: _mean_words(column) for name, column in columns.items() if is_text(column.type)}
-    prose = {name: mean for name, mean in words.items() if mean >= _MIN_WORDS}
-    if not prose:
+    words = prose(columns)
+    if not words:
         raise UserError(
             f"no column holds texts of {_MIN_WORDS} or more words; name it with --text. "
             f"The file has {', '.join(columns)}"
         )
-    return _by_name(prose, _TEXT_NAMES) or max(prose, key=lambda name: prose[name])
+    return _by_name(words, _TEXT_NAMES) or max(words, key=lambda name: words[name])
 
 
 def _label(columns: dict[str, pa.ChunkedArray]) -> str:

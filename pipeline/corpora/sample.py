@@ -38,20 +38,8 @@ SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("abstract", "authors")),
         ("authors_parsed", pa.list_(pa.list_(pa.string()))),
-        *(
-            (name, pa.string())
-            for name in (
-                "comments",
-                "doi",
-                "id",
-                "journal-ref",
-                "license",
-                "report-no",
-                "submitter",
-                "title",
-                "update_date",
-            )
-        ),
+        *((name, pa.string()) for name in ("comments", "doi", "id", "journal-ref", "license")),
+        *((name, pa.string()) for name in ("report-no", "submitter", "title", "update_date")),
         ("versions", pa.list_(pa.struct([("created", pa.string()), ("version", pa.string())]))),
         *((name, pa.string()) for name in ("primary_category", "final_category")),
     ]

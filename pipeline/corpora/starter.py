@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +204,7 @@ def _above(chance: float) -> float:
 
 
 def new_folder(folder: Path) -> Path:
-    """Creates a scratch folder beside the target, which :func:`finish` renames to it.
+    """Creates a scratch folder beside the target, to be renamed to it.
 
     Raises:
         UserError: the target exists, or its parent cannot be written.
@@ -212,7 +212,8 @@ def new_folder(folder: Path) -> Path:
     if os.path.lexists(folder):
         raise UserError(f"{folder} exists; name another folder with --output, or move it away")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        scratch = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+        scratch.mkdir(parents=True)
+        return scratch
     except OSError as error:
         raise UserError(f"{folder}: cannot be created: {error.strerror}") from None

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from components.arrow import UnreadableFileError, is_text, open_parquet, pa
 from components.errors import UserError
-from components.input_files import find_files, missing
+from components.input_files import check_columns, find_files
 from pipeline.client.batch.model import ModelVersion
 
 # Bytes of a column chunk that are buffered at a time.
@@ -162,12 +162,8 @@ def _inspect(path: str, columns: Columns) -> tuple[InputFile, str]:
     stamp = _stamp(path)
     with open_parquet(path) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
-    for column in (columns.id, columns.abstract):
-        if schema.names.count(column) != 1:
-            raise UserError(
-                f"{path}: {missing(column, schema.names, path)}; "
-                "name yours with --id-column and --abstract-column"
-            )
+    remedy = "; name yours with --id-column and --abstract-column"
+    check_columns((columns.id, columns.abstract), schema.names, path, remedy=remedy)
     abstract, kind = schema.field(columns.abstract).type, schema.field(columns.id).type
     if not is_text(abstract):
         raise UserError(f"{path}: column {columns.abstract!r} must hold text, not {abstract}")

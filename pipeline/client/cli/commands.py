@@ -37,7 +37,7 @@ of the output went away.
 """
 _INPUT_HELP = (
     "lines: each line is a text; whole: the file is one text; jsonl: an object a line; json: an "
-    "array; csv: with a header; auto: by content and suffix. Files may be gzip."
+    "array; csv: with a header; auto: by content and suffix. Files may be .gz, .xz or .zip."
 )
 _OUTPUT_HELP = (
     "json: an object a line; csv: a column a class, with an apostrophe before a text that a "

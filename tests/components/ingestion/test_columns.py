@@ -91,8 +91,8 @@ def test_a_missing_column_is_named_with_what_is_there() -> None:
     with pytest.raises(UserError) as error:
         columns.check_schema(schema, "/d/x.parquet")
     assert str(error.value) == (
-        "/d/x.parquet: columns 'abstract', 'final_category' are missing; the file has 'id', "
-        "'summary', 'update_date'. Name yours in [data.columns]."
+        "/d/x.parquet: no column 'abstract', 'final_category'; it has 'id', 'summary', "
+        "'update_date'; name yours in [data.columns]"
     )
 
 
@@ -202,8 +202,8 @@ def test_all_missing_columns_are_named_with_the_nearest_names() -> None:
     with pytest.raises(UserError) as error:
         columns.check_schema(schema, "news.parquet", NEWS)
     assert str(error.value) == (
-        "news.parquet: columns 'title' (is it 'Title'?), 'body' (is it 'bodies'?), 'topic' are "
-        "missing; the file has 'Title', 'bodies', 'x'. Name yours in [data.columns]."
+        "news.parquet: no column 'title' (is it 'Title'?), 'body' (is it 'bodies'?), 'topic'; it "
+        "has 'Title', 'bodies', 'x'; name yours in [data.columns]"
     )
 
 

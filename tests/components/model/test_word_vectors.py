@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def test_zip_that_cannot_be_unpacked_is_one_line(tmp_path: Path, offset: int, va
     # Flags stand at 6 and 8, the method at 8 and 10, of a local and a central header.
     data[offset] = data[central + offset + 2] = value
     path.write_bytes(bytes(data))
-    with pytest.raises(UserError, match=r"v\.zip: cannot be unpacked \(.+\); unpack it yourself"):
+    with pytest.raises(UserError, match=r"v\.zip: damaged, .+ \(.+\); .*unpack it yourself"):
         load_glove(path, ["the"], 3)
 
 
@@ -142,21 +143,23 @@ def test_bad_line_is_named(tmp_path: Path, text: str | bytes, line: int, message
 
 
 @pytest.mark.parametrize("name", ["v.txt.gz", "v.txt.xz"])
-def test_truncated_archive_names_the_line_where_it_ends(tmp_path: Path, name: str) -> None:
+def test_truncated_archive_is_named(tmp_path: Path, name: str) -> None:
     random = np.random.default_rng(0)
     text = "".join(f"w{i} {' '.join(map(str, random.normal(size=3)))}\n" for i in range(5000))
     path = write(tmp_path, name, text)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(UserError, match=r"v\.txt\.\wz:\d+: the file is damaged or cut short"):
+    with pytest.raises(UserError, match=r"v\.txt\.\wz: damaged, cut short or"):
         load_glove(path, ["w1"], 3)
 
 
 @pytest.mark.parametrize("name", ["v.txt.gz", "v.txt.xz", "v.zip"])
-def test_file_that_is_not_what_its_suffix_says(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
+def test_content_counts_whatever_the_suffix_says(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, name, TEXT)
+    for other in ("v.txt", "w.gz"):
+        shutil.copy(path, tmp_path / other)
+        np.testing.assert_array_equal(load_glove(tmp_path / other, ["the"], 3)[0][2], [1, 2, 3])
     path.write_text(TEXT)
-    with pytest.raises(UserError, match=r"damaged|cut short"):
-        load_glove(path, ["the"], 3)
+    np.testing.assert_array_equal(load_glove(path, ["the"], 3)[0][2], [1, 2, 3])
 
 
 def test_damaged_zip_member(tmp_path: Path) -> None:

@@ -275,7 +275,7 @@ def test_long_texts_are_cut_in_the_table(run):
         ("{", "not JSON"),
         ('"abstract"', "not a JSON object"),
         ('{"text": "x", "id": 1}', "no field 'abstract'; there are 'text', 'id'"),
-        ('{"abstract": null}', "is not a string but null"),
+        ('{"abstract": null}', "there is no text in 'abstract'"),
         ('{"abstract": ["x"]}', "is not a string but an array"),
         ("[" * 100_000, "not JSON"),
         ('{"abstract": ' + "1" * 5000 + "}", "not"),
@@ -318,14 +318,14 @@ def test_bad_rows_are_skipped_where_that_is_asked(run, server, tmp_path):
 def test_invalid_utf8_in_a_json_row(run, tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_bytes(b'{"abstract": "\xff"}\n')
-    fails(run("-f", str(file)), 7, "row 1: not JSON")
+    fails(run("-f", str(file)), 7, "row 1: is not UTF-8")
 
 
 def test_bad_parquet_files(run, tmp_path):
     file = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"abstract": ["a", None], "n": [1, 2]}), file)
-    fails(run("-f", str(file)), 7, f"{file}, row 2: column 'abstract' is null")
-    fails(run("-f", str(file), "--field", "text"), 7, "no column 'text'; there are 'abstract', 'n'")
+    fails(run("-f", str(file)), 7, f"{file}, row 2: there is no text in 'abstract'")
+    fails(run("-f", str(file), "--field", "text"), 7, "no column 'text'; it has 'abstract', 'n'")
     fails(run("-f", str(file), "--field", "n"), 7, "column 'n' holds int64, not text")
     fails(run("-f", str(file), "--id", "key"), 7, "no column 'key'")
     file.write_bytes(b"PAR1 broken")
