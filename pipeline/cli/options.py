@@ -78,7 +78,10 @@ class Place:
         """The table ``[run]`` of the latest run; empty if there is none."""
         from pipeline.runs import record
 
-        return dict(record.latest_configuration(self.folder).get("run", {}))
+        try:
+            return dict(record.latest_configuration(self.folder).get("run", {}))
+        except OSError as error:
+            raise UserError(f"{self.folder.path}: cannot be read: {error.strerror}") from error
 
     @property
     def owner(self) -> Owner:

@@ -52,9 +52,11 @@ class Handler(BaseHTTPRequestHandler):
         if BEHAVIOUR == "broken":
             state, status = "END", {"error_code": "NOT_FOUND", "error_message": "no variables"}
         listed = [{"version": str(v), "state": state, "status": status} for v in versions]
+        chosen = ["", *(f"/versions/{v}" for v in versions)]
+        metadata = [f"/v1/models/{model.name}{one}/metadata" for one in chosen]
         if self.path == f"/v1/models/{model.name}":
             self._answer(200, {"model_version_status": listed})
-        elif self.path == f"/v1/models/{model.name}/metadata" and state == "AVAILABLE":
+        elif self.path in metadata and state == "AVAILABLE":
             inputs = {"title": {}, "body": {}}
             signatures = {"signature_def": {"serving_default": {"inputs": inputs}}}
             self._answer(200, {"metadata": {"signature_def": signatures}})
