@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from components.contracts.columns import ARXIV, Columns
 from components.errors import UserError
 from components.ingestion.columns import Canonical, canonical, check_schema, with_partitions
 from components.input_files import find_files, partition_values
+from components.validation.reviewed_files import read_classes
+from pipeline.config.pipeline_config import load_config
 from pipeline.corpora import paper_import, row_source, starter
 from pipeline.corpora.paper_import import ImportRequest
 from pipeline.corpora.profile import Profile, profile
@@ -24,6 +27,7 @@ CONVERTED = "data.parquet"
 
 _HEAD_ROWS = 10_000
 _FEW_ROWS = 10
+_LEAST_ROWS = 50
 # A longer name of a CSV column is rather a text.
 _HEADER_WORDS = 5
 _MANY_WITHOUT_WORDS = 0.05
@@ -73,6 +77,9 @@ def initialize(request: InitRequest) -> Initialized:
         UserError: the data cannot be read, a column cannot be told, the rows cannot be learned
             from, or the folder exists; nothing is left behind.
     """
+    inside = Path(os.path.normpath(request.folder.absolute()))
+    if Path(request.data).is_dir() and inside.is_relative_to(Path(request.data).absolute()):
+        raise UserError(f"{request.folder}: lies in the data; name another folder with --output")
     scratch = starter.new_folder(request.folder)
     try:
         files, columns, notes = _corpus(request, scratch)
@@ -88,11 +95,26 @@ def initialize(request: InitRequest) -> Initialized:
             columns=columns,
             found=found,
         )
+        _read_back(scratch, columns)
         scratch.rename(request.folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     notes += _notes(found, columns, request.glove)
     return Initialized(request.folder / starter.CONFIG_FILE, columns, found, notes)
+
+
+def _read_back(folder: Path, columns: Columns) -> None:
+    """Checks that a run could use what was written.
+
+    Raises:
+        UserError: it could not, as for an odd name of the pipeline or of a class.
+    """
+    try:
+        config = load_config(folder / starter.CONFIG_FILE)
+        read_classes(config.data.schema_file, columns.label)
+    except UserError as error:
+        # The folder has its final name only after this.
+        raise UserError(str(error).replace(f"{folder}{os.sep}", "")) from None
 
 
 def _corpus(request: InitRequest, scratch: Path) -> tuple[list[str], Columns, list[str]]:
@@ -102,7 +124,7 @@ def _corpus(request: InitRequest, scratch: Path) -> tuple[list[str], Columns, li
     }
     files = find_files(request.data)
     if _is_parquet(files[0]):
-        head = _parquet_head(files[0])
+        head = _parquet_head(files)
         columns = find_columns(head, **asked)
         return files, columns, _other_texts(head, columns)
     if len(files) > 1:
@@ -133,6 +155,11 @@ def _check_header(name: str, header: list[str]) -> None:
     Raises:
         UserError: a name is empty, a number, or a sentence.
     """
+    if header and not header[0]:
+        raise UserError(
+            f"{name}:1: the first column has no name, as where pandas writes its index; write the "
+            "file with index=False, or name the column"
+        )
     for cell in header:
         words = cell.split()
         if not 0 < len(words) <= _HEADER_WORDS or re.fullmatch(r"[\d.,+-]+", words[0]):
@@ -147,13 +174,28 @@ def _is_parquet(path: str) -> bool:
         return file.read(4) == b"PAR1"
 
 
-def _parquet_head(path: str) -> pa.Table:
-    with open_parquet(path) as file:
-        flat = [field.name for field in file.schema_arrow if not pa.types.is_nested(field.type)]
-        batch = next(file.iter_batches(_HEAD_ROWS, columns=flat), None)
-        if batch is None:
-            raise UserError(f"{path}: no rows in it")
-        return pa.Table.from_batches([with_partitions(batch, path, partition_values(path))])
+def _parquet_head(files: list[str]) -> pa.Table:
+    """Returns rows of the first, middle and last file, since files may be sorted or partitioned."""
+    tables = []
+    for path in dict.fromkeys(files[i] for i in (0, len(files) // 2, -1)):
+        with open_parquet(path) as file:
+            flat = [field.name for field in file.schema_arrow if not pa.types.is_nested(field.type)]
+            for group in {0, file.num_row_groups // 2, file.num_row_groups - 1}:
+                if 0 <= group < file.num_row_groups:
+                    batch = next(file.iter_batches(_HEAD_ROWS, [group], flat), None)
+                    if batch:
+                        batch = with_partitions(batch, path, partition_values(path))
+                        tables.append(pa.Table.from_batches([batch]))
+    if not tables:
+        raise UserError(f"{files[0]}: no rows in it")
+    shared = [
+        name for name in tables[0].column_names if all(name in t.schema.names for t in tables)
+    ]
+    try:
+        return pa.concat_tables([table.select(shared) for table in tables])
+    except pa.ArrowInvalid:
+        # Files whose types differ; ingestion reads them all, so the first will do.
+        return tables[0]
 
 
 def _as_table(rows: list[row_source.Row]) -> pa.Table:
@@ -161,11 +203,16 @@ def _as_table(rows: list[row_source.Row]) -> pa.Table:
     arrays = {}
     for name in names:
         values = [row.get(name) for row in rows]
-        if not any(isinstance(value, list | dict) for value in values):
-            kinds = {type(value) for value in values if value is not None}
-            if len(kinds) > 1:
-                values = [value if value is None else str(value) for value in values]
-            arrays[name] = pa.array(values)
+        nested = sum(isinstance(value, list | dict) for value in values)
+        if 2 * nested > len(values):
+            continue
+        values = [None if isinstance(value, list | dict) else value for value in values]
+        kinds = {type(value) for value in values if value is not None}
+        # Integers of any size.
+        if len(kinds) > 1 or int in kinds:
+            whole = kinds == {int} and all(abs(value or 0) < 1 << 62 for value in values)
+            values = values if whole else [one if one is None else str(one) for one in values]
+        arrays[name] = pa.array(values)
     return pa.table(arrays)
 
 
@@ -186,11 +233,21 @@ def _profile(files: list[str], columns: Columns) -> Profile:
 
 def _check(found: Profile, columns: Columns, data: str) -> None:
     label = columns.label
+    if found.kept and found.without_words == found.kept:
+        raise UserError(
+            f"{data}: no text has a word of the letters a to z and digits; other scripts are not "
+            "read"
+        )
     if not found.kept:
         raise UserError(f"{data}: no row has both a text and a label ({found.rows:,} rows)")
     if len(found.classes) < 2:
         (only,) = found.classes
         raise UserError(f"{data}: column {label!r} holds only {only!r}; two classes are needed")
+    if 0 < found.kept < _LEAST_ROWS:
+        raise UserError(
+            f"{data}: {found.kept} rows with a text and a label are too few for three splits; give "
+            f"{_LEAST_ROWS} or more"
+        )
     if len(found.classes) > found.kept / 2:
         raise UserError(
             f"{data}: column {label!r} has {len(found.classes):,} values in {found.kept:,} rows; "
@@ -214,12 +271,16 @@ def _notes(found: Profile, columns: Columns, glove: Path | None) -> list[str]:
         f"rows without a label, which are left out: {found.without_label:,}": found.without_label,
         f"rows that repeat the text of another, and share its split: {found.duplicate_texts:,}":
             found.duplicate_texts,
+        f"rows that repeat an id, of which one is kept: {found.repeated_ids:,}; if {columns.id} "
+        "names no row, start again with --id ''": found.repeated_ids,
         f"labels with blanks around them, which are ignored: {found.padded_labels:,}":
             found.padded_labels,
         f"labels that differ only in case or punctuation: {similar}; are they one class?": similar,
         f"classes with fewer than {_FEW_ROWS} rows, too few to learn: {', '.join(few)}": few,
         f"texts without a word of the letters a to z and digits: {found.without_words:,}; other "
         "scripts are not read": found.without_words > _MANY_WITHOUT_WORDS * found.kept,
+        f"dates that cannot be read: {found.unreadable_dates:,}; write them as 2024-01-31":
+            found.unreadable_dates,
         "no column of ids: repeated rows are told by their text": not columns.id,
         "no column of dates: no slices by year": not columns.date,
         "no word vectors: the model starts from random ones; arxiv-pipeline glove fetch gets "

@@ -34,6 +34,7 @@ class Profile(NamedTuple):
         words: words of a cleaned text at quantiles .5 and .95, and at most.
         vocabulary: words that occur in two texts or more.
         with_id, with_date: shares of the rows.
+        unreadable_dates: rows whose date is no date, and counts as missing.
     """
 
     rows: int
@@ -50,6 +51,7 @@ class Profile(NamedTuple):
     vocabulary: int
     with_id: float
     with_date: float
+    unreadable_dates: int
 
     @property
     def kept(self) -> int:
@@ -76,12 +78,13 @@ def profile(batches: Iterable[roles.Canonical], clean: Callable[[bytes], bytes])
         clean: the text cleaning, from UTF-8 to UTF-8.
     """
     rows = without_text = without_label = padded = without_words = total_bytes = 0
-    with_id = with_date = 0
+    with_id = with_date = unreadable = 0
     classes: Counter[str] = Counter()
     documents: Counter[bytes] = Counter()
     lengths: Counter[int] = Counter()
     texts, ids = bytearray(), bytearray()
-    for batch, *_, padded_labels in batches:
+    for batch, unreadable_dates, _, padded_labels in batches:
+        unreadable += unreadable_dates
         padded += padded_labels
         rows += len(batch)
         text, label = batch.column(roles.TEXT), batch.column(roles.LABEL)
@@ -118,6 +121,7 @@ def profile(batches: Iterable[roles.Canonical], clean: Callable[[bytes], bytes])
         vocabulary=sum(count > 1 for count in documents.values()),
         with_id=with_id / max(rows, 1),
         with_date=with_date / max(rows, 1),
+        unreadable_dates=unreadable,
     )
 
 

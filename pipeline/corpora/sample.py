@@ -414,7 +414,10 @@ def write_sample_corpus(path: Path, rows: int, seed: int) -> None:
     units = _Units()
     papers_of_month = np.zeros(_MONTHS, np.int64)
     sweep(path)
-    with replacing(path) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
+    with (
+        replacing(path) as part,
+        pq.ParquetWriter(part.absolute(), SCHEMA, compression="zstd") as writer,
+    ):
         for start in range(0, rows, _CHUNK):
             rng = np.random.default_rng([seed, start])
             writer.write_table(_table(rng, units, min(_CHUNK, rows - start), papers_of_month))

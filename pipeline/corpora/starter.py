@@ -70,7 +70,8 @@ def write_starter(
         UserError: the folder cannot be written.
     """
     texts = {
-        SCHEMA_FILE: _SCHEMA_COMMENT.format(label=columns.label) + _text(_schema(columns, found)),
+        SCHEMA_FILE: _SCHEMA_COMMENT.format(label=repr(columns.label))
+        + _text(_schema(columns, found)),
         VALIDATIONS_FILE: _VALIDATIONS_COMMENT + _text(_validations(columns, found)),
         CONFIG_FILE: _config(name, description, parquet, glove, columns, found),
     }

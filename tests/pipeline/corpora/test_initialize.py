@@ -163,3 +163,85 @@ def test_odd_labels_empty_texts_and_repeats_are_noted(tmp_path: Path) -> None:
     written = tomli.loads(made.config.read_text("utf-8"))
     assert written["run"]["name"] == "odd"
     assert written["data"]["description"] == "odd texts"
+
+
+def test_sorted_and_partitioned_files_are_seen_whole(tmp_path: Path) -> None:
+    sorted_rows = {
+        "text": TEXTS * 2,
+        "lang": ["en", "de"] * ROWS,
+        "sentiment": ["a"] * ROWS + ["b"] * ROWS,
+    }
+    table = pa.table(sorted_rows)
+    pq.write_table(table, tmp_path / "sorted.parquet", row_group_size=ROWS)
+    made = start(tmp_path / "sorted.parquet", tmp_path / "sorted")
+    assert made.columns.label == "sentiment"
+    write_parquet(tmp_path / "hive" / "label=cs" / "empty.parquet", text=pa.array([], pa.string()))
+    for label in ("cs", "math"):
+        write_parquet(tmp_path / "hive" / f"label={label}" / "p.parquet", text=TEXTS)
+    made = start(tmp_path / "hive", tmp_path / "out")
+    assert made.found.classes == {"cs": ROWS, "math": ROWS}
+
+
+def test_ids_that_repeat_are_no_ids_unless_asked_for(tmp_path: Path) -> None:
+    users = [i % 40 for i in range(ROWS)]
+    data = write_parquet(
+        tmp_path / "d.parquet", user_id=users, text=TEXTS, label=["a", "b"] * (ROWS // 2)
+    )
+    assert start(data, tmp_path / "found").columns.id == ""
+    notes = start(data, tmp_path / "asked", id="user_id").notes
+    assert any(
+        note.startswith("rows that repeat an id, of which one is kept: 20") for note in notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        ({"text": ["привет мир снова"] * ROWS}, {}, "no text has a word of the letters a to z"),
+        (
+            {"label": ["World\xa0news", "b"] * (ROWS // 2)},
+            {},
+            "class 'World\\xa0news' has",
+        ),
+        ({}, {"name": "My Model"}, "run.name = 'My Model': String should match"),
+        (
+            {"text": TEXTS[:20], "label": ["a", "b"] * 10},
+            {},
+            "20 rows with a text and a label",
+        ),
+        ({"label": ["--1", "b"] * (ROWS // 2)}, {}, ""),
+    ],
+)
+def test_what_a_run_could_not_use_is_refused_before_the_folder_is_there(
+    tmp_path: Path, change: dict, options: dict, message: str
+) -> None:
+    columns = {"text": TEXTS, "label": ["a", "b"] * (ROWS // 2), **change}
+    data = write_parquet(tmp_path / "d.parquet", **columns)
+    if not message:
+        start(data, tmp_path / "out", text=("text",), **options)
+        return
+    with pytest.raises(UserError) as error:
+        start(data, tmp_path / "out", text=("text",), **options)
+    assert message in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_folder_within_the_data_and_names_with_blanks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_parquet(tmp_path / "data" / "p.parquet", text=TEXTS, label=["a", "b"] * (ROWS // 2))
+    with pytest.raises(UserError, match="lies in the data; name another folder"):
+        start(tmp_path / "data", tmp_path / "data" / "out")
+    write_csv(tmp_path / "news.csv")
+    monkeypatch.chdir(tmp_path)
+    assert start("news.csv", Path("my news: 1%")).found.kept == ROWS
+
+
+def test_json_values_of_any_kind(tmp_path: Path) -> None:
+    rows = [{"id": 2**63 + i, "text": text, "y": i % 2} for i, text in enumerate(TEXTS)]
+    rows[3]["text"] = ["nested"]
+    rows[4].pop("y")
+    (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    made = start(tmp_path / "r.jsonl", tmp_path / "out")
+    assert (made.columns.text, made.columns.id) == (("text",), "id")
+    assert made.found.kept == ROWS - 2

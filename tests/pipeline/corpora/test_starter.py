@@ -27,6 +27,7 @@ FOUND = Profile(
     vocabulary=4321,
     with_id=1.0,
     with_date=0.5,
+    unreadable_dates=0,
 )
 COLUMNS = Columns(text=("head", "body"), label="the topic", id="uid", date="day", category="")
 
