@@ -220,7 +220,8 @@ def _sample(path: Path, request: ImportRequest, tally: Tally) -> Iterator[pa.Tab
 def _write(
     path: Path, schema: pa.Schema, tables: Iterable[pa.Table], classes: Counter[str], label: str
 ) -> None:
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    # Given a path with a blank, pyarrow takes it for a URI.
+    with path.open("wb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for table in filter(len, tables):
             writer.write_table(table.replace_schema_metadata(schema.metadata))
             for one in table[label].value_counts().to_pylist():

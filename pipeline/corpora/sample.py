@@ -18,6 +18,7 @@ The same rows and seed give the same bytes.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -414,7 +415,9 @@ def write_sample_corpus(path: Path, rows: int, seed: int) -> None:
     units = _Units()
     papers_of_month = np.zeros(_MONTHS, np.int64)
     sweep(path)
-    with replacing(path) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(stack.enter_context(replacing(path)).open("wb"))
+        writer = stack.enter_context(pq.ParquetWriter(file, SCHEMA, compression="zstd"))
         for start in range(0, rows, _CHUNK):
             rng = np.random.default_rng([seed, start])
             writer.write_table(_table(rng, units, min(_CHUNK, rows - start), papers_of_month))
