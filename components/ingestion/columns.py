@@ -143,8 +143,9 @@ def _joined(columns: Sequence[pa.Array]) -> pa.Array:
 def canonical(batch: pa.RecordBatch, columns: Columns = ARXIV) -> Canonical:
     """Converts a batch whose schema passed :func:`check_schema` to ``CANONICAL``."""
     nothing = pa.nulls(batch.num_rows, pa.string())
+    indices = batch.schema.get_all_field_indices
     raw = {
-        role: [batch.column(index) for name in names for index in _indices(batch.schema, name)]
+        role: [batch.column(index) for name in names for index in indices(name)]
         for role, names in columns.by_role().items()
     }
     dates, unreadable = _date((raw.pop(DATE, None) or [nothing])[0])
@@ -163,10 +164,6 @@ def canonical(batch: pa.RecordBatch, columns: Columns = ARXIV) -> Canonical:
         min(unreadable.to_pylist(), default="").strip()[:_SHOWN],
         padded,
     )
-
-
-def _indices(schema: pa.Schema, name: str) -> list[int]:
-    return list(schema.get_all_field_indices(name))
 
 
 def as_feature_lists(batch: pa.RecordBatch, columns: Columns = ARXIV) -> pa.RecordBatch:

@@ -207,8 +207,9 @@ def command(*words: object) -> Any:
     return CliRunner().invoke(app, ["import", *map(str, words)])
 
 
-def test_the_command_shows_how_rows_add_up(tmp_path: Path) -> None:
-    source, output = tmp_path / "news.csv", tmp_path / "out" / "news.parquet"
+def test_the_command_shows_how_rows_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source, output = Path("news.csv"), Path("my news.parquet")
     source.write_text("body,topic,when\na,[red]x\x1b[31m,2020-01-01\nb,y,2019-01-01\n,y,\n")
     options = ("--text", "body", "--label", "topic", "--date", "when", "--from", "2020-01-01")
     done = command(source, "-o", output, *options)
@@ -221,7 +222,7 @@ def test_the_command_shows_how_rows_add_up(tmp_path: Path) -> None:
     assert "1 [red]x?[31m" in shown
     assert shown[-2:] == [
         f"Imported 1 rows of 1 classes: {output}",
-        f"Make a configuration: arxiv-pipeline init {output} --output {output.with_suffix('')} "
+        "Make a configuration: arxiv-pipeline init 'my news.parquet' --output 'my news' "
         "--text body --label topic --date when",
     ]
     again = command(source, "-o", output, *options)
