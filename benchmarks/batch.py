@@ -81,7 +81,7 @@ def main(
             str(parquet),
             Path(folder) / "out",
             model,
-            columns=Columns(features.ID, features.ABSTRACT),
+            columns=Columns(features.ID, (features.ABSTRACT,)),
             rows_per_part=ROWS_PER_PART,
             batch_size=batch_size,
             threads=0,

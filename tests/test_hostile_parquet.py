@@ -86,12 +86,12 @@ def _check_with_doctor(path: Path) -> None:
 
 def _plan_batch(path: Path) -> None:
     model = ModelVersion("/models/1", "1", "digest")
-    plan.plan(str(path), plan.Columns("id", "abstract"), 10, model, path.parent / "out")
+    plan.plan(str(path), plan.Columns("id", ("abstract",)), 10, model, path.parent / "out")
 
 
 def _read_batch(path: Path) -> None:
     shard = plan.Shard("part", str(path), 0, 2)
-    plan.read_rows(shard, plan.Columns("id", "abstract"))
+    plan.read_rows(shard, plan.Columns("id", ("abstract",)))
 
 
 def _read_row_group(path: Path) -> None:

@@ -47,7 +47,7 @@ def classified(pattern: str) -> list[str]:
 
 
 def scored(pattern: str) -> list[str]:
-    columns = plan.Columns("id", "abstract")
+    columns = plan.Columns("id", ("abstract",))
     job = plan.plan(pattern, columns, 10, ModelVersion("/models/1", "1", "digest"), Path("/out"))
     rows = [row for shard in job.shards() for row in plan.read_rows(shard, columns)]
     return [key.decode() for key, _ in rows if isinstance(key, bytes)]

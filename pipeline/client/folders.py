@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from components.contracts import artifact_files
+from components.contracts.golden_predictions import GoldenPredictions
 from components.errors import UserError
 from components.pushing.versions import servable_versions
 from components.scoring.saved_model import SAVED_MODEL
@@ -55,3 +57,9 @@ def _versions(folder: Path) -> list[int]:
         return servable_versions(folder)
     except UserError as error:
         raise ModelNotLoadedError(str(error)) from None
+
+
+def text_columns(version: Path) -> tuple[str, ...]:
+    """Returns the columns that are joined to a model's text; arXiv's if the model does not say."""
+    path = version / artifact_files.EXTRA_ASSETS / artifact_files.GOLDEN_PREDICTIONS
+    return (GoldenPredictions.find(path) or GoldenPredictions()).text_columns

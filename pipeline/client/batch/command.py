@@ -23,7 +23,12 @@ def batch(
         Path, typer.Option(help="A pushed version, or the push folder: its newest version.")
     ],
     id_column: Annotated[str, typer.Option(help="Column that names a row.")] = features.ID,
-    abstract_column: Annotated[str, typer.Option(help="Column of the texts.")] = features.ABSTRACT,
+    text_column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column of the texts, by default the model's; several are joined, as in training."
+        ),
+    ] = None,
     rows_per_part: Annotated[
         int, typer.Option(min=1, help="Most rows of an input in one part.")
     ] = ROWS_PER_PART,
@@ -41,7 +46,7 @@ def batch(
         typer.Option(help="A pipeline option of Beam, such as --runner=FlinkRunner; repeatable."),
     ] = None,
 ) -> None:
-    """Score the abstracts of parquet files into parquet files.
+    """Score the texts of parquet files into parquet files.
 
     The same command resumes a killed run. Rows that cannot be scored are in OUT/_rejected with the
     reason; OUT/_SUCCESS holds the counts.
@@ -59,7 +64,7 @@ def batch(
             source,
             out,
             model,
-            columns=Columns(id_column, abstract_column),
+            columns=Columns(id_column, tuple(text_column or ())),
             rows_per_part=rows_per_part,
             batch_size=batch_size,
             threads=threads,

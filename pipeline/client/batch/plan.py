@@ -22,9 +22,9 @@ from pipeline.client.batch.model import ModelVersion
 # Bytes of a column chunk that are buffered at a time.
 _READ_BUFFER = 1 << 20
 _READ_ROWS = 2048
-_FORMAT = 1
+_FORMAT = 2
 
-# Id and abstract; text as raw bytes.
+# Id and text, as raw bytes.
 Row = tuple[bytes | int | None, bytes | None]
 
 
@@ -56,10 +56,13 @@ class Shard(NamedTuple):
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the input's columns."""
+    """Names of the input's columns; several text columns are joined, as in training."""
 
     id: str
-    abstract: str
+    text: tuple[str, ...]
+
+    def names(self) -> list[str]:
+        return list(dict.fromkeys([self.id, *self.text]))
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class Job:
 
     def difference(self, earlier: dict[str, Any]) -> str:
         """Describes what changed since an earlier record; "" if nothing did."""
-        now = self.record()
+        now = json.loads(json.dumps(self.record()))
         if earlier.get("format") != _FORMAT:
             return "it was written by another version of this program"
         if earlier["model"]["digest"] != self.model.digest:
@@ -162,11 +165,12 @@ def _inspect(path: str, columns: Columns) -> tuple[InputFile, str]:
     stamp = _stamp(path)
     with open_parquet(path) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
-    remedy = "; name yours with --id-column and --abstract-column"
-    check_columns((columns.id, columns.abstract), schema.names, path, remedy=remedy)
-    abstract, kind = schema.field(columns.abstract).type, schema.field(columns.id).type
-    if not is_text(abstract):
-        raise UserError(f"{path}: column {columns.abstract!r} must hold text, not {abstract}")
+    remedy = "; name yours with --id-column and --text-column"
+    check_columns(columns.names(), schema.names, path, remedy=remedy)
+    for name in columns.text:
+        if not is_text(kind := schema.field(name).type):
+            raise UserError(f"{path}: column {name!r} must hold text, not {kind}")
+    kind = schema.field(columns.id).type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if not (is_text(kind) or pa.types.is_integer(kind)):
@@ -175,7 +179,7 @@ def _inspect(path: str, columns: Columns) -> tuple[InputFile, str]:
 
 
 def read_rows(shard: Shard, columns: Columns) -> list[Row]:
-    """Reads only a shard's ids and abstracts.
+    """Reads only a shard's ids and texts.
 
     Raises:
         UserError: the file cannot be read or has fewer rows than when the job began.
@@ -183,7 +187,8 @@ def read_rows(shard: Shard, columns: Columns) -> list[Row]:
     rows: list[Row] = []
     try:
         for batch in _batches(shard, columns):
-            rows += zip(_values(batch[columns.id]), _values(batch[columns.abstract]), strict=True)
+            texts = zip(*(_values(batch[name]) for name in columns.text), strict=True)
+            rows += zip(_values(batch[columns.id]), map(_joined, texts), strict=True)
     except UnreadableFileError as error:
         raise UserError(
             f"{error}; then start anew with --restart "
@@ -208,13 +213,18 @@ def _batches(shard: Shard, columns: Columns) -> Iterator[pa.RecordBatch]:
         if not (groups and shard.rows):
             return
         position = ends[groups[0]] - sizes[groups[0]]
-        names = list({columns.id, columns.abstract})
-        for batch in file.iter_batches(_READ_ROWS, row_groups=groups, columns=names):
+        for batch in file.iter_batches(_READ_ROWS, row_groups=groups, columns=columns.names()):
             skipped = min(max(shard.start - position, 0), batch.num_rows)
             yield batch.slice(skipped, end - position - skipped)
             position += batch.num_rows
             if position >= end:
                 return
+
+
+def _joined(texts: tuple[bytes | None, ...]) -> bytes | None:
+    """Joins a row's texts as ingestion does, without empty ones."""
+    given = list(filter(None, texts))
+    return b"\n".join(given) if given else texts[0]
 
 
 def _values(array: pa.Array) -> list[Any]:

@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ from pipeline.client.batch.model import find_model, load_scorer
 from pipeline.client.batch.parts import Counts, RejectedRow
 from pipeline.client.batch.plan import Columns, Job, Row, Shard, plan, read_rows
 from pipeline.client.batch.progress import watch
+from pipeline.client.folders import text_columns
 
 
 class ScorableRow(NamedTuple):
@@ -53,9 +54,9 @@ def divide(rows: Iterable[Row], start: int) -> tuple[list[ScorableRow], list[Rej
         elif name is None:
             reason = "id is not valid UTF-8"
         elif text is None:
-            reason = "abstract is null"
+            reason = "text is null"
         elif _decoded(text) is None:
-            reason = "abstract is not valid UTF-8"
+            reason = "text is not valid UTF-8"
         else:
             scorable.append(ScorableRow(row, name, text))
             continue
@@ -148,7 +149,10 @@ def run_batch(
             files or another job's.
         KeyboardInterrupt: Ctrl-C; finished shards stay, unfinished ones leave nothing.
     """
-    job = plan(pattern, columns, rows_per_part, find_model(model_folder), out)
+    found = find_model(model_folder)
+    if not columns.text:
+        columns = replace(columns, text=text_columns(Path(found.folder)))
+    job = plan(pattern, columns, rows_per_part, found, out)
     out = out.absolute()
     with _writing(out):
         if restart:

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.contracts import artifact_files, features
-from components.contracts.golden_predictions import GoldenPredictions
+from components.contracts import features
 from components.scoring.errors import LoadError, RefusedError, SignatureError
 from components.scoring.scorer import Scorer
 from pipeline import environment
 from pipeline.client.errors import ModelNotLoadedError, ServerError, WrongSignatureError
-from pipeline.client.folders import find_version, folder_status
+from pipeline.client.folders import find_version, folder_status, text_columns
 from pipeline.client.transports.base import Client
 from pipeline.client.types import Options, VersionStatus
 
@@ -36,9 +35,7 @@ class LocalClient(Client):
             raise WrongSignatureError(str(error)) from None
 
     def text_columns(self) -> tuple[str, ...]:
-        path = self.folder / artifact_files.EXTRA_ASSETS / artifact_files.GOLDEN_PREDICTIONS
-        golden = GoldenPredictions.find(path)
-        return golden.text_columns if golden else super().text_columns()
+        return text_columns(self.folder)
 
     def status(self) -> list[VersionStatus]:
         return folder_status(self._root)

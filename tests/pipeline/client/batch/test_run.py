@@ -28,9 +28,10 @@ from pipeline.client.batch.command import batch
 from pipeline.client.batch.model import find_model
 from pipeline.client.batch.plan import Columns, Shard, plan, read_rows
 from pipeline.client.batch.run import divide
+from pipeline.client.folders import text_columns
 
 NOT_A_NUMBER = "not a number"
-COLUMNS = Columns("id", "abstract")
+COLUMNS = Columns("id", ("abstract",))
 CLASSES = ["bio", "cs", "econ", "engineering", "math", "physics", "stat"]
 
 
@@ -184,17 +185,17 @@ def test_rows_that_cannot_be_scored_are_kept_with_the_reason(tmp_path, push_fold
     assert [row["id"] for row in scored_rows(tmp_path / "out")] == ["a", "g"]
     assert [tuple(row.values()) for row in rejected_rows(tmp_path / "out")] == [
         (str(source), 1, None, "no id"),
-        (str(source), 2, "c", "abstract is null"),
+        (str(source), 2, "c", "text is null"),
         (str(source), 3, " ", "no id"),
         (str(source), 4, None, "id is not valid UTF-8"),
-        (str(source), 5, "f", "abstract is not valid UTF-8"),
+        (str(source), 5, "f", "text is not valid UTF-8"),
         (str(source), 7, "h", "scores are not finite"),
     ]
     summary = json.loads((tmp_path / "out" / "_SUCCESS").read_text())
     assert (summary["rows_in"], summary["rows_scored"], summary["rows_rejected"]) == (8, 2, 6)
     assert summary["rejected"]["no id"] == 2
     assert "2 rows scored, 6 rejected" in printed
-    assert "abstract is null: 1" in printed
+    assert "text is null: 1" in printed
 
 
 def test_text_in_an_arrow_string_column_may_still_be_undecodable(tmp_path, push_folder):
@@ -205,7 +206,7 @@ def test_text_in_an_arrow_string_column_may_still_be_undecodable(tmp_path, push_
     run(source, tmp_path / "out", push_folder)
 
     assert [row["id"] for row in scored_rows(tmp_path / "out")] == ["a"]
-    assert rejected_rows(tmp_path / "out")[0]["reason"] == "abstract is not valid UTF-8"
+    assert rejected_rows(tmp_path / "out")[0]["reason"] == "text is not valid UTF-8"
 
 
 def stopped_on_the_way(
@@ -398,7 +399,7 @@ def test_column_types_and_names_of_ones_own(tmp_path, push_folder):
         },
     )
 
-    run(source, tmp_path / "out", push_folder, "--id-column", "key", "--abstract-column", "text")
+    run(source, tmp_path / "out", push_folder, "--id-column", "key", "--text-column", "text")
 
     table = pq.read_table(next((tmp_path / "out").glob("*.parquet")))
     assert table.column("id").to_pylist() == [5, 4, 3, 2, 1]
@@ -543,6 +544,22 @@ def test_divide_loses_no_row():
 
     assert scorable == [(102, 7, b"x"), (103, "d", b"y")]
     assert [(row.row, row.reason) for row in rejected] == [
-        (100, "abstract is null"),
+        (100, "text is null"),
         (101, "no id"),
     ]
+
+
+def test_columns_are_joined_as_in_training_and_default_to_the_models(tmp_path, push_folder):
+    columns = {"id": ["a", "b", "c"], "head": ["A", None, None], "abstract": ["x", "y", None]}
+    source = write(tmp_path / "in.parquet", columns)
+    shard = Shard("part", str(source), 0, 3)
+    assert read_rows(shard, Columns("id", ("head", "abstract"))) == [
+        (b"a", b"A\nx"),
+        (b"b", b"y"),
+        (b"c", None),
+    ]
+    version = max(push_folder.iterdir())
+    assert text_columns(version) == ("abstract",)
+    run(source, tmp_path / "out", push_folder, "--text-column", "head", "--text-column", "abstract")
+    assert [row["id"] for row in scored_rows(tmp_path / "out")] == ["a", "b"]
+    assert "columns was" in refused(source, tmp_path / "out", push_folder)
