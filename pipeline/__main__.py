@@ -19,7 +19,11 @@ def main() -> None:
 
 def classify() -> None:
     """Runs ``arxiv-classify``."""
-    _imported("pipeline.client.cli.main").main()
+    try:
+        _imported("pipeline.client.cli.commands")
+        _imported("pipeline.client.cli.main").main()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
 
 
 def _imported(module: str) -> ModuleType:
