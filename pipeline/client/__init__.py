@@ -1,4 +1,4 @@
-"""Classifies abstracts by subject, with a server or a model in a folder.
+"""Classifies texts, with a server or a model in a folder.
 
     from pipeline.client import connect
 

@@ -23,8 +23,8 @@ class Classification:
     """The prediction for one text.
 
     Attributes:
-        label: the subject with the highest score.
-        scores: probability of each subject, in the model's order; float32 values.
+        label: the class with the highest score.
+        scores: probability of each class, in the model's order; float32 values.
     """
 
     label: str

@@ -52,7 +52,7 @@ class _DefaultCommand(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or args[0] not in (*self.commands, "--help", "--version"):
-            # No abstract is one word.
+            # No text is one word.
             meant = get_close_matches(args[0], self.commands, 1, 0.75) if args else []
             if meant:
                 raise UserError(
@@ -87,7 +87,7 @@ def _commands(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Classify abstracts by subject, with TF Serving or a SavedModel.
+    """Classify texts, with TF Serving or a SavedModel.
 
     arxiv-classify TEXT... is short for arxiv-classify classify TEXT...
     """
@@ -100,7 +100,7 @@ def classify(
     source: Source,
     text: Annotated[
         list[str] | None,
-        typer.Argument(help="Abstracts. Without any, and without --file: standard input."),
+        typer.Argument(help="Texts. Without any, and without --file: standard input."),
     ] = None,
     file: Annotated[
         list[str] | None,
@@ -137,7 +137,7 @@ def classify(
         typer.Option(help="Version label, such as stable or canary, instead of a version."),
     ] = None,
 ) -> None:
-    """Classify texts and print their subjects, in order, as they are ready."""
+    """Classify texts and print their classes, in order, as they are ready."""
     if identifier is not None and text:
         raise UserError("--id needs files with fields, such as CSV: arguments have none")
     skipped: list[ClientError] = []

@@ -31,7 +31,7 @@ _EXCERPT_BYTES = 2000
 
 
 def table_writer(stream: IO[str], identifier: str | None) -> Writer:
-    """Writes the two best subjects and the start of the text, in columns."""
+    """Writes the two best classes and the start of the text, in columns."""
     widths: list[int] = []
 
     def write_cells(*cells: str) -> None:
@@ -48,7 +48,7 @@ def table_writer(stream: IO[str], identifier: str | None) -> Writer:
         if stream.isatty():
             room = max(shutil.get_terminal_size().columns - sum(widths) - 2 * len(widths), 10)
         best = sorted(answer.scores.items(), key=lambda pair: -pair[1])
-        # The label comes first even if two subjects tie.
+        # The label comes first even if two classes tie.
         second, score = next((pair for pair in best if pair[0] != answer.label), ("", 0.0))
         write_cells(
             *(answer.label, f"{answer.score:.3f}", second, f"{score:.3f}"),
@@ -83,7 +83,7 @@ def json_writer(stream: IO[str], identifier: str | None) -> Writer:
 
 
 def csv_writer(stream: IO[str], identifier: str | None, *, raw: bool = False) -> Writer:
-    """Writes a column per subject's score; raises WrongSignatureError if the subjects change.
+    """Writes a column per class; raises WrongSignatureError if the classes change.
 
     Control characters are replaced. Unless ``raw``, an apostrophe goes before a text that a
     spreadsheet would take for a formula: https://owasp.org/www-community/attacks/CSV_Injection.

@@ -32,7 +32,7 @@ class Client(AbstractContextManager["Client"]):
         """Classifies texts.
 
         Args:
-            texts: raw abstracts; bytes are UTF-8, valid or not.
+            texts: raw; bytes are UTF-8, valid or not.
 
         Returns:
             One prediction per text, in the same order.
