@@ -131,6 +131,7 @@ def test_counts_are_in_the_folder_and_on_the_artifact(
     splits = counts.pop("splits")
     words = counts.pop("words")
     assert counts.pop("unreadable_date") == "yesterday"
+    assert counts.pop("date_column") == "update_date"
     kept = [
         clean_python(dict(row)["abstract"].decode())
         for rows in read(ingested).values()
