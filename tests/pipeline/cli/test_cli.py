@@ -442,7 +442,7 @@ def test_ids_are_whole_however_narrow_the_terminal(
 def test_interrupted_while_it_imports_is_quiet(repository: Path, entry: str) -> None:
     code = (
         "import importlib, pipeline.__main__ as entries; real = importlib.import_module\n"
-        "importlib.import_module = lambda name: (print(flush=True), real(name))[1]\n"
+        "importlib.import_module = lambda *a, **k: (print(flush=True), real(*a, **k))[1]\n"
         f"entries.{entry}()"
     )
     for delay in (0.0, 0.002, 0.01, 0.05, 0.2):
